@@ -1,0 +1,50 @@
+"""Geometry of the multiresolution features: which grids there are and where their rows lie in one table.
+
+Shared by the native field and its torch reference, so that both read the same table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .config import FeatureConfig
+
+HASH_PRIMES = (1, 2654435761, 805459861)
+"""Factors of the spatial hash, one an axis (Teschner et al. 2003; Müller et al. 2022, equation 4)."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One grid of features."""
+
+    resolution: int
+    """Cells along an edge of the cube [-bound, bound]^d."""
+    rows: int
+    """Rows of the table that belong to this level."""
+    offset: int
+    """First of those rows."""
+    hashed: bool
+    """Whether corners share rows by the spatial hash; otherwise row = ((i0·m + i1)·m + i2), m = resolution + 1."""
+
+
+def feature_levels(config: FeatureConfig, dimension: int) -> list[Level]:
+    """The grids of `config` in `dimension` 2 or 3, coarsest first, with their places in the table."""
+    resolutions = np.round(np.geomspace(config.coarsest, config.finest, config.levels)).astype(int)
+    levels: list[Level] = []
+    offset = 0
+    for resolution in resolutions.tolist():
+        corners = (resolution + 1) ** dimension
+        hashed = corners > 2**config.log2_rows
+        rows = 2**config.log2_rows if hashed else corners
+        levels.append(Level(resolution, rows, offset, hashed))
+        offset += rows
+    return levels
+
+
+def level_weights(config: FeatureConfig, progress: float) -> np.ndarray:
+    """Weight (levels,) in [0, 1] of each level at `progress` of the run: coarse ones first, each eased in."""
+    share = min(progress / config.full_detail_at, 1.0) if config.full_detail_at > 0 else 1.0
+    active = config.start_levels + share * (config.levels - config.start_levels)
+    return np.clip(active - np.arange(config.levels), 0.0, 1.0).astype(np.float32)

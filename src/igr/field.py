@@ -1,0 +1,55 @@
+"""What a field is, and which one a configuration gets on a device.
+
+A field maps points of the unit frame to a signed distance f (negative inside) and knows its spatial gradient.
+IGR's losses depend on f and ∇f and on nothing else, so a field takes back dL/df and dL/d∇f, and the loop in
+`fit.py` needs no double backward: whatever computes the field fits into the same loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from .config import Config, FeatureConfig
+from .errors import InputError
+
+Array = Any  # numpy.ndarray or torch.Tensor: what `Field.array` returns, on the field's device
+
+
+class Field(Protocol):
+    """A trainable signed distance function in the unit frame."""
+
+    dimension: int
+
+    def array(self, values: np.ndarray) -> Array:
+        """`values` in float32 as this field computes: numpy on the CPU, or a tensor on its device."""
+        ...
+
+    def distance(self, x: Array) -> Array:
+        """Signed distance (n,) at `x` (n, d); keeps nothing for `backward`."""
+        ...
+
+    def distance_and_gradient(self, x: Array, *, training: bool = False) -> tuple[Array, Array]:
+        """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs."""
+        ...
+
+    def backward(self, df: Array, dg: Array) -> None:
+        """Parameter derivatives from dL/df (n,) and dL/d∇f (n, d) of the last training call."""
+        ...
+
+    def update(self, learning_rate: float) -> None:
+        """One Adam step with the derivatives of the last `backward`."""
+        ...
+
+    def set_detail(self, progress: float) -> None:
+        """Coarse to fine: how much of the detail is switched on at `progress` in [0, 1] of the run."""
+        ...
+
+    def state(self, *, optimizer: bool = False) -> dict[str, np.ndarray]:
+        """Copies of the parameters by name; with `optimizer` also its moments and step count."""
+        ...
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take parameters (and, where present, moments) from `state`; exact inverse of `state`."""
+        ...
