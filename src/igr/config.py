@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -59,3 +60,162 @@ class FeatureConfig:
     """Levels that are on at the first step."""
     full_detail_at: float = 0.6
     """Share of the run after which every level is on."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Weights of the terms in `objective.py`; a term of weight 0 is not computed."""
+
+    surface: float = 1.0
+    """mean |f| on the cloud (equation 2 of the paper)."""
+    normals: float = 1.0
+    """mean ‖∇f − n‖ on the cloud, where normals are known (equation 2)."""
+    eikonal: float = 0.1
+    """mean (‖∇f‖ − 1)² off the cloud (equation 2, λ)."""
+    off_surface: float = 0.0
+    """mean exp(−α|f|) off the cloud: keeps ghost sheets away (Sitzmann et al. 2020, equation 6)."""
+    off_surface_alpha: float = 50.0
+    """α of that term, in 1/length: values closer to 0 than about 1/α are pushed away."""
+    warm_start: float = 0.0
+    """mean |f − s·U| far from the cloud, s the sign and U the distance known from the oriented cloud; only
+    in the first `warm_share` of the run."""
+    warm_share: float = 0.2
+    """Share of the run in which `warm_start` acts."""
+    far_sign: float = 0.0
+    """mean max(0, U/3 − s·f) far from the cloud, during the whole run: the sign there cannot flip."""
+    latent: float = 0.0
+    """mean ‖z‖ of the shapes in the batch (shape spaces only)."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Where a step looks, section 4 of the paper (samples of the loss)."""
+
+    surface: int = 16384
+    """Points of the cloud a step."""
+    near: float = 1.0
+    """Points near the cloud, as a multiple of `surface`: a point of the batch plus N(0, σ²)."""
+    uniform: float = 0.125
+    """Points anywhere in [-extent, extent]^d, as a multiple of `surface`."""
+    neighbor: int = 50
+    """σ is the distance to this nearest neighbor of the point."""
+    extent: float = 1.8
+    """Half the edge of the cube of the uniform points."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam and the schedule of its learning rate."""
+
+    initial: float = 5e-3
+    """Learning rate of the first step."""
+    final: float = 5e-6
+    """Smallest learning rate."""
+    schedule: Literal["halving", "cosine"] = "halving"
+    """`halving`: times `factor` every `interval` steps; `cosine`: half a cosine over the run."""
+    interval: int = 2000
+    """Steps between two reductions (`halving`)."""
+    factor: float = 0.5
+    """What the rate is multiplied by (`halving`)."""
+    beta2: float = 0.999
+    """Decay of Adam's second moment."""
+
+    def rate(self, step: int, progress: float) -> float:
+        """Learning rate at `step`, a share `progress` of the way through the run."""
+        if self.schedule == "halving":
+            return max(self.final, self.initial * self.factor ** (step // self.interval))
+        return self.final + (self.initial - self.final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides a run besides the cloud."""
+
+    preset: str = "fast"
+    """Name of the preset that this started from."""
+    network: FeatureConfig | MLPConfig = field(default_factory=FeatureConfig)
+    """What represents the field."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """Weights of the loss terms."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Where each step looks."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Adam and its schedule."""
+    steps: int = 1000
+    """Steps of a run without a budget in seconds."""
+    radius: float = 0.9
+    """Radius of the ball that the cloud is scaled into."""
+    seed: int = 0
+    """Seed of the initial weights and of all sampling."""
+
+    def to_json(self) -> str:
+        """This configuration as JSON; `from_json` is the exact inverse."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @staticmethod
+    def from_json(text: str) -> Config:
+        """The configuration written by `to_json`.
+
+        Raises:
+            InputError: `text` is no JSON object, or has an unknown or ill-typed entry.
+        """
+        try:
+            values = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as problem:
+            raise InputError(f"the configuration is no valid JSON ({problem})") from None
+        return _build(Config, values, "configuration")
+
+
+def _build(kind: type, values: Any, where: str) -> Any:
+    """A dataclass `kind` from the plain `values` of its JSON, every entry checked."""
+    if not isinstance(values, dict):
+        raise InputError(f"{where} must be a JSON object, not {type(values).__name__}")
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise InputError(f"{where} has the unknown entry {unknown[0]!r}; known are {', '.join(sorted(hints))}")
+    return kind(**{key: _entry(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+
+
+def _entry(hint: Any, value: Any, where: str) -> Any:
+    if hint == FeatureConfig | MLPConfig:
+        is_mlp = isinstance(value, dict) and value.get("kind") == "mlp"
+        return _build(MLPConfig if is_mlp else FeatureConfig, value, where)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, where)
+    if typing.get_origin(hint) is Literal:
+        valid = value in typing.get_args(hint)
+    elif typing.get_origin(hint) is tuple:
+        valid = isinstance(value, list) and all(type(item) is int for item in value)
+        value = tuple(value) if valid else value
+    elif hint is float:
+        valid = type(value) in (int, float) and math.isfinite(value)
+    else:
+        valid = type(value) is hint
+    if not valid:
+        expected = getattr(hint, "__name__", str(hint))
+        raise InputError(f"{where} is {value!r}, expected {expected}")
+    return value
+
+
+PAPER = Config(
+    preset="paper",
+    network=MLPConfig(),
+    objective=ObjectiveConfig(),
+    sampling=SamplingConfig(),
+    optimizer=OptimizerConfig(),
+    steps=100_000,
+)
+"""The published method, faithfully (section 4 and supplement of the paper)."""
+
+FAST = Config(
+    preset="fast",
+    network=FeatureConfig(),
+    objective=ObjectiveConfig(off_surface=0.01, warm_start=1.0, far_sign=1.0),
+    sampling=SamplingConfig(surface=2048, near=1.0, uniform=0.5, neighbor=8, extent=1.1),
+    optimizer=OptimizerConfig(initial=5e-3, final=1e-4, schedule="cosine", beta2=0.99),
+    steps=800,
+)
+"""The default: the same regularization on multiresolution features, seconds on a laptop."""
+
+PRESETS = {"fast": FAST, "paper": PAPER}

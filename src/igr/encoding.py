@@ -48,3 +48,26 @@ def level_weights(config: FeatureConfig, progress: float) -> np.ndarray:
     share = min(progress / config.full_detail_at, 1.0) if config.full_detail_at > 0 else 1.0
     active = config.start_levels + share * (config.levels - config.start_levels)
     return np.clip(active - np.arange(config.levels), 0.0, 1.0).astype(np.float32)
+
+
+def initial_parameters(config: FeatureConfig, dimension: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """First values of table and MLP: tiny features, and weights that make f about the distance to a sphere of
+    `config.radius` (geometric initialisation, Atzmon & Lipman 2020, theorem 1).
+
+    Returns:
+        float32 arrays `table` (rows, features), `weight1` (width, inputs), `bias1`, `weight2`, `bias2`,
+        `weight3` (width,), `bias3` (1,); the inputs are the coordinates, then the features coarse to fine.
+    """
+    width, inputs = config.width, dimension + config.levels * config.features
+    rows = sum(level.rows for level in feature_levels(config, dimension))
+    spread = np.sqrt(2 / width)
+    parameters = {
+        "table": rng.uniform(-1e-4, 1e-4, (rows, config.features)),
+        "weight1": rng.normal(0, spread, (width, inputs)),
+        "bias1": np.zeros(width),
+        "weight2": rng.normal(0, spread, (width, width)),
+        "bias2": np.zeros(width),
+        "weight3": rng.normal(np.sqrt(np.pi / width), 1e-5, width),
+        "bias3": np.array([-config.radius]),
+    }
+    return {name: value.astype(np.float32) for name, value in parameters.items()}

@@ -7,12 +7,14 @@ IGR's losses depend on f and ∇f and on nothing else, so a field takes back dL/
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Protocol
 
 import numpy as np
 
 from .config import Config, FeatureConfig
-from .errors import InputError
+
+logger = logging.getLogger(__name__)
 
 Array = Any  # numpy.ndarray or torch.Tensor: what `Field.array` returns, on the field's device
 
@@ -53,3 +55,29 @@ class Field(Protocol):
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """Take parameters (and, where present, moments) from `state`; exact inverse of `state`."""
         ...
+
+
+def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field:
+    """The untrained field of `config`: native for features on the CPU where the core was built, else torch.
+
+    Args:
+        config: decides the network and the seed of its initial weights.
+        dimension: 2 or 3.
+        device: "auto", "cpu" (native where possible), "torch" (the torch reference on the CPU), or a torch
+            device such as "cuda". "auto" takes a GPU for an MLP if there is one.
+
+    Raises:
+        InputError: the field needs torch, which is not installed, or the device does not exist.
+    """
+    if isinstance(config.network, FeatureConfig) and device in ("auto", "cpu"):
+        from . import native
+
+        if native.available():
+            return native.NativeField(config, dimension)
+        logger.warning("the native core is not built here; running on torch, which is about 15 times slower")
+    from .parallel import torch_device
+
+    chosen = torch_device(device)
+    from .network import torch_field
+
+    return torch_field(config, dimension, device=chosen)

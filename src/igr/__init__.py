@@ -1,0 +1,55 @@
+"""Point clouds to surfaces by implicit geometric regularization.
+
+>>> import igr
+>>> surface = igr.reconstruct("scan.ply")  # doctest: +SKIP
+>>> surface.mesh(resolution=256).export("mesh.ply")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .config import FAST, PAPER, Config
+    from .errors import FitError, InputError
+    from .points import PointCloud, read_points
+    from .reconstruction import Options, reconstruct
+    from .surface import Surface
+
+_HOME = {
+    "Config": "config",
+    "FAST": "config",
+    "PAPER": "config",
+    "FitError": "errors",
+    "InputError": "errors",
+    "Options": "reconstruction",
+    "PointCloud": "points",
+    "Surface": "surface",
+    "read_points": "points",
+    "reconstruct": "reconstruction",
+}
+
+__all__ = [
+    "FAST",
+    "PAPER",
+    "Config",
+    "FitError",
+    "InputError",
+    "Options",
+    "PointCloud",
+    "Surface",
+    "read_points",
+    "reconstruct",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are found when they are used, so that `import igr` is quick."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'igr' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

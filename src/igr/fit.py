@@ -1,0 +1,160 @@
+"""The only training loop: schedule, budget, history, checkpoints, stepping back from a divergence."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .config import OptimizerConfig
+from .errors import FitError
+from .field import Array, Field
+from .objective import Loss
+from .sampling import Batch
+
+logger = logging.getLogger(__name__)
+
+SNAPSHOTS = 10
+"""A run keeps its last good state in memory about so many times."""
+MAX_RECOVERIES = 3
+"""Steps back, each at half the learning rate, before a divergence is given up."""
+
+
+@dataclass
+class FitState:
+    """Where a run stands; with the field's own state it is all that a resumed run needs."""
+
+    step: int = 0
+    """Steps done."""
+    seconds: float = 0.0
+    """Time spent fitting, over all sessions of the run."""
+    recoveries: int = 0
+    """Times the run stepped back from a divergence; the learning rate is halved each time."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row a recorded step: step, seconds, learning rate, total loss and every term."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a run is and how its learning rate falls."""
+
+    optimizer: OptimizerConfig
+    """Schedule of the learning rate."""
+    steps: int
+    """Length of the run in steps."""
+    budget_seconds: float | None = None
+    """Length of the run in time instead: the schedule then follows the clock, so two runs differ as the
+    machine's load does."""
+
+    def share(self, step: int, seconds: float) -> float:
+        """Share of the run that is done."""
+        return step / self.steps if self.budget_seconds is None else seconds / self.budget_seconds
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What `on_step` is told after every step."""
+
+    step: int
+    share: float
+    """Share of the run that is done, by steps or by time, in [0, 1]."""
+    seconds: float
+    loss: Loss
+
+
+def fit(
+    field: Field,
+    sample: Callable[[int], Batch],
+    loss: Callable[[Array, Array, Batch, float], Loss],
+    schedule: Schedule,
+    *,
+    state: FitState | None = None,
+    on_step: Callable[[Progress], bool | None] | None = None,
+    save: Callable[[FitState], None] | None = None,
+    save_seconds: float = 60.0,
+) -> FitState:
+    """Fit `field` to the batches of `sample`, in place.
+
+    Args:
+        field: what is fitted.
+        sample: the batch of a step, in numpy; the same for the same step.
+        loss: value and derivatives from f (n,), ∇f (n, d), the batch, and the share of the run that is done.
+        schedule: length of the run and its learning rate.
+        state: where an earlier session of this run stopped (the field must hold its parameters and moments).
+            A resumed run of steps equals an uninterrupted one bit for bit on one machine and thread count.
+        on_step: called after every step; the run stops, saved, when it returns True.
+        save: called about every `save_seconds`, and when the run is stopped; at the end the caller saves.
+
+    Raises:
+        FitError: the loss stopped being finite, and stepping back did not help; the field then holds its last
+            good state.
+        KeyboardInterrupt: `on_step` returned True; everything is saved.
+    """
+    state = state or FitState()
+    began = saved_at = time.monotonic() - state.seconds
+    saved_at += state.seconds
+    every = max(1, schedule.steps // 1000)
+    snapshot_every = max(20, schedule.steps // SNAPSHOTS)
+    snapshot = (state.step, field.state(optimizer=True))
+    while True:
+        share = schedule.share(state.step, time.monotonic() - began)
+        if share >= 1 and state.step > 0:
+            break
+        field.set_detail(share)
+        batch = _on_device(sample(state.step), field)
+        f, g = field.distance_and_gradient(batch.points, training=True)
+        value = loss(f, g, batch, share)
+        if not math.isfinite(value.total):
+            _step_back(field, state, snapshot)
+            continue
+        if state.step >= snapshot[0] + snapshot_every:
+            snapshot = (state.step, field.state(optimizer=True))
+        field.backward(value.df, value.dg)
+        rate = schedule.optimizer.rate(state.step, share) * 0.5**state.recoveries
+        field.update(rate)
+        state.step += 1
+        state.seconds = time.monotonic() - began
+        if state.step % every == 0:
+            state.history.append(_row(state, rate, value))
+        stop = on_step is not None and on_step(Progress(state.step, min(share, 1.0), state.seconds, value))
+        if save is not None and (stop or time.monotonic() - saved_at > save_seconds):
+            save(state)
+            saved_at = time.monotonic()
+        if stop:
+            raise KeyboardInterrupt
+    field.set_detail(1.0)
+    return state
+
+
+def _on_device(batch: Batch, field: Field) -> Batch:
+    """The batch with its arrays as the field computes."""
+    moved = {
+        entry.name: field.array(value) if isinstance(value := getattr(batch, entry.name), np.ndarray) else value
+        for entry in dataclasses.fields(batch)
+    }
+    return Batch(**moved)
+
+
+def _row(state: FitState, rate: float, value: Loss) -> dict[str, float]:
+    row = {"step": state.step, "seconds": round(state.seconds, 4), "learning_rate": rate, "loss": value.total}
+    return row | value.terms
+
+
+def _step_back(field: Field, state: FitState, snapshot: tuple[int, dict[str, np.ndarray]]) -> None:
+    """Return to the last good state at half the learning rate, or give up."""
+    at = state.step
+    state.step = snapshot[0]
+    field.load_state(snapshot[1])
+    state.recoveries += 1
+    if state.recoveries > MAX_RECOVERIES:
+        raise FitError(
+            f"the loss was not finite at step {at}, and {MAX_RECOVERIES} returns to an earlier state at a lower "
+            f"learning rate did not help; the state of step {state.step} is kept. Try a lower learning rate "
+            "(optimizer.initial), and look at the cloud for extreme values."
+        )
+    logger.warning("step %d: the loss is not finite; back to step %d at half the rate", at, state.step)

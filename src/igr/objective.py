@@ -1,0 +1,158 @@
+"""The loss of implicit geometric regularization, one function a term, beside the paper's equations.
+
+Every term depends on the field only through its values f (n,) and spatial gradients g = ∇f (n, d), and returns
+its value with the derivatives with respect to them: that is all that `Field.backward` needs. The functions
+use operations that numpy and torch share, so they serve both fields.
+
+Gropp, Yariv, Haim, Atzmon, Lipman: Implicit Geometric Regularization for Learning Shapes. ICML 2020, equation 2:
+
+    loss = 1/|I| Σ ( |f(x_i)| + τ ‖∇f(x_i) − n_i‖ )  +  λ E_x (‖∇f(x)‖ − 1)²
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .config import ObjectiveConfig
+from .field import Array
+from .sampling import Batch
+
+TINY = 1e-12
+"""Length below which a vector's direction is taken as undefined (its derivative is zero there)."""
+
+
+def surface_distance(f: Array) -> tuple[Array, Array]:
+    """Mean |f| on the cloud: the points lie on the zero level set (equation 2, first term).
+
+    Returns:
+        Value and dL/df (n,).
+    """
+    return abs(f).mean(), _functions(f).sign(f) / len(f)
+
+
+def normal_alignment(g: Array, normals: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    """Mean ‖∇f − n‖ on the cloud: the gradient is the normal (equation 2, second term).
+
+    Args:
+        g: spatial gradients (n, d).
+        normals: unit normals (n, d).
+        weights: how far each normal is trusted (n,), in [0, 1]; all 1 when missing.
+
+    Returns:
+        Value and dL/dg (n, d).
+    """
+    difference = g - normals
+    length = _norm(difference)
+    scale = (1.0 if weights is None else weights) / len(g)
+    return (length * scale).sum(), difference * (scale / (length + TINY))[:, None]
+
+
+def eikonal(g: Array) -> tuple[Array, Array]:
+    """Mean (‖∇f‖ − 1)²: the gradient has length one, so f is a distance (equation 2, third term).
+
+    Returns:
+        Value and dL/dg (n, d).
+    """
+    length = _norm(g)
+    excess = length - 1
+    return (excess * excess).mean(), g * (2 * excess / (len(g) * (length + TINY)))[:, None]
+
+
+def off_surface(f: Array, alpha: float) -> tuple[Array, Array]:
+    """Mean exp(−α|f|) off the cloud: values away from the points stay away from zero, so that no ghost sheets
+    appear (Sitzmann et al. 2020, Implicit neural representations, equation 6).
+
+    Returns:
+        Value and dL/df (n,).
+    """
+    functions = _functions(f)
+    weight = functions.exp(-alpha * abs(f))
+    return weight.mean(), functions.sign(f) * weight * (-alpha / len(f))
+
+
+def warm_start(f: Array, target: Array) -> tuple[Array, Array]:
+    """Mean |f − target| with signed distances read off the oriented cloud: a start without ghosts.
+
+    Returns:
+        Value and dL/df (n,).
+    """
+    difference = f - target
+    return abs(difference).mean(), _functions(f).sign(difference) / len(f)
+
+
+def far_sign(f: Array, target: Array) -> tuple[Array, Array]:
+    """Mean max(0, |target|/3 − sign(target)·f): far from the cloud the sign is known and stays.
+
+    Returns:
+        Value and dL/df (n,).
+    """
+    sign = _functions(f).sign(target)
+    shortfall = abs(target) / 3 - sign * f
+    violated = shortfall > 0
+    return (shortfall * violated).mean(), -sign * violated / len(f)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The weighted terms of one batch and their derivatives."""
+
+    terms: dict[str, float]
+    """Unweighted value of each term."""
+    total: float
+    """Weighted sum."""
+    df: Array
+    """dL/df (n,)."""
+    dg: Array
+    """dL/d∇f (n, d)."""
+
+
+def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progress: float = 0.0) -> Loss:
+    """All terms of `weights` on `batch`, whose first rows lie on the cloud and the rest off it.
+
+    Args:
+        f: field values (n,).
+        g: spatial gradients (n, d).
+        batch: the points where f and g were taken, with what is known there, in the arrays of f.
+        weights: weight of each term.
+        progress: share of the run that is done, for the terms that act only at its start.
+    """
+    df, dg = f * 0, g * 0
+    terms: dict[str, Any] = {}
+    on, off, known = (
+        slice(0, batch.surface),
+        slice(batch.surface, len(f)),
+        slice(len(f) - len(batch.target), len(f)),
+    )
+
+    def add(name: str, weight: float, rows: slice, into: Array, term: tuple[Array, Array]) -> None:
+        terms[name], derivative = term
+        into[rows] += weight * derivative
+
+    add("surface", weights.surface, on, df, surface_distance(f[on]))
+    if weights.normals and batch.normals is not None:
+        add("normals", weights.normals, on, dg, normal_alignment(g[on], batch.normals, batch.trust))
+    if weights.eikonal:
+        add("eikonal", weights.eikonal, off, dg, eikonal(g[off]))
+    if weights.off_surface:
+        add("off_surface", weights.off_surface, off, df, off_surface(f[off], weights.off_surface_alpha))
+    if len(batch.target):
+        if weights.warm_start and progress < weights.warm_share:
+            add("warm_start", weights.warm_start, known, df, warm_start(f[known], batch.target))
+        if weights.far_sign:
+            add("far_sign", weights.far_sign, known, df, far_sign(f[known], batch.target))
+    values = {name: float(value) for name, value in terms.items()}
+    total = sum(getattr(weights, name) * value for name, value in values.items())
+    return Loss(values, total, df, dg)
+
+
+def _functions(array: Array) -> Any:
+    """The module, numpy or torch, whose functions work on `array`."""
+    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+
+
+def _norm(vectors: Array) -> Array:
+    return (vectors * vectors).sum(-1) ** 0.5

@@ -1,0 +1,181 @@
+"""One surface from one cloud: the whole way from points to a `Surface`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .config import FAST, PRESETS, Config
+from .errors import InputError
+from .field import Field, make_field
+from .fit import FitState, Progress, Schedule, fit
+from .frame import Frame, stray_points, unit_frame
+from .objective import objective
+from .points import PointCloud, as_cloud, inward_normals
+from .sampling import CloudSampler
+from .storage import RunFolder
+from .surface import Surface
+from .warmstart import known_space
+
+logger = logging.getLogger(__name__)
+
+Normals = Literal["auto", "ignore"]
+MAX_SAMPLES = 100_000
+"""Points of the cloud that a surface carries along, to say where it is supported."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a reconstruction runs, beside its configuration."""
+
+    normals: Normals = "auto"
+    """`auto`: use the cloud's normals, turned around if they point inward; `ignore`: fit without them."""
+    seconds: float | None = None
+    """Fit for so long instead of for the configuration's steps."""
+    device: str = "auto"
+    """auto, cpu, torch (the torch reference on the CPU), or a torch device such as cuda."""
+    run: str | os.PathLike[str] | None = None
+    """Folder of the run: checkpoints, history, configuration."""
+    rescue: str | os.PathLike[str] | None = None
+    """The same, but written only if the run is stopped or takes longer than a minute."""
+    resume: bool = False
+    """Continue the run in that folder."""
+
+
+def reconstruct(
+    source: Any,
+    *,
+    normals: Any = "auto",
+    config: Config | str = FAST,
+    options: Options | None = None,
+    on_step: Callable[[Progress, Field], bool | None] | None = None,
+    notify: Callable[[str], None] = logger.info,
+) -> Surface:
+    """The surface of a point cloud.
+
+    Args:
+        source: a path, an array (n, 2|3) or with normals (n, 4|6), a tensor, or a `PointCloud`.
+        normals: "auto" (those of the source, if it has any), "ignore", or an array (n, d).
+        config: a `Config` or the name of a preset, "fast" or "paper".
+        options: budget in seconds, device, run folder.
+        on_step: told after every step, with the field; the run stops, saved, when it returns True.
+        notify: told, in one sentence each, what was noticed about the cloud and done about it.
+
+    Returns:
+        The fitted surface, in the source's frame and units.
+
+    Raises:
+        InputError: the source cannot be used; the message says why and what to do.
+        FitError: the fit diverged.
+
+    Example:
+        >>> import numpy as np, igr
+        >>> angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+        >>> circle = np.c_[np.cos(angle), np.sin(angle)]
+        >>> surface = igr.reconstruct(1000 + 50 * circle, normals=circle)
+        >>> bool(abs(surface.distance(np.array([[1000.0, 1000.0]]))[0] + 50) < 2)
+        True
+    """
+    options = options or Options()
+    config = _config(config)
+    given = None if isinstance(normals, str) else normals
+    if isinstance(normals, str) and normals in ("auto", "ignore"):
+        options = dataclasses.replace(options, normals=normals if normals == "ignore" else options.normals)
+    elif isinstance(normals, str):
+        raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
+    cloud = as_cloud(source, given)
+    cloud, frame, details = prepare(cloud, config, options.normals, notify)
+    sampler = cloud_sampler(cloud, config)
+    field = make_field(config, cloud.dimension, device=options.device)
+    surface = Surface(field, frame, config, samples=_samples(cloud.points, config.seed), details=details)
+    place = options.run or options.rescue
+    folder = None if place is None else RunFolder(place)
+    state = _resumed(folder, field, config, options.resume)
+    step = None if on_step is None else (lambda progress: on_step(progress, field))
+    state = fit(
+        field,
+        sampler,
+        lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
+        Schedule(config.optimizer, config.steps, options.seconds),
+        state=state,
+        on_step=step,
+        save=None if folder is None else (lambda state: folder.save(surface, state)),
+    )
+    details["fit"] = {"steps": state.step, "seconds": round(state.seconds, 3), "recoveries": state.recoveries}
+    surface.history = state.history
+    if folder is not None and (options.run or folder.written):
+        folder.save(surface, state)
+    return surface
+
+
+def prepare(
+    cloud: PointCloud, config: Config, normals: Normals, notify: Callable[[str], None]
+) -> tuple[PointCloud, Frame, dict[str, Any]]:
+    """The cloud in the unit frame, without strays and with usable normals; the frame; and what was noticed."""
+    for note in cloud.notes:
+        notify(note)
+    strays = stray_points(cloud.points)
+    if strays.any():
+        notify(f"left out {int(strays.sum()):,} stray points, far from all others")
+        cloud = _select(cloud, ~strays)
+    frame = unit_frame(cloud.points, radius=config.radius)
+    oriented = cloud.normals if normals == "auto" else None
+    turned = False
+    if oriented is not None and inward_normals(cloud.points, oriented):
+        notify("the normals point inward; turned them around")
+        oriented, turned = -oriented, True
+    details = {
+        "name": cloud.name,
+        "points": len(cloud),
+        "strays": int(strays.sum()),
+        "normals": "none" if oriented is None else "turned" if turned else "given",
+    }
+    unit = PointCloud(frame.to_unit(cloud.points), oriented, name=cloud.name)
+    return unit, frame, details
+
+
+def cloud_sampler(cloud: PointCloud, config: Config) -> CloudSampler:
+    """The batches of a prepared cloud, with what its normals tell about the space around."""
+    wants_sign = config.objective.warm_start or config.objective.far_sign
+    known = None
+    if wants_sign and cloud.normals is not None:
+        known = known_space(cloud.points, cloud.normals, extent=config.sampling.extent, seed=config.seed)
+    return CloudSampler(cloud.points, config.sampling, seed=config.seed, normals=cloud.normals, known=known)
+
+
+def _config(config: Config | str) -> Config:
+    if isinstance(config, Config):
+        return config
+    if config not in PRESETS:
+        raise InputError(f"there is no preset {config!r}; known are {', '.join(PRESETS)}")
+    return PRESETS[config]
+
+
+def _select(cloud: PointCloud, keep: np.ndarray) -> PointCloud:
+    normals = None if cloud.normals is None else cloud.normals[keep]
+    return dataclasses.replace(cloud, points=cloud.points[keep], normals=normals)
+
+
+def _samples(points: np.ndarray, seed: int) -> np.ndarray:
+    if len(points) <= MAX_SAMPLES:
+        return points
+    return points[np.random.default_rng([seed, 5]).choice(len(points), MAX_SAMPLES, replace=False)]
+
+
+def _resumed(folder: RunFolder | None, field: Field, config: Config, resume: bool) -> FitState | None:
+    """The state to continue from, its parameters loaded into `field`; None for a new run."""
+    if not resume:
+        return None
+    if folder is None:
+        raise InputError("resuming needs the folder of the run: give --run DIR")
+    saved = folder.load_state(config)
+    if saved is None:
+        return None
+    field.load_state(saved[0])
+    return saved[1]

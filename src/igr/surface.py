@@ -1,0 +1,209 @@
+"""A fitted surface: a signed distance function in the input's own frame and units."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .config import Config, MLPConfig
+from .errors import InputError
+from .field import Field, make_field
+from .frame import Frame
+from .storage import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    import trimesh
+
+FORMAT = "igr surface 1"
+"""First entry of a saved surface's metadata; the number changes when older readers cannot read it."""
+CHUNK = {True: 1 << 15, False: 1 << 18}
+"""Points evaluated at once, for a wide MLP and for features: bounds the memory."""
+
+
+class Surface:
+    """The zero level set of a fitted field, negative inside, in the frame and units of the cloud.
+
+    Args:
+        field: the fitted field, in the unit frame.
+        frame: the way from the input's frame to the unit frame.
+        config: what it was fitted with.
+        samples: points of the cloud it was fitted to (s, d), unit frame; they say where the surface is looked
+            for, and where it is supported by data.
+        details: what was found out on the way (units, normals, strays, timing), for reports.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        frame: Frame,
+        config: Config,
+        *,
+        samples: np.ndarray,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        self.field, self.frame, self.config = field, frame, config
+        self.samples = np.asarray(samples, np.float32)
+        self.details = {} if details is None else details
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def dimension(self) -> int:
+        """2 for a curve in the plane, 3 for a surface in space."""
+        return self.field.dimension
+
+    def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units.
+
+        A torch tensor is accepted and answered by a tensor (without derivatives).
+        """
+        return _like(x, self._distance_unit(self.frame.to_unit(self._checked(x))) * self.frame.scale)
+
+    def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """Spatial gradient (n, d) of the distance at `x` (n, d); its length is about 1, it points outward."""
+        return _like(x, self._gradient_unit(self.frame.to_unit(self._checked(x))))
+
+    def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """Unit outward normals (n, d) of the level set through each `x` (n, d)."""
+        gradient = self._gradient_unit(self.frame.to_unit(self._checked(x)))
+        return _like(x, gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12))
+
+    def project(self, x: Float[np.ndarray, "n d"], *, steps: int = 8) -> Float[np.ndarray, "n d"]:
+        """The points `x` (n, d) moved onto the surface along the gradient, by `steps` Newton steps of at most
+        the distance itself; exact for points near the surface, not promised for far ones."""
+        u = self.frame.to_unit(self._checked(x))
+        for _ in range(steps):
+            value, gradient = self._distance_unit(u), self._gradient_unit(u)
+            square = np.maximum((gradient * gradient).sum(1), 0.25)
+            u = u - gradient * (value / square)[:, None]
+        return _like(x, self.frame.to_input(u))
+
+    def mesh(self, *, resolution: int = 256, level: float = 0.0) -> trimesh.Trimesh:
+        """The surface as a watertight, outward-oriented triangle mesh in the input's frame and units.
+
+        Args:
+            resolution: cells along the longest side of the cloud's box.
+            level: mesh the offset surface at this signed distance (input units, positive outside).
+
+        Raises:
+            FitError: there is no surface at this level.
+            InputError: the surface is a planar curve; use `contour`.
+        """
+        if self.dimension != 3:
+            raise InputError("this is a planar curve and has no mesh; use contour()")
+        import trimesh
+
+        from .meshing import extract_mesh
+
+        vertices, faces, _ = extract_mesh(
+            self._distance_unit,
+            self.box,
+            resolution=resolution,
+            level=level / self.frame.scale,
+            gradient=self._gradient_unit,
+        )
+        return trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
+
+    def contour(self, *, resolution: int = 512, level: float = 0.0) -> list[np.ndarray]:
+        """The curve of a planar surface as polylines (m, 2) in the input's frame and units, closed ones with
+        their first point repeated, counter-clockwise around the inside.
+
+        Raises:
+            FitError: there is no curve at this level.
+            InputError: the surface is not planar; use `mesh`.
+        """
+        if self.dimension != 2:
+            raise InputError("this surface lies in space and has no contour; use mesh()")
+        from .meshing import extract_contours
+
+        curves = extract_contours(
+            self._distance_unit,
+            self.box,
+            resolution=resolution,
+            level=level / self.frame.scale,
+            gradient=self._gradient_unit,
+        )
+        return [self.frame.to_input(curve) for curve in curves]
+
+    @property
+    def box(self) -> Float[np.ndarray, "2 d"]:
+        """Lower and upper corner of the samples in the unit frame, with a margin of 5 % of its longest side."""
+        low, high = self.samples.min(0).astype(float), self.samples.max(0).astype(float)
+        margin = 0.05 * (high - low).max()
+        return np.stack([low - margin, high + margin])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file: weights, configuration, frame, samples (safetensors, no pickle)."""
+        write_tensors(path, self.tensors(), self.metadata())
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The arrays of the saved file."""
+        arrays = {f"field.{name}": value for name, value in self.field.state().items()}
+        return arrays | {
+            "frame.center": self.frame.center,
+            "frame.scale": np.array([self.frame.scale]),
+            "samples": self.samples,
+        }
+
+    def metadata(self) -> dict[str, str]:
+        """The text entries of the saved file."""
+        return {
+            "format": FORMAT,
+            "dimension": str(self.dimension),
+            "config": self.config.to_json(),
+            "details": json.dumps(self.details),
+        }
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], *, device: str = "auto") -> Surface:
+        """The surface saved in `path`, ready on `device` (see `field.make_field`).
+
+        Raises:
+            InputError: the file is missing, damaged, or no saved surface.
+        """
+        tensors, metadata = read_tensors(path)
+        if metadata.get("format") != FORMAT:
+            raise InputError(f"{path} is no saved surface of this version (format {metadata.get('format')!r})")
+        try:
+            config = Config.from_json(metadata["config"])
+            field = make_field(config, int(metadata["dimension"]), device=device)
+            field.load_state({k[6:]: v for k, v in tensors.items() if k.startswith("field.")})
+            field.set_detail(1.0)
+            frame = Frame(tensors["frame.center"], float(tensors["frame.scale"][0]))
+            samples, details = tensors["samples"], json.loads(metadata["details"])
+        except (KeyError, IndexError, ValueError, RuntimeError) as problem:
+            raise InputError(f"{path} is damaged or incomplete ({problem})") from None
+        return Surface(field, frame, config, samples=samples, details=details)
+
+    def _checked(self, x: Any) -> np.ndarray:
+        values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, np.float64)
+        if values.ndim != 2 or values.shape[1] != self.dimension:
+            raise InputError(f"expected points of shape (n, {self.dimension}), got {tuple(values.shape)}")
+        return values
+
+    def _distance_unit(self, u: np.ndarray) -> np.ndarray:
+        parts = [_numpy(self.field.distance(self.field.array(part))) for part in self._chunks(u)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _gradient_unit(self, u: np.ndarray) -> np.ndarray:
+        parts = [_numpy(self.field.distance_and_gradient(self.field.array(c))[1]) for c in self._chunks(u)]
+        return np.concatenate(parts) if parts else np.empty((0, self.dimension))
+
+    def _chunks(self, u: np.ndarray) -> list[np.ndarray]:
+        size = CHUNK[isinstance(self.config.network, MLPConfig)]
+        return [np.asarray(u[start : start + size], np.float32) for start in range(0, len(u), size)]
+
+
+def _numpy(values: Any) -> np.ndarray:
+    array = values if isinstance(values, np.ndarray) else values.cpu().numpy()
+    return array.astype(np.float64)
+
+
+def _like(x: Any, values: np.ndarray) -> Any:
+    """`values` as a tensor on the device of `x` if that is one, else unchanged."""
+    if isinstance(x, np.ndarray) or not hasattr(x, "new_tensor"):
+        return values
+    return x.new_tensor(values)

@@ -1,0 +1,67 @@
+"""What the command line says while it works: messages and progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from .fit import Progress
+
+PLAIN_SECONDS = 5.0
+"""Where stderr is no terminal, a plain line of progress appears so often."""
+
+
+def say(text: str) -> None:
+    """One message to the user, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class FitDisplay:
+    """Live progress of a fit: a bar with the time left on a terminal, else a plain line now and then.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.live = sys.stderr.isatty() and not quiet
+        self.quiet = quiet
+        self.shown_at = time.monotonic()
+
+    def __enter__(self) -> FitDisplay:
+        if self.live:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("fit "),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:3.0f} %  {task.description}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("", total=1.0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.bar.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Update the display after a step."""
+        now = time.monotonic()
+        if self.quiet or (now - self.shown_at < (0.1 if self.live else PLAIN_SECONDS) and progress.share < 1):
+            return
+        self.shown_at = now
+        terms = "  ".join(f"{name} {value:.4f}" for name, value in progress.loss.terms.items())
+        if self.live:
+            self.bar.update(self.task, completed=progress.share, description=terms)
+        else:
+            left = progress.seconds * (1 / max(progress.share, 1e-6) - 1)
+            say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}  {left:.0f} s left")

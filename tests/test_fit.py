@@ -1,0 +1,144 @@
+"""The loop: resuming, stopping, stepping back, budgets."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from igr.config import FeatureConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
+from igr.errors import FitError
+from igr.fit import Schedule, fit
+from igr.objective import objective
+from igr.sampling import CloudSampler, local_sigma
+
+torch = pytest.importorskip("torch")
+
+from igr.config import Config  # noqa: E402
+from igr.network import torch_field  # noqa: E402
+
+CONFIG = Config(network=FeatureConfig(levels=4, coarsest=4, finest=32, width=16))
+SAMPLING = SamplingConfig(surface=64, neighbor=8)
+ADAM = OptimizerConfig(schedule="cosine", final=1e-4)
+
+
+def circle(n=300):
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, n)
+    normals = np.c_[np.cos(angle), np.sin(angle)]
+    return 0.6 * normals, normals
+
+
+def run(steps=40, *, field=None, state=None, stop_at=None, loss=None, budget_seconds=None, **options):
+    points, normals = circle()
+    field = field or torch_field(CONFIG, 2)
+    weights = ObjectiveConfig()
+    state = fit(
+        field,
+        CloudSampler(points, SAMPLING, seed=0, normals=normals),
+        loss or (lambda f, g, batch, share: objective(f, g, batch, weights, share)),
+        Schedule(ADAM, steps, budget_seconds),
+        state=state,
+        on_step=lambda progress: progress.step == stop_at,
+        **options,
+    )
+    return field, state
+
+
+def test_a_circle_is_a_circle():
+    field, _ = run(400)
+    x = np.random.default_rng(1).uniform(-0.9, 0.9, (500, 2))
+    found = field.distance(field.array(x)).numpy()
+    assert abs(found - (np.linalg.norm(x, axis=1) - 0.6)).mean() < 0.03
+
+
+def test_two_halves_are_the_whole_bit_for_bit():
+    whole, _ = run()
+    saved = {}
+
+    def save(state):
+        saved["field"], saved["state"] = field.state(optimizer=True), dataclasses.replace(state)
+
+    field = torch_field(CONFIG, 2)
+    with pytest.raises(KeyboardInterrupt):
+        run(field=field, stop_at=20, save=save)
+    second = torch_field(dataclasses.replace(CONFIG, seed=5), 2)
+    second.load_state(saved["field"])
+    run(field=second, state=saved["state"])
+    for name, value in whole.state(optimizer=True).items():
+        np.testing.assert_array_equal(value, second.state(optimizer=True)[name], err_msg=name)
+
+
+def test_same_seed_same_result():
+    first, second = run()[0].state(), run()[0].state()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_a_passing_divergence_is_stepped_back_from():
+    broken = [25]
+
+    def loss(f, g, batch, share):
+        value = objective(f, g, batch, ObjectiveConfig(), share)
+        if broken and share >= broken[0] / 40:
+            broken.pop()
+            return dataclasses.replace(value, total=math.nan)
+        return value
+
+    field, state = run(loss=loss)
+    assert (state.step, state.recoveries) == (40, 1)
+    assert all(np.isfinite(value).all() for value in field.state().values())
+
+
+def test_a_lasting_divergence_is_a_clear_error_and_keeps_the_last_good_state():
+    field = torch_field(CONFIG, 2)
+
+    def loss(f, g, batch, share):
+        value = objective(f, g, batch, ObjectiveConfig(), share)
+        return dataclasses.replace(value, total=math.inf) if share > 0.5 else value
+
+    with pytest.raises(FitError, match=r"not finite at step 21.*state of step 20 is kept"):
+        run(field=field, loss=loss)
+    assert all(np.isfinite(value).all() for value in field.state().values())
+
+
+def test_a_budget_in_seconds_is_kept():
+    _, state = run(10**6, budget_seconds=0.3)
+    assert 0.3 <= state.seconds < 1.0
+    assert state.step > 3
+
+
+def test_history_has_every_term_and_grows_with_the_run():
+    _, state = run(30)
+    assert [row["step"] for row in state.history] == list(range(1, 31))
+    assert {"seconds", "learning_rate", "loss", "surface", "normals", "eikonal"} <= set(state.history[0])
+    assert state.history[-1]["loss"] < state.history[0]["loss"]
+
+
+def test_local_sigma_is_the_distance_to_the_neighbor_in_position_only():
+    points = np.c_[np.arange(10.0), np.zeros(10)]
+    assert local_sigma(points, 1).tolist() == [1.0] * 10
+    assert local_sigma(points, 3)[0] == 3.0
+    assert local_sigma(points, 50)[0] == 9.0
+
+
+def test_a_batch_depends_on_seed_and_step_only():
+    points, normals = circle()
+    first, second = (CloudSampler(points, SAMPLING, seed=3, normals=normals) for _ in range(2))
+    second(0)
+    np.testing.assert_array_equal(first(7).points, second(7).points)
+    assert not np.array_equal(first(7).points, CloudSampler(points, SAMPLING, seed=4)(7).points)
+
+
+def test_every_point_is_visited_equally_often():
+    points, _ = circle(130)
+    sampler = CloudSampler(points, SAMPLING, seed=0)
+    seen = np.concatenate([sampler(step).points[:64] for step in range(65)])
+    assert len(np.unique(seen, axis=0, return_counts=True)[1]) == 130
+    assert set(np.unique(seen, axis=0, return_counts=True)[1]) == {32}
+
+
+def test_a_cloud_smaller_than_the_batch_is_taken_whole():
+    points, _ = circle(30)
+    batch = CloudSampler(points, SAMPLING, seed=0)(0)
+    assert batch.surface == 30
+    assert len(batch.points) == 30 + 30 + 3

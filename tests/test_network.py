@@ -1,0 +1,151 @@
+"""Torch fields against double backward and finite differences."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from igr.config import PAPER, Config, FeatureConfig, MLPConfig  # noqa: E402
+from igr.network import MLP, TorchField, softplus, torch_field  # noqa: E402
+
+SMALL_MLP = Config(network=MLPConfig(width=24, layers=6, skip=(3,)))
+SMALL_FEATURES = Config(network=FeatureConfig(levels=4, coarsest=3, finest=40, log2_rows=9, width=16, bound=1.1))
+
+
+def double_field(config, dimension, seed=0):
+    field = torch_field(dataclasses.replace(config, seed=seed), dimension)
+    field.network.double()
+    for name, parameter in field.network.named_parameters():
+        if name == "table":
+            parameter.data.normal_(0, 0.05, generator=torch.Generator().manual_seed(1))
+    return field
+
+
+def places(dimension, n=60, seed=0):
+    return torch.tensor(np.random.default_rng(seed).uniform(-1.3, 1.3, (n, dimension)))
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])
+def test_gradient_is_autograds(config, dimension):
+    field = double_field(config, dimension)
+    x = places(dimension).requires_grad_()
+    value, gradient = field.network(x)
+    (expected,) = torch.autograd.grad(value.sum(), x)
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])
+def test_gradient_is_the_limit_of_differences(config, dimension):
+    network = double_field(config, dimension).network
+    x, h = places(dimension, 30), 1e-6
+    with torch.no_grad():
+        _, gradient = network(x)
+        for axis in range(dimension):
+            step = torch.zeros(dimension, dtype=torch.double)
+            step[axis] = h
+            difference = (network(x + step)[0] - network(x - step)[0]) / (2 * h)
+            torch.testing.assert_close(gradient[:, axis], difference, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])
+def test_parameter_derivatives_are_those_of_double_backward(config, dimension):
+    field = double_field(config, dimension)
+    parameters = dict(field.network.named_parameters())
+    x = places(dimension)
+    df, dg = torch.randn(len(x), dtype=torch.double), torch.randn(len(x), dimension, dtype=torch.double)
+
+    leaf = x.clone().requires_grad_()
+    value = field.network(leaf)[0]
+    (gradient,) = torch.autograd.grad(value.sum(), leaf, create_graph=True)
+    expected = torch.autograd.grad(
+        (value * df).sum() + (gradient * dg).sum(), list(parameters.values()), allow_unused=True
+    )
+
+    field.distance_and_gradient(x, training=True)
+    field.backward(df, dg)
+    for (name, parameter), reference in zip(parameters.items(), expected, strict=True):
+        assert reference is not None, name
+        scale = reference.abs().max()
+        assert (parameter.grad - reference).abs().max() <= 1e-5 * scale + 1e-12, name
+
+
+def test_softplus_and_slope_are_exact_far_from_zero():
+    a = torch.tensor([-50.0, -1.0, 0.0, 1.0, 50.0], dtype=torch.double)
+    value, slope = softplus(a, 100.0)
+    torch.testing.assert_close(value, torch.logaddexp(100.0 * a, 0 * a) / 100.0)
+    torch.testing.assert_close(slope, torch.sigmoid(100.0 * a))
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_paper_network_starts_as_a_sphere_of_radius_one(dimension):
+    network = torch_field(PAPER, dimension).network
+    directions = torch.nn.functional.normalize(torch.randn(500, dimension), dim=1)
+    with torch.no_grad():
+        inside, on = network(0.3 * directions)[0], network(1.0 * directions)[0]
+        outside = network(1.6 * directions)[0]
+    assert (inside < 0).all()
+    assert (outside > 0).all()
+    assert abs(on.mean()) < 0.1
+
+
+def test_paper_network_has_the_published_shape():
+    sizes = [tuple(layer.weight.shape) for layer in MLP(MLPConfig(), 3).layers]
+    assert sizes == [(512, 3), (512, 512), (512, 512), (509, 512), (512, 512), *[(512, 512)] * 3, (1, 512)]
+    assert sum(p.numel() for p in MLP(MLPConfig(), 3, latent=256).parameters()) > 1_700_000
+
+
+def test_latents_shared_by_a_shape_equal_latents_at_every_point():
+    network = MLP(MLPConfig(width=20, layers=4, skip=(2,)), 3, latent=5).double()
+    x, z = torch.randn(3, 7, 3, dtype=torch.double), torch.randn(3, 5, dtype=torch.double)
+    shared = network(x, z)[0]
+    plain = network.layers
+    inputs = torch.cat([z[:, None].expand(3, 7, 5), x], -1)
+    h = inputs
+    for index, layer in enumerate(plain):
+        h = torch.cat([h, inputs], -1) / 2**0.5 if index in network.config.skip else h
+        h = layer(h)
+        h = softplus(h, network.config.beta)[0] if index < network.config.layers else h
+    torch.testing.assert_close(shared, h.squeeze(-1))
+
+
+@pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])
+def test_state_round_trip_is_exact(config):
+    first, second = torch_field(config, 3), torch_field(dataclasses.replace(config, seed=9), 3)
+    train_a_little(first, 3)
+    second.load_state(first.state(optimizer=True))
+    train_a_little(first, 2)
+    train_a_little(second, 2)
+    for name, value in first.state(optimizer=True).items():
+        np.testing.assert_array_equal(value, second.state(optimizer=True)[name], err_msg=name)
+
+
+def train_a_little(field: TorchField, steps: int) -> None:
+    x = field.array(places(3, 40).numpy())
+    for _ in range(steps):
+        f, g = field.distance_and_gradient(x, training=True)
+        field.backward(f, g)
+        field.update(1e-3)
+
+
+def test_backward_before_forward_is_an_error():
+    field = torch_field(SMALL_MLP, 3)
+    with pytest.raises(RuntimeError, match="needs a call of distance_and_gradient"):
+        field.backward(torch.zeros(1), torch.zeros(1, 3))
+
+
+def test_rows_that_no_point_touches_keep_value_and_moments():
+    field = torch_field(SMALL_FEATURES, 3)
+    before = field.state(optimizer=True)
+    x = field.array(np.full((4, 3), 0.01))
+    f, g = field.distance_and_gradient(x, training=True)
+    field.backward(f * 0 + 1, g)
+    field.update(1e-2)
+    after = field.state(optimizer=True)
+    changed = (before["table"] != after["table"]).any(1)
+    assert 0 < changed.sum() <= 4 * 8
+    assert (after["adam.exp_avg.table"][~changed] == 0).all()

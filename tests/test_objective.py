@@ -1,0 +1,106 @@
+"""Every loss term against autograd, in numpy and in torch."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from igr import objective as terms
+from igr.config import ObjectiveConfig
+from igr.sampling import Batch
+
+torch = pytest.importorskip("torch")
+
+ALL_ON = ObjectiveConfig(off_surface=0.3, warm_start=0.7, far_sign=0.9, off_surface_alpha=5.0)
+
+
+def values(n=40, d=3, seed=0):
+    rng = np.random.default_rng(seed)
+    unit = rng.normal(size=(n, d))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    return rng.normal(0, 0.3, n), rng.normal(size=(n, d)), unit, rng.uniform(0, 1, n), rng.normal(0, 0.5, n)
+
+
+F, G, NORMALS, TRUST, TARGET = values()
+
+CASES = {
+    "surface_distance": (F, terms.surface_distance),
+    "normal_alignment": (G, lambda g: terms.normal_alignment(g, same(NORMALS, g))),
+    "weighted normals": (G, lambda g: terms.normal_alignment(g, same(NORMALS, g), same(TRUST, g))),
+    "eikonal": (G, terms.eikonal),
+    "off_surface": (F, lambda f: terms.off_surface(f, 5.0)),
+    "warm_start": (F, lambda f: terms.warm_start(f, same(TARGET, f))),
+    "far_sign": (F, lambda f: terms.far_sign(f, same(TARGET, f))),
+}
+
+
+def same(array, like):
+    return torch.tensor(array) if isinstance(like, torch.Tensor) else array
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_derivative_is_autograds(name):
+    argument, term = CASES[name]
+    leaf = torch.tensor(argument, requires_grad=True)
+    value, derivative = term(leaf)
+    (expected,) = torch.autograd.grad(value, leaf)
+    torch.testing.assert_close(derivative.detach(), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_numpy_and_torch_agree(name):
+    argument, term = CASES[name]
+    in_numpy, in_torch = term(argument), term(torch.tensor(argument))
+    np.testing.assert_allclose(in_numpy[0], in_torch[0].numpy(), rtol=1e-12)
+    np.testing.assert_allclose(in_numpy[1], in_torch[1].numpy(), rtol=1e-12, atol=1e-15)
+
+
+def test_a_distance_function_costs_nothing():
+    assert terms.eikonal(NORMALS)[0] == pytest.approx(0, abs=1e-15)
+    assert terms.normal_alignment(NORMALS, NORMALS)[0] == 0
+    assert terms.surface_distance(np.zeros(5))[0] == 0
+    assert terms.warm_start(TARGET, TARGET)[0] == 0
+    assert terms.far_sign(TARGET, TARGET)[0] == 0
+
+
+def test_derivatives_are_finite_where_a_length_is_zero():
+    zero = np.zeros((4, 3))
+    assert np.isfinite(terms.eikonal(zero)[1]).all()
+    assert np.isfinite(terms.normal_alignment(NORMALS[:4], NORMALS[:4])[1]).all()
+
+
+def batch(normals=NORMALS[:20]):
+    return Batch(np.zeros((40, 3)), 20, normals, None, TARGET[:10])
+
+
+def test_total_is_the_weighted_sum_and_its_derivative():
+    leaf_f, leaf_g = torch.tensor(F, requires_grad=True), torch.tensor(G, requires_grad=True)
+    in_torch = dataclasses.replace(batch(), normals=torch.tensor(NORMALS[:20]), target=torch.tensor(TARGET[:10]))
+    loss = terms.objective(leaf_f.detach(), leaf_g.detach(), in_torch, ALL_ON)
+    total = (
+        terms.surface_distance(leaf_f[:20])[0]
+        + terms.normal_alignment(leaf_g[:20], in_torch.normals)[0]
+        + 0.1 * terms.eikonal(leaf_g[20:])[0]
+        + 0.3 * terms.off_surface(leaf_f[20:], 5.0)[0]
+        + 0.7 * terms.warm_start(leaf_f[30:], in_torch.target)[0]
+        + 0.9 * terms.far_sign(leaf_f[30:], in_torch.target)[0]
+    )
+    df, dg = torch.autograd.grad(total, [leaf_f, leaf_g])
+    assert loss.total == pytest.approx(total.item(), rel=1e-12)
+    torch.testing.assert_close(loss.df.detach(), df)
+    torch.testing.assert_close(loss.dg.detach(), dg)
+
+
+@pytest.mark.parametrize("name", ["normals", "eikonal", "off_surface", "warm_start", "far_sign"])
+def test_a_term_of_weight_zero_is_switched_off(name):
+    off = dataclasses.replace(ALL_ON, **{name: 0.0})
+    assert name not in terms.objective(F, G, batch(), off).terms
+    assert name in terms.objective(F, G, batch(), ALL_ON).terms
+
+
+def test_the_warm_start_ends():
+    assert "warm_start" not in terms.objective(F, G, batch(), ALL_ON, progress=0.5).terms
+
+
+def test_without_normals_the_normal_term_is_absent():
+    assert "normals" not in terms.objective(F, G, batch(normals=None), ALL_ON).terms
