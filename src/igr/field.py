@@ -8,6 +8,7 @@ IGR's losses depend on f and ∇f and on nothing else, so a field takes back dL/
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,6 +58,82 @@ class Field(Protocol):
         ...
 
 
+class NativeField:
+    """Multiresolution features and a small MLP on the CPU, computed by the native core: numpy in and out.
+
+    Args:
+        config: its network must be a `FeatureConfig`.
+        dimension: 2 or 3.
+        threads: threads of the core; None for all of the machine's.
+    """
+
+    def __init__(self, config: Config, dimension: int, *, threads: int | None = None) -> None:
+        from .encoding import feature_levels, initial_parameters
+        from .native import NativeCore
+
+        network = config.network
+        assert isinstance(network, FeatureConfig)
+        self.dimension, self.network, self.beta2 = dimension, network, config.optimizer.beta2
+        self.core = NativeCore(
+            dimension,
+            feature_levels(network, dimension),
+            network.features,
+            network.width,
+            network.beta,
+            network.bound,
+            threads or os.cpu_count() or 1,
+        )
+        first = initial_parameters(network, dimension, np.random.default_rng([config.seed, 2]))
+        for name, values in self.core.parameters().items():
+            values[...] = first[name]
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        """`values` as a contiguous float32 array."""
+        return np.ascontiguousarray(values, np.float32)
+
+    def distance(self, x: np.ndarray) -> np.ndarray:
+        """Signed distance (n,) at `x` (n, d)."""
+        return self.core.evaluate(x)
+
+    def distance_and_gradient(self, x: np.ndarray, *, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs."""
+        return self.core.forward(x) if training else self.core.evaluate_with_gradient(x)
+
+    def backward(self, df: np.ndarray, dg: np.ndarray) -> None:
+        """Parameter derivatives from dL/df (n,) and dL/d∇f (n, d) of the last training call."""
+        self.core.backward(self.array(df), self.array(dg))
+
+    def update(self, learning_rate: float) -> None:
+        """One Adam step with the derivatives of the last `backward`."""
+        self.core.adam(learning_rate, beta2=self.beta2)
+
+    def set_detail(self, progress: float) -> None:
+        """Switch on the levels of features that are due at `progress` of the run."""
+        from .encoding import level_weights
+
+        self.core.level_weights = level_weights(self.network, progress)
+
+    def state(self, *, optimizer: bool = False) -> dict[str, np.ndarray]:
+        """Copies of the parameters by name; with `optimizer` also Adam's moments and step count."""
+        state = {name: values.copy() for name, values in self.core.parameters().items()}
+        if optimizer:
+            for name, (first, second) in self.core.moments().items():
+                state[f"adam.exp_avg.{name}"], state[f"adam.exp_avg_sq.{name}"] = first.copy(), second.copy()
+            state["adam.step"] = np.array([self.core.step_count], np.int64)
+        return state
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take parameters, and moments where present, from `state`."""
+        for name, values in self.core.parameters().items():
+            if state[name].shape != values.shape:
+                raise ValueError(f"{name} has shape {state[name].shape}, expected {values.shape}")
+            values[...] = state[name]
+        if "adam.step" in state:
+            for name, (first, second) in self.core.moments().items():
+                first[...], second[...] = state[f"adam.exp_avg.{name}"], state[f"adam.exp_avg_sq.{name}"]
+            self.core.step_count = int(state["adam.step"][0])
+
+
 def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field:
     """The untrained field of `config`: native for features on the CPU where the core was built, else torch.
 
@@ -73,7 +150,7 @@ def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field
         from . import native
 
         if native.available():
-            return native.NativeField(config, dimension)
+            return NativeField(config, dimension)
         logger.warning("the native core is not built here; running on torch, which is about 15 times slower")
     from .parallel import torch_device
 

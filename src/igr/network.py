@@ -235,8 +235,9 @@ class TorchField:
         if not training:
             with torch.no_grad():
                 return self.network(x)
-        self._pending = self.network(x)
-        return self._pending[0].detach(), self._pending[1].detach()
+        value, gradient = self.network(x)
+        self._pending = value, gradient
+        return value.detach(), gradient.detach()
 
     def backward(self, df: Tensor, dg: Tensor) -> None:
         """Parameter derivatives from dL/df (n,) and dL/d∇f (n, d) of the last training call."""
