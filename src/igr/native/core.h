@@ -1,0 +1,111 @@
+// The native field: parameters, their moments, and the passes over tiles of points that train and evaluate it.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+#include "threads.h"
+#include "variants.h"
+
+namespace igr {
+
+// Aligned floats, cleared; in large pages where the system offers them, because features are read at random places.
+class Floats {
+ public:
+  Floats() = default;
+  explicit Floats(int64_t size);
+  float* data() const { return data_.get(); }
+  int64_t size() const { return size_; }
+  float& operator[](int64_t i) const { return data_[size_t(i)]; }
+
+ private:
+  struct Free {
+    size_t align;
+    void operator()(float* data) const { ::operator delete[](data, std::align_val_t(align)); }
+  };
+  std::unique_ptr<float[], Free> data_{nullptr, Free{64}};
+  int64_t size_ = 0;
+};
+
+struct Shape {
+  int dimension, features, width, threads;
+  float beta, bound;
+  std::vector<Level> levels;
+};
+
+// One parameter's place in the flat arrays of values, moments and gradients.
+struct Place {
+  const char* name;
+  int64_t offset, rows, columns;  // columns is 0 for a vector
+};
+
+class Core {
+ public:
+  // Throws std::invalid_argument if the sizes or the instruction set are not available.
+  Core(const Shape& shape, const std::string& instruction_set);
+
+  // Value and gradient at x (n, d), row after row; keeps what `backward` needs.
+  void forward(const float* x, int64_t n, float* f, float* g);
+  // Adds the derivatives of a loss to the gradient, given dL/df (n) and dL/d∇f (n, d) of the last forward's points.
+  void backward(const float* df, const float* dg);
+  // One step of Adam, table and network with their own learning rates; clears the gradient.
+  void adam(float table_rate, float network_rate, float beta1, float beta2, float epsilon);
+  // Value and, unless null, gradient at any number of points, with bounded memory; nothing is kept.
+  void evaluate(const float* x, int64_t n, float* f, float* g);
+
+  void set_level_weights(const float* weights);
+  std::vector<float> level_weights() const;
+
+  enum Phase { kFeatures, kMlp, kScatter, kAdam, kPhases };
+  // Time spent so far in each phase, summed over threads and divided by their number.
+  std::array<double, kPhases> phase_seconds() const;
+
+  const Shape& shape() const { return shape_; }
+  const std::string& instruction_set() const { return instruction_set_; }
+  const std::vector<Place>& places() const { return places_; }
+  int inputs() const { return network_.inputs; }
+  int64_t pending() const { return pending_; }  // points that `backward` is expected for, -1 before any forward
+
+  Floats values, first, second, gradient;
+  int64_t step_count = 0;
+
+ private:
+  struct Worker {
+    Floats scratch, tile;  // the tile is for `evaluate`
+    std::array<double, kPhases> seconds{};
+    alignas(64) std::chrono::steady_clock::time_point mark{};
+  };
+
+  void reserve(int64_t tiles);
+  Tile tile_in(float* start) const;
+  Tile tile(int64_t index) const { return tile_in(tiles_.data() + index * tile_floats_); }
+  void load_points(const float* x, int64_t first, int64_t n, float* rows) const;
+  void encode(const Tile& tile, bool with_jacobian) const;
+  Sums sums_in(float* start) const;
+  void scatter(int level, int32_t first_row, int32_t last_row);
+  void collect_sums(int groups);
+  void clock(Worker& worker) { worker.mark = std::chrono::steady_clock::now(); }
+  void clock(Worker& worker, Phase phase);
+
+  Shape shape_;
+  std::string instruction_set_;
+  Kernels kernels_;
+  Network network_;
+  ThreadPool pool_;
+  std::vector<Place> places_;
+  int64_t table_start_ = 0, sums_floats_ = 0, tile_floats_ = 0;
+  std::vector<char> touched_;  // levels whose gradient may not be zero
+  Floats tiles_, df_, sums_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  int64_t pending_ = -1;
+  std::mutex mutex_;  // one call at a time: Python may call from several threads
+};
+
+}  // namespace igr

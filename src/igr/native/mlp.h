@@ -1,0 +1,189 @@
+// The small network f(x) = w3·h2 + b3, h2 = σ(W2 h1 + b2), h1 = σ(W1 h0 + b1), σ = softplus, on tiles of points, and
+// its derivatives. With s = σ'(z) and s' = σ''(z) = β s (1 - s):
+//
+//   forward    a2 = w3 s2     c1 = W2ᵀ a2     a1 = c1 s1     c0 = W1ᵀ a1 = df/dh0,   ∇f = (dh0/dx)ᵀ c0
+//   backward   given df = dL/df and dg = dL/d∇f, with dc0 = (dh0/dx) dg:
+//              da1 = W1 dc0   dc1 = da1 s1    da2 = W2 dc1   dz2 = w3 (df s2 + da2 s2')
+//              dz1 = s1 W2ᵀ dz2 + da1 c1 s1'                 dh0 = W1ᵀ dz1
+//              dW2 = dz2 h1ᵀ + a2 dc1ᵀ        dW1 = dz1 h0ᵀ + a1 dc0ᵀ
+//              dw3 = df h2 + da2 s2           db2 = dz2      db1 = dz1      db3 = df
+#pragma once
+
+#include "kernels.h"
+#include "product.h"
+
+namespace igr::IGR_VARIANT {
+
+template <int Width>
+struct Mlp {
+  static constexpr int kLayer = Width * kTile;
+
+  // Working memory of one thread, in units of a layer of a tile.
+  enum Scratch { A1, A2, DC1, DZ2, DZ1, DZ1_COLUMNS, A1_COLUMNS, DZ2_COLUMNS, A2_COLUMNS, DC0, kLayers };
+  static constexpr int kMaxInputs = 160;  // rows that DC0 has room for
+  static constexpr int kSums = Width * kLanes;
+  static constexpr int kScratch = kLayers * kLayer + kMaxInputs * kTile + 3 * kSums;
+
+  // σ of a layer in place, and its slope.
+  static void activate(const Network& net, const float* bias, float* value, float* slope) {
+    for (int o = 0; o < Width; o++)
+      for (int i = o * kTile; i < (o + 1) * kTile; i += kLanes) {
+        const Softplus at = softplus(load(value + i) + bias[o], net.beta);
+        store(value + i, at.value);
+        if (slope) store(slope + i, at.slope);
+      }
+  }
+
+  // Both hidden layers of a tile and f.
+  static void hidden(const Network& net, const float* inputs, float* h1, float* s1, float* h2, float* s2, float* f) {
+    product<kTile>(Width, {net.weight1, net.inputs, 1}, inputs, net.used,
+                   [&](int r, int c, Floats v) IGR_INLINED { store(h1 + r * kTile + c, v); });
+    activate(net, net.bias1, h1, s1);
+    product<kTile>(Width, {net.weight2, Width, 1}, h1, Width,
+                   [&](int r, int c, Floats v) IGR_INLINED { store(h2 + r * kTile + c, v); });
+    activate(net, net.bias2, h2, s2);
+    product<kTile>(1, {net.weight3, 0, 1}, h2, Width, [&](int, int c, Floats v) IGR_INLINED { store(f + c, v + *net.bias3); });
+  }
+
+  static void value(const Network& net, const float* inputs, float* f, float* scratch) {
+    hidden(net, inputs, scratch, nullptr, scratch + kLayer, nullptr, f);
+  }
+
+  static void forward(const Network& net, const Tile& tile, float* f, float* g, float* scratch) {
+    float *h1 = tile.hidden, *s1 = h1 + kLayer, *h2 = s1 + kLayer, *s2 = h2 + kLayer, *c1 = s2 + kLayer;
+    float *a1 = scratch + A1 * kLayer, *a2 = scratch + A2 * kLayer;
+    hidden(net, tile.inputs, h1, s1, h2, s2, f);
+    scale_rows(net.weight3, s2, a2);
+    product<kTile>(Width, {net.weight2, 1, Width}, a2, Width, [&](int r, int c, Floats v) IGR_INLINED {
+      store(c1 + r * kTile + c, v);
+      store(a1 + r * kTile + c, v * load(s1 + r * kTile + c));
+    });
+    product<kTile>(net.used, {net.weight1, 1, net.inputs}, a1, Width,
+                   [&](int r, int c, Floats v) IGR_INLINED { store(tile.sensitivity + r * kTile + c, v); });
+    spatial_gradient(net, tile, g);
+  }
+
+  // Derivatives for `count` tiles, summed over all of them.
+  static void backward(const Network& net, const Tile* tiles, const float* df, int count, const Sums& sums,
+                       float* scratch) {
+    float* lanes = scratch + kLayers * kLayer + kMaxInputs * kTile;
+    memset(lanes, 0, 3 * kSums * sizeof(float));
+    memset(sums.weight1, 0, sizeof(float) * net.inputs * Width);
+    memset(sums.weight2, 0, sizeof(float) * Width * Width);
+    Floats bias3{};
+    for (int i = 0; i < count; i++, df += kTile) {
+      backward_tile(net, tiles[i], df, sums, scratch, lanes);
+      for (int p = 0; p < kTile; p += kLanes) bias3 += load(df + p);
+    }
+    for (int o = 0; o < Width; o++) {
+      sums.bias1[o] = sum(load(lanes + o * kLanes));
+      sums.bias2[o] = sum(load(lanes + kSums + o * kLanes));
+      sums.weight3[o] = sum(load(lanes + 2 * kSums + o * kLanes));
+    }
+    *sums.bias3 = sum(bias3);
+  }
+
+ private:
+  static void backward_tile(const Network& net, const Tile& tile, const float* df, const Sums& sums, float* scratch,
+                            float* lanes) {
+    const float *h1 = tile.hidden, *s1 = h1 + kLayer, *h2 = s1 + kLayer, *s2 = h2 + kLayer, *c1 = s2 + kLayer;
+    float *dc1 = scratch + DC1 * kLayer, *dz2 = scratch + DZ2 * kLayer, *dz1 = scratch + DZ1 * kLayer;
+    float* dc0 = scratch + DC0 * kLayer;
+    float *dbias1 = lanes, *dbias2 = lanes + kSums, *dweight3 = lanes + 2 * kSums;
+    input_directions(net, tile, dc0);
+    product<kTile>(Width, {net.weight1, net.inputs, 1}, dc0, net.used, [&](int r, int c, Floats da1) IGR_INLINED {
+      const int at = r * kTile + c;
+      const Floats s = load(s1 + at);
+      store(dc1 + at, da1 * s);
+      store(dz1 + at, da1 * load(c1 + at) * (net.beta * s * (1.f - s)));
+    });
+    product<kTile>(Width, {net.weight2, Width, 1}, dc1, Width, [&](int r, int c, Floats da2) IGR_INLINED {
+      const int at = r * kTile + c;
+      const Floats s = load(s2 + at), own = load(df + c);
+      const Floats dz = (own * s + da2 * (net.beta * s * (1.f - s))) * net.weight3[r];
+      store(dz2 + at, dz);
+      add_to(dbias2 + r * kLanes, dz);
+      add_to(dweight3 + r * kLanes, da2 * s + own * load(h2 + at));
+    });
+    product<kTile>(Width, {net.weight2, 1, Width}, dz2, Width, [&](int r, int c, Floats dh1) IGR_INLINED {
+      const int at = r * kTile + c;
+      const Floats dz = dh1 * load(s1 + at) + load(dz1 + at);
+      store(dz1 + at, dz);
+      add_to(dbias1 + r * kLanes, dz);
+    });
+    product<kTile>(net.used, {net.weight1, 1, net.inputs}, dz1, Width,
+                   [&](int r, int c, Floats v) IGR_INLINED { store(tile.dinputs + r * kTile + c, v); });
+    weight_derivatives(net, tile, sums, scratch);
+  }
+
+  // dW2ᵀ += h1 dz2ᵀ + dc1 a2ᵀ and dW1ᵀ += h0 dz1ᵀ + dc0 a1ᵀ: sums over points, so neurons must become the vectors.
+  static void weight_derivatives(const Network& net, const Tile& tile, const Sums& sums, float* scratch) {
+    const float *h1 = tile.hidden, *s1 = h1 + kLayer, *s2 = s1 + 2 * kLayer, *c1 = s2 + kLayer;
+    const float *dc1 = scratch + DC1 * kLayer, *dz2 = scratch + DZ2 * kLayer, *dz1 = scratch + DZ1 * kLayer;
+    const float* dc0 = scratch + DC0 * kLayer;
+    float *dz1_columns = scratch + DZ1_COLUMNS * kLayer, *a1_columns = scratch + A1_COLUMNS * kLayer;
+    float *dz2_columns = scratch + DZ2_COLUMNS * kLayer, *a2_columns = scratch + A2_COLUMNS * kLayer;
+    to_columns(dz2_columns, [&](int o, int p) IGR_INLINED { return load(dz2 + o * kTile + p); });
+    to_columns(a2_columns, [&](int o, int p) IGR_INLINED { return load(s2 + o * kTile + p) * net.weight3[o]; });
+    add_outer(Width, h1, dz2_columns, dc1, a2_columns, sums.weight2);
+    to_columns(dz1_columns, [&](int o, int p) IGR_INLINED { return load(dz1 + o * kTile + p); });
+    to_columns(a1_columns, [&](int o, int p) IGR_INLINED { return load(s1 + o * kTile + p) * load(c1 + o * kTile + p); });
+    add_outer(net.used, tile.inputs, dz1_columns, dc0, a1_columns, sums.weight1);
+  }
+
+  // total(rows, Width) += left1(rows, kTile) right1(kTile, Width) + left2 right2
+  static void add_outer(int rows, const float* left1, const float* right1, const float* left2, const float* right2,
+                        float* total) {
+    in_blocks<Width>(rows, [&](auto& block) IGR_INLINED {
+      block.add({left1, kTile, 1}, right1, Width, kTile);
+      block.add({left2, kTile, 1}, right2, Width, kTile);
+      block.each([&](int r, int c, Floats v) IGR_INLINED { add_to(total + r * Width + c, v); });
+    });
+  }
+
+  // (kTile, Width) from what `row(neuron, point)` gives for a vector of points.
+  template <class Row>
+  static void to_columns(float* columns, Row row) {
+    for (int o = 0; o < Width; o += kLanes)
+      for (int p = 0; p < kTile; p += kLanes) {
+        Floats square[kLanes];
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; i++) square[i] = row(o + i, p);
+        transpose(square);
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; i++) store(columns + (p + i) * Width + o, square[i]);
+      }
+  }
+
+  static void scale_rows(const float* factor, const float* from, float* to) {
+    for (int o = 0; o < Width; o++)
+      for (int p = 0; p < kTile; p += kLanes) store(to + o * kTile + p, load(from + o * kTile + p) * factor[o]);
+  }
+
+  // g = c0 of the coordinates + (d features/dx)ᵀ c0 of the features.
+  static void spatial_gradient(const Network& net, const Tile& tile, float* g) {
+    const int d = net.dimension, features = net.inputs - d;
+    for (int a = 0; a < d; a++)
+      for (int p = 0; p < kTile; p += kLanes) {
+        Floats v = load(tile.sensitivity + a * kTile + p);
+        for (int i = 0; i < net.used - d; i++)
+          v += load(tile.jacobian + (a * features + i) * kTile + p) * load(tile.sensitivity + (d + i) * kTile + p);
+        store(g + a * kTile + p, v);
+      }
+  }
+
+  // dc0 = (dh0/dx) dg: the coordinates' rows are dg itself.
+  static void input_directions(const Network& net, const Tile& tile, float* dc0) {
+    const int d = net.dimension, features = net.inputs - d;
+    memcpy(dc0, tile.dgradient, sizeof(float) * d * kTile);
+    for (int i = 0; i < net.used - d; i++)
+      for (int p = 0; p < kTile; p += kLanes) {
+        Floats v{};
+        for (int a = 0; a < d; a++)
+          v += load(tile.jacobian + (a * features + i) * kTile + p) * load(tile.dgradient + a * kTile + p);
+        store(dc0 + (d + i) * kTile + p, v);
+      }
+  }
+};
+
+}  // namespace igr::IGR_VARIANT

@@ -1,0 +1,77 @@
+#include "variants.h"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+
+#include "threads.h"
+
+namespace igr {
+
+// As in CMakeLists.txt, which compiles them.
+#if defined(__x86_64__) || defined(_M_X64)
+#define IGR_VARIANTS(X) X(baseline) X(avx2) X(avx512)
+#elif defined(__aarch64__)
+#define IGR_VARIANTS(X) X(neon)
+#else
+#define IGR_VARIANTS(X) X(baseline)
+#endif
+
+#define IGR_DECLARE(variant)                                           \
+  namespace variant {                                                  \
+  bool fill(Kernels& kernels, int dimension, int features, int width); \
+  }
+IGR_VARIANTS(IGR_DECLARE)
+
+namespace {
+
+struct Variant {
+  const char* name;
+  FillKernels fill;
+};
+#define IGR_LIST(variant) {#variant, variant::fill},
+constexpr Variant kVariants[] = {IGR_VARIANTS(IGR_LIST)};
+
+bool processor_has(const std::string& name) {
+#if defined(__x86_64__) || defined(_M_X64)
+  if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (name == "avx512")
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
+  return name == "baseline" || name == "neon";
+}
+
+}  // namespace
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const Variant& variant : kVariants)
+    if (processor_has(variant.name)) names.push_back(variant.name);
+  return names;
+}
+
+FillKernels find_kernels(const std::string& instruction_set) {
+  for (const Variant& variant : kVariants)
+    if (variant.name == instruction_set && processor_has(instruction_set)) return variant.fill;
+  throw std::invalid_argument("instruction set '" + instruction_set + "' is not available on this machine");
+}
+
+double peak_rate(const std::string& instruction_set, int threads) {
+  Kernels kernels{};
+  find_kernels(instruction_set)(kernels, 3, 2, 64);
+  ThreadPool pool(threads);
+  std::vector<double> done(size_t(threads) * 8);
+  double best = 0;
+  for (int attempt = 0; attempt < 10; attempt++) {
+    const auto start = std::chrono::steady_clock::now();
+    pool.run(int(done.size()), [&](int i, int) { done[size_t(i)] = kernels.spin(100000); });
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    double total = 0;
+    for (const double operations : done) total += operations;
+    best = std::max(best, total / seconds.count() * 1e-9);
+  }
+  return best;
+}
+
+}  // namespace igr
