@@ -1,10 +1,14 @@
-"""Signed distances read off an oriented cloud: what is known of space before anything is fitted.
+"""What an oriented cloud tells about space before anything is fitted: the sign, and far away the distance.
 
-Far from the cloud the distance to the nearest point is the distance to the surface, and the winding number of
-the oriented points tells inside from outside. Fitting these numbers first gives IGR a start without ghosts.
+The oriented points are the gradient of the indicator function of the inside, smoothed; so the indicator solves a
+Poisson equation (Kazhdan et al. 2006), here on a grid by FFT. Its zero level is a membrane that closes the holes
+of the cloud. Far from cloud and membrane the distance to the nearest of their points is the distance to the
+surface, and fitting these signed distances first gives IGR a start without ghosts.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +17,43 @@ from .sampling import KnownSpace
 
 NEIGHBORS = 8
 """Points that share the area around one: the disk through the farthest of them."""
+CELLS = {2: 256, 3: 128}
+"""Cells along an edge of the indicator's grid, by dimension."""
+MARGIN = 1.5
+"""In cells: closer to the surface than that, the nearest point says too little about the distance."""
+HOLE = 2.5
+"""In cells: where the membrane is farther than that from every point, it closes a hole."""
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """A smoothed indicator function on a grid over [-bound, bound]^d: negative inside, positive outside."""
+
+    values: np.ndarray
+    bound: float
+
+    @property
+    def cell(self) -> float:
+        """Edge of a cell."""
+        return 2 * self.bound / len(self.values)
+
+    def __call__(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Value at `x`, multilinear between the grid's corners."""
+        from scipy.ndimage import map_coordinates
+
+        return map_coordinates(self.values, ((x + self.bound) / self.cell).T, order=1, mode="nearest")
+
+    def membrane(self) -> Float[np.ndarray, "m d"]:
+        """The places on the grid's edges where the sign changes."""
+        places = []
+        for axis in range(self.values.ndim):
+            values = np.moveaxis(self.values, axis, 0)
+            rows = np.argwhere((values[1:] > 0) != (values[:-1] > 0))
+            before, after = values[tuple(rows.T)], values[(rows[:, 0] + 1, *rows.T[1:])]
+            index = rows.astype(float)
+            index[:, 0] += before / (before - after)
+            places.append(np.insert(index[:, 1:], axis, index[:, 0], axis=1))
+        return np.concatenate(places) * self.cell - self.bound
 
 
 def point_areas(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
@@ -25,21 +66,29 @@ def point_areas(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
     return np.pi * distance**2 / k if d == 3 else 2 * distance / k
 
 
-def winding_number(
-    points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"]
-) -> Float[np.ndarray, " q"]:
-    """Generalized winding number of an oriented cloud (Barill et al. 2018): about 1 inside and 0 outside."""
-    areas = point_areas(points)
-    if points.shape[1] == 3:
-        import igl
+def indicator(
+    points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], *, bound: float = 1.25
+) -> Indicator:
+    """The indicator of the inside of an oriented cloud in the unit frame, by one Poisson solve.
 
-        return np.asarray(igl.fast_winding_number(points, normals, areas, queries))
-    total = np.empty(len(queries))
-    for start in range(0, len(queries), 1024):
-        offset = points[None] - queries[start : start + 1024, None]
-        square = np.maximum((offset * offset).sum(-1), 1e-12)
-        total[start : start + 1024] = ((offset * normals).sum(-1) * areas / square).sum(1) / (2 * np.pi)
-    return total
+    Args:
+        points: within [-1, 1]^d.
+        normals: outward unit normals.
+        bound: half the edge of the (periodic) grid's cube.
+    """
+    from scipy import fft
+
+    d, cells = points.shape[1], CELLS[points.shape[1]]
+    cell = 2 * bound / cells
+    field = _splat((points + bound) / cell, normals * point_areas(points)[:, None], cells) / cell**d
+    steps = np.fft.fftfreq(cells, cell).astype(np.float32) * np.float32(2 * np.pi)
+    grids = np.meshgrid(*[steps] * (d - 1), abs(steps[: cells // 2 + 1]), indexing="ij", sparse=True)
+    square = np.asarray(sum(wave * wave for wave in grids))
+    spectrum = np.asarray(sum(1j * grids[axis] * fft.rfftn(field[axis], workers=-1) for axis in range(d)))
+    spectrum *= -np.exp(-0.5 * square * cell * cell) / np.where(square == 0, np.inf, square)
+    values = np.asarray(fft.irfftn(spectrum, s=[cells] * d, workers=-1)).astype(np.float32)
+    raw = Indicator(values, bound)
+    return Indicator(values - np.float32(np.median(raw(points))), bound)
 
 
 def known_space(
@@ -48,29 +97,43 @@ def known_space(
     *,
     extent: float,
     seed: int,
-    count: int = 100_000,
-    margin: float = 2.0,
+    count: int = 40_000,
 ) -> KnownSpace:
-    """Places in [-extent, extent]^d at least `margin` local spacings from the cloud, with signed distances.
+    """Random places of [-extent, extent]^d, those too close to the surface left out, with signed distances.
 
     Args:
         points: the cloud, unit frame.
         normals: outward unit normals.
         extent: half the edge of the cube.
         seed: seed of the places.
-        count: how many are drawn before those too close are dropped.
-        margin: in spacings of the cloud: closer than that the nearest point says too little.
+        count: how many places are drawn.
     """
     from scipy.spatial import KDTree
 
-    if len(points) > 200_000:
-        chosen = np.random.default_rng([seed, 4]).choice(len(points), 200_000, replace=False)
-        points, normals = points[chosen], normals[chosen]
-    queries = np.random.default_rng([seed, 3]).uniform(-extent, extent, (count, points.shape[1]))
+    inside = indicator(points, normals)
+    membrane = inside.membrane()
     tree = KDTree(points)
-    distance = tree.query(queries, workers=-1)[0]
-    spacing = np.median(tree.query(points[:: max(1, len(points) // 2000)], k=7)[0][:, 6])
-    inside = winding_number(points, normals, queries) > 0.5
-    target = np.where(inside, -distance, distance)
-    far = distance > margin * spacing
-    return KnownSpace(queries[far].astype(np.float32), target[far].astype(np.float32))
+    reach = HOLE * inside.cell
+    gap = tree.query(membrane, workers=-1, distance_upper_bound=reach)[0] > reach
+    closed = KDTree(np.concatenate([points, membrane[gap]])) if gap.any() else tree
+    places = np.random.default_rng([seed, 3]).uniform(-extent, extent, (count, points.shape[1]))
+    distance = closed.query(places, workers=-1, eps=0.1)[0]
+    far = distance > MARGIN * inside.cell
+    target = np.where(inside(places) > 0, distance, -distance)
+    return KnownSpace(places[far].astype(np.float32), target[far].astype(np.float32))
+
+
+def _splat(
+    place: Float[np.ndarray, "n d"], values: Float[np.ndarray, "n c"], cells: int
+) -> Float[np.ndarray, "c ..."]:
+    """`values` at `place` (in cells) shared among the corners of the cell around, multilinearly."""
+    d = place.shape[1]
+    corner = np.floor(place).astype(np.int64)
+    share = place - corner
+    grid = np.zeros((values.shape[1], cells**d), np.float32)
+    for offset in np.ndindex(*[2] * d):
+        weight = np.where(offset, share, 1 - share).prod(1)
+        rows = np.ravel_multi_index(tuple((corner + offset).T), [cells] * d)
+        for channel in range(len(grid)):
+            grid[channel] += np.bincount(rows, weight * values[:, channel], cells**d)
+    return grid.reshape(-1, *[cells] * d)

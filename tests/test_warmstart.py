@@ -1,0 +1,56 @@
+"""What an oriented cloud tells about space: sign and distance, 2D and 3D, holes closed."""
+
+import numpy as np
+import pytest
+
+from igr.warmstart import indicator, known_space, point_areas
+
+
+def sphere(d, n=4000, seed=0):
+    normals = np.random.default_rng(seed).normal(size=(n, d))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    return 0.7 * normals, normals
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_areas_add_up_to_the_surface(d):
+    points, _ = sphere(d)
+    assert point_areas(points).sum() == pytest.approx(2 * np.pi * 0.7 if d == 2 else 4 * np.pi * 0.7**2, rel=0.15)
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_known_distances_of_a_sphere_are_right(d):
+    points, normals = sphere(d)
+    known = known_space(points, normals, extent=1.1, seed=0)
+    truth = np.linalg.norm(known.points, axis=1) - 0.7
+    assert (np.sign(known.target) == np.sign(truth)).all()
+    assert np.abs(known.target - truth).mean() < 0.01
+    assert len(known.points) > 20_000
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_a_hole_is_closed(d):
+    points, normals = sphere(d)
+    kept = points[:, 0] < 0.55  # a cap is missing
+    known = known_space(points[kept], normals[kept], extent=1.1, seed=0)
+    radius = np.linalg.norm(known.points, axis=1)
+    assert (known.target[radius < 0.45] < 0).all()
+    assert (known.target[radius > 0.85] > 0).all()
+    behind = (known.points[:, 0] > 0.72) & (radius < 0.9)
+    assert np.abs(known.target[behind]).max() < 0.35
+
+
+def test_a_cavity_is_outside():
+    points, normals = sphere(3, 8000)
+    inner, inner_normals = sphere(3, 4000, seed=1)
+    both = np.concatenate([points, 0.5 * inner])
+    known = known_space(both, np.concatenate([normals, -inner_normals]), extent=1.1, seed=0)
+    radius = np.linalg.norm(known.points, axis=1)
+    assert (known.target[radius < 0.3] > 0).all()
+    assert (known.target[(radius > 0.45) & (radius < 0.6)] < 0).all()
+
+
+def test_the_membrane_lies_on_the_points():
+    points, normals = sphere(3)
+    membrane = indicator(points, normals).membrane()
+    assert np.abs(np.linalg.norm(membrane, axis=1) - 0.7).max() < 0.02
