@@ -84,7 +84,9 @@ def indicator(
     steps = np.fft.fftfreq(cells, cell).astype(np.float32) * np.float32(2 * np.pi)
     grids = np.meshgrid(*[steps] * (d - 1), abs(steps[: cells // 2 + 1]), indexing="ij", sparse=True)
     square = np.asarray(sum(wave * wave for wave in grids))
-    spectrum = np.asarray(sum(1j * grids[axis] * fft.rfftn(field[axis], workers=-1) for axis in range(d)))
+    spectrum = np.asarray(
+        sum(1j * grids[axis] * np.asarray(fft.rfftn(field[axis], workers=-1)) for axis in range(d))
+    )
     spectrum *= -np.exp(-0.5 * square * cell * cell) / np.where(square == 0, np.inf, square)
     values = np.asarray(fft.irfftn(spectrum, s=[cells] * d, workers=-1)).astype(np.float32)
     raw = Indicator(values, bound)
