@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <new>
 #include <stdexcept>
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr int kAlign = 16;        // floats; parameters start and end at whole vectors of every instruction set
 constexpr int64_t kGroups = 64;   // into which a batch's tiles are divided, at most: a group's sums are one task's
-constexpr int64_t kAdamTask = 1 << 14;      // floats
+constexpr int64_t kPartRows = int64_t(1) << 19;  // rows of the table that a task's derivatives are kept of, at most
 constexpr size_t kLargePage = size_t(1) << 21;  // bytes
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -57,13 +58,13 @@ Core::Core(const Shape& shape, const std::string& instruction_set)
   const int64_t weight2 = place("weight2", width, width), bias2 = place("bias2", width, 0);
   const int64_t weight3 = place("weight3", width, 0), bias3 = place("bias3", 1, 0);
   table_start_ = place("table", rows, shape.features);
-  for (Floats* array : {&values, &first, &second, &gradient}) *array = Floats(end);
+  for (Floats* array : {&values, &first, &second}) *array = Floats(end);
+  gradient_ = Floats(table_start_);
   const float* start = values.data();
   network_ = {d,           inputs,          inputs,          width,           shape.beta,     start + weight1,
               start + bias1, start + weight2, start + bias2, start + weight3, start + bias3};
   sums_floats_ = round_up(int64_t(inputs) * width + width * width + 3 * width + 1, kAlign);
   tile_floats_ = int64_t(kTile) * (3 * inputs + d * (inputs - d) + 5 * width + d);
-  touched_.assign(shape.levels.size(), 0);
   for (int i = 0; i < pool_.threads(); i++) {
     workers_.push_back(std::make_unique<Worker>());
     workers_.back()->scratch = Floats(kernels_.scratch);
@@ -75,7 +76,10 @@ void Core::set_level_weights(const float* weights) {
   const std::lock_guard<std::mutex> lock(mutex_);
   network_.used = shape_.dimension;
   for (size_t i = 0; i < shape_.levels.size(); i++) {
-    if (shape_.levels[i].weight != weights[i]) pending_ = -1;
+    if (shape_.levels[i].weight != weights[i]) {
+      pending_ = -1;
+      derived_ = false;
+    }
     shape_.levels[i].weight = weights[i];
     if (weights[i] != 0) network_.used = shape_.dimension + int(i + 1) * shape_.features;
   }
@@ -184,117 +188,121 @@ void Core::forward(const float* x, int64_t n, float* f, float* g) {
     clock(worker, kMlp);
   });
   pending_ = n;
+  derived_ = false;
 }
 
 void Core::backward(const float* df, const float* dg) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const int64_t n = pending_, tiles = (n + kTile - 1) / kTile, size = (tiles + kGroups - 1) / kGroups;
-  const int groups = int(tiles ? (tiles + size - 1) / size : 0);
-  pool_.run(groups, [&](int group, int thread) {
+  groups_ = int(tiles ? (tiles + size - 1) / size : 0);
+  pool_.run(groups_, [&](int group, int thread) {
     Worker& worker = *workers_[size_t(thread)];
     const int64_t begin = group * size, end = std::min(begin + size, tiles);
     clock(worker);
-    std::vector<Tile> views;
     for (int64_t i = begin; i < end; i++) {
-      views.push_back(tile(i));
-      load_points(dg, i * kTile, n, views.back().dgradient);
+      load_points(dg, i * kTile, n, tile(i).dgradient);
       for (int64_t p = i * kTile; p < (i + 1) * kTile; p++) df_[p] = p < n ? df[p] : 0;
     }
-    kernels_.backward(network_, views.data(), df_.data() + begin * kTile, int(views.size()),
+    kernels_.backward(network_, tile(begin), tile_floats_, int(end - begin), df_.data() + begin * kTile,
                       sums_in(sums_.data() + group * sums_floats_), worker.scratch.data());
     clock(worker, kMlp);
   });
-  std::vector<int> active;
-  for (size_t l = 0; l < shape_.levels.size(); l++)
-    if (shape_.levels[l].weight != 0) active.push_back(int(l));
-  // A row is only ever added to by one task, point after point; few levels for many threads are split by rows.
-  const int levels = int(active.size()), parts = levels ? (2 * pool_.threads() + levels - 1) / levels : 0;
-  if (groups == 0) return;
-  pool_.run(1 + levels * parts, [&](int task, int thread) {
-    Worker& worker = *workers_[size_t(thread)];
-    clock(worker);
-    if (task == 0) {
-      collect_sums(groups);
-      clock(worker, kMlp);
-    } else {
-      const int level = active[size_t((task - 1) / parts)], part = (task - 1) % parts;
-      const int64_t rows = shape_.levels[size_t(level)].rows;
-      scatter(level, int32_t(rows * part / parts), int32_t(rows * (part + 1) / parts));
-      clock(worker, kScatter);
-    }
-  });
-  for (const int level : active) touched_[size_t(level)] = 1;
+  derived_ = true;
 }
 
-void Core::scatter(int level, int32_t first_row, int32_t last_row) {
-  const int64_t tiles = (pending_ + kTile - 1) / kTile;
-  const int row = shape_.dimension + level * shape_.features;
-  for (int64_t i = 0; i < tiles; i++) {
-    const Tile at = tile(i);
-    kernels_.scatter(shape_.levels[size_t(level)], shape_.bound, gradient.data() + table_start_, at.inputs, at.dgradient,
-                     at.dinputs + row * kTile, at.sensitivity + row * kTile, first_row, last_row);
+void Core::need_backward() const {
+  if (!derived_) throw std::runtime_error("there are no derivatives: call forward and backward first");
+}
+
+// The network's derivatives from the groups' sums, added in order.
+void Core::collect_sums() {
+  float* total = sums_.data();
+  if (groups_ == 0) memset(total, 0, sizeof(float) * size_t(sums_floats_));
+  for (int group = 1; group < groups_; group++)
+    for (int64_t i = 0; i < sums_floats_; i++) total[i] += total[group * sums_floats_ + i];
+  groups_ = 1;
+  const Sums sums = sums_in(total);
+  const float* from[] = {sums.weight1, sums.bias1, sums.weight2, sums.bias2, sums.weight3, sums.bias3};
+  for (size_t k = 0; k < std::size(from); k++) {
+    const Place& place = places_[k];
+    float* to = gradient_.data() + place.offset;
+    if (place.columns == 0) memcpy(to, from[k], sizeof(float) * size_t(place.rows));
+    for (int64_t r = 0; r < place.rows; r++)
+      for (int64_t c = 0; c < place.columns; c++) to[r * place.columns + c] = from[k][c * place.rows + r];
   }
 }
 
-// Adds the groups' sums, in order, to the network's gradient.
-void Core::collect_sums(int groups) {
-  float* total = sums_.data();
-  for (int group = 1; group < groups; group++)
-    for (int64_t i = 0; i < sums_floats_; i++) total[i] += total[group * sums_floats_ + i];
-  const Sums sums = sums_in(total);
-  const int width = shape_.width, inputs = network_.inputs;
-  float* to = gradient.data();
-  const auto add = [&](int place, const float* from, int columns) {
-    float* out = to + places_[size_t(place)].offset;
-    for (int64_t r = 0; r < places_[size_t(place)].rows; r++)
-      for (int c = 0; c < columns; c++) out[r * columns + c] += from[columns > 1 ? c * width + r : r];
-  };
-  add(0, sums.weight1, inputs);
-  add(1, sums.bias1, 1);
-  add(2, sums.weight2, width);
-  add(3, sums.bias2, 1);
-  add(4, sums.weight3, 1);
-  add(5, sums.bias3, 1);
+// The levels that are on, finest first; large ones, and few ones for many threads, in several parts.
+std::vector<Core::Part> Core::parts() const {
+  const auto is_on = [](const Level& level) { return level.weight != 0; };
+  const int64_t levels = std::count_if(shape_.levels.begin(), shape_.levels.end(), is_on);
+  std::vector<Part> parts;
+  for (int l = int(shape_.levels.size()) - 1; l >= 0; l--) {
+    const Level& level = shape_.levels[size_t(l)];
+    if (!is_on(level)) continue;
+    const int64_t rows = level.rows;
+    const int64_t count = std::max((2 * pool_.threads() + levels - 1) / levels, (rows + kPartRows - 1) / kPartRows);
+    for (int64_t k = 0; k < count; k++) parts.push_back({l, int32_t(rows * k / count), int32_t(rows * (k + 1) / count)});
+  }
+  return parts;
+}
+
+// Adds the derivatives of a part's rows to `rows`, point after point.
+void Core::scatter(const Part& part, float* rows) const {
+  const Level& level = shape_.levels[size_t(part.level)];
+  const auto kernel = part.last_row - part.first_row == level.rows ? kernels_.scatter : kernels_.scatter_some;
+  const int d = shape_.dimension, features = shape_.features, row = d + part.level * features;
+  for (int64_t i = 0; i * kTile < pending_; i++) {
+    const Tile at = tile(i);
+    kernel(level, shape_.bound, rows, at.inputs, at.dgradient, at.dinputs + row * kTile, at.sensitivity + row * kTile,
+           part.first_row, part.last_row);
+  }
 }
 
 void Core::adam(float table_rate, float network_rate, float beta1, float beta2, float epsilon) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  need_backward();
   step_count++;
   const double correction1 = 1 - std::pow(double(beta1), double(step_count));
   const double correction2 = 1 - std::pow(double(beta2), double(step_count));
-  AdamStep network_step{float(network_rate / correction1), float(1 / std::sqrt(correction2)), beta1, beta2, epsilon};
+  const AdamStep network_step{float(network_rate / correction1), float(1 / std::sqrt(correction2)), beta1, beta2, epsilon};
   AdamStep table_step = network_step;
   table_step.rate = float(table_rate / correction1);
-  // Whole vectors that contain touched levels, merged so that no two tasks share one.
-  std::vector<std::pair<int64_t, int64_t>> ranges;
-  for (size_t l = 0; l < touched_.size(); l++) {
-    if (!touched_[l]) continue;
-    const int64_t begin = shape_.levels[l].offset * shape_.features, end = begin + shape_.levels[l].rows * shape_.features;
-    ranges.emplace_back(begin / kAlign * kAlign, round_up(end, kAlign));
-    touched_[l] = 0;
-  }
-  std::sort(ranges.begin(), ranges.end());
-  std::vector<std::pair<int64_t, int64_t>> tasks;
-  int64_t done = 0;
-  for (const auto& range : ranges)
-    for (int64_t begin = std::max(range.first, done); begin < range.second; begin = done) {
-      done = std::min(begin + kAdamTask, range.second);
-      tasks.emplace_back(begin, done);
-    }
-  const auto step = [&](auto kernel, const AdamStep& adam_step, int64_t begin, int64_t count) {
-    kernel(adam_step, values.data() + begin, first.data() + begin, second.data() + begin, gradient.data() + begin, count);
-  };
+  const std::vector<Part> tasks = parts();
   pool_.run(1 + int(tasks.size()), [&](int task, int thread) {
     Worker& worker = *workers_[size_t(thread)];
     clock(worker);
     if (task == 0) {
-      step(kernels_.adam, network_step, 0, table_start_);
-    } else {
-      const auto& range = tasks[size_t(task - 1)];
-      step(kernels_.adam_rows, table_step, table_start_ + range.first, range.second - range.first);
+      collect_sums();
+      clock(worker, kMlp);
+      kernels_.adam(network_step, values.data(), first.data(), second.data(), gradient_.data(), table_start_);
+      clock(worker, kAdam);
+      return;
     }
+    const Part& part = tasks[size_t(task - 1)];
+    const int64_t features = shape_.features, count = (part.last_row - part.first_row) * features;
+    const int64_t begin = table_start_ + (shape_.levels[size_t(part.level)].offset + part.first_row) * features;
+    const int64_t shift = begin % kAlign;  // so that derivatives and values begin equally far into a vector
+    if (worker.rows.size() < shift + count) worker.rows = Floats(count + kAlign);
+    float* rows = worker.rows.data() + shift;
+    scatter(part, rows);
+    clock(worker, kScatter);
+    kernels_.adam_rows(table_step, values.data() + begin, first.data() + begin, second.data() + begin, rows, count);
     clock(worker, kAdam);
   });
+  pending_ = -1;
+  derived_ = false;
+}
+
+const Floats& Core::gradient() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  need_backward();
+  if (gradient_.size() < values.size()) gradient_ = Floats(values.size());
+  collect_sums();
+  memset(gradient_.data() + table_start_, 0, sizeof(float) * size_t(values.size() - table_start_));
+  for (const Part& part : parts())
+    scatter(part, gradient_.data() + table_start_ + (shape_.levels[size_t(part.level)].offset + part.first_row) * shape_.features);
+  return gradient_;
 }
 
 void Core::evaluate(const float* x, int64_t n, float* f, float* g) {

@@ -53,10 +53,13 @@ class Core {
 
   // Value and gradient at x (n, d), row after row; keeps what `backward` needs.
   void forward(const float* x, int64_t n, float* f, float* g);
-  // Adds the derivatives of a loss to the gradient, given dL/df (n) and dL/d∇f (n, d) of the last forward's points.
+  // Derivatives of a loss, given dL/df (n) and dL/d∇f (n, d) at the last forward's points; replaces earlier ones.
   void backward(const float* df, const float* dg);
-  // One step of Adam, table and network with their own learning rates; clears the gradient.
+  // One step of Adam with them, table and network with their own learning rates. The table's derivatives only exist
+  // here, level by level, so that they stay in cache from being summed to being used.
   void adam(float table_rate, float network_rate, float beta1, float beta2, float epsilon);
+  // All derivatives in one array, laid out as `values`; for looking at, training does not need it.
+  const Floats& gradient();
   // Value and, unless null, gradient at any number of points, with bounded memory; nothing is kept.
   void evaluate(const float* x, int64_t n, float* f, float* g);
 
@@ -71,16 +74,22 @@ class Core {
   const std::string& instruction_set() const { return instruction_set_; }
   const std::vector<Place>& places() const { return places_; }
   int inputs() const { return network_.inputs; }
-  int64_t pending() const { return pending_; }  // points that `backward` is expected for, -1 before any forward
+  int64_t pending() const { return pending_; }  // points of the last forward, -1 if no backward may follow
 
-  Floats values, first, second, gradient;
+  Floats values, first, second;
   int64_t step_count = 0;
 
  private:
   struct Worker {
     Floats scratch, tile;  // the tile is for `evaluate`
+    Floats rows;           // derivatives of a part of a level's rows; 0 between tasks
     std::array<double, kPhases> seconds{};
-    alignas(64) std::chrono::steady_clock::time_point mark{};
+    std::chrono::steady_clock::time_point mark{};
+  };
+  // Rows of a level that one task sums and updates: no two tasks share a row.
+  struct Part {
+    int level;
+    int32_t first_row, last_row;
   };
 
   void reserve(int64_t tiles);
@@ -89,8 +98,10 @@ class Core {
   void load_points(const float* x, int64_t first, int64_t n, float* rows) const;
   void encode(const Tile& tile, bool with_jacobian) const;
   Sums sums_in(float* start) const;
-  void scatter(int level, int32_t first_row, int32_t last_row);
-  void collect_sums(int groups);
+  void collect_sums();
+  std::vector<Part> parts() const;
+  void scatter(const Part& part, float* rows) const;
+  void need_backward() const;
   void clock(Worker& worker) { worker.mark = std::chrono::steady_clock::now(); }
   void clock(Worker& worker, Phase phase);
 
@@ -101,10 +112,11 @@ class Core {
   ThreadPool pool_;
   std::vector<Place> places_;
   int64_t table_start_ = 0, sums_floats_ = 0, tile_floats_ = 0;
-  std::vector<char> touched_;  // levels whose gradient may not be zero
-  Floats tiles_, df_, sums_;
+  Floats tiles_, df_, sums_, gradient_;
+  int groups_ = 0;  // of tiles whose `sums_` await being collected
   std::vector<std::unique_ptr<Worker>> workers_;
   int64_t pending_ = -1;
+  bool derived_ = false;  // whether backward followed the last forward
   std::mutex mutex_;  // one call at a time: Python may call from several threads
 };
 

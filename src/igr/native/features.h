@@ -110,33 +110,75 @@ void encode(const Level& level, float bound, const float* table, const float* x,
   }
 }
 
-template <int D, int F>
+// A row of the table as one small vector.
+template <int F>
+struct Row;
+template <>
+struct Row<1> {
+  typedef float Type;
+};
+template <>
+struct Row<2> {
+  typedef float Type __attribute__((vector_size(8)));
+};
+template <>
+struct Row<4> {
+  typedef float Type __attribute__((vector_size(16)));
+};
+
+// Writes F vectors, one a feature, as kLanes rows.
+template <int F>
+IGR_INLINE void store_rows(float* to, const Floats* feature) {
+  if constexpr (F == 1) {
+    store(to, feature[0]);
+  } else {
+    Floats low[F / 2], high[F / 2];
+    for (int f = 0; f < F / 2; f++) {
+      low[f] = shuffled<Interleave, 0>(feature[f], feature[f + F / 2]);
+      high[f] = shuffled<Interleave, kLanes / 2>(feature[f], feature[f + F / 2]);
+    }
+    store_rows<F / 2>(to, low);
+    store_rows<F / 2>(to + kLanes * F / 2, high);
+  }
+}
+
+// `gradient` begins with row `first_row`; with Some, rows outside [first_row, last_row) are left out.
+template <int D, int F, bool Some>
 void scatter(const Level& level, float bound, float* gradient, const float* x, const float* dgradient,
              const float* dfeatures, const float* sensitivity, int32_t first_row, int32_t last_row) {
-  gradient += level.offset * F;
+  using Row = typename Row<F>::Type;
   for (int p = 0; p < kTile; p += kLanes) {
     const Cell<D> cell = find_cell<D>(level, bound, x + p);
-    Floats along[D];  // dL/d(slope of f along axis a) in cell units
+    Floats along[D], own[F], turned[F];  // dL/d(slope along each axis) in cell units; dL/d(feature); df/d(feature)
     for (int a = 0; a < D; a++) along[a] = load(dgradient + a * kTile + p) * cell.slope[a];
-    alignas(64) float part[1 << D][F][kLanes];
+    for (int f = 0; f < F; f++) {
+      own[f] = load(dfeatures + f * kTile + p) * level.weight;
+      turned[f] = load(sensitivity + f * kTile + p);
+    }
+    alignas(64) float part[1 << D][F * kLanes];
     alignas(64) int32_t row[1 << D][kLanes];
     for (int c = 0; c < 1 << D; c++) {
       Floats share = all(1.f), turn = Floats{};  // the corner's weight, and its derivative along `along`
       for (int a = 0; a < D; a++) {
         const bool upper = c >> (D - 1 - a) & 1;
-        const Floats own = upper ? cell.t[a] : 1.f - cell.t[a];
-        turn = turn * own + (upper ? along[a] : -along[a]) * share;
-        share = share * own;
+        const Floats factor = upper ? cell.t[a] : 1.f - cell.t[a];
+        turn = turn * factor + (upper ? along[a] : -along[a]) * share;
+        share = share * factor;
       }
-      for (int f = 0; f < F; f++)
-        store(part[c][f], share * level.weight * load(dfeatures + f * kTile + p) + turn * load(sensitivity + f * kTile + p));
+      Floats sum[F];
+      for (int f = 0; f < F; f++) sum[f] = share * own[f] + turn * turned[f];
+      store_rows<F>(part[c], sum);
       memcpy(row[c], &cell.row[c], sizeof row[c]);
     }
     for (int c = 0; c < 1 << D; c++)
       for (int i = 0; i < kLanes; i++) {
-        if (row[c][i] < first_row || row[c][i] >= last_row) continue;
-        float* to = gradient + int64_t(row[c][i]) * F;
-        for (int f = 0; f < F; f++) to[f] += part[c][f][i];
+        if (Some && (row[c][i] < first_row || row[c][i] >= last_row)) continue;
+        float* to = gradient + int64_t(row[c][i] - (Some ? first_row : 0)) * F;
+        Row total, add;
+        memcpy(&total, to, sizeof total);
+        memcpy(&add, part[c] + i * F, sizeof add);
+        total += add;
+        memcpy(to, &total, sizeof total);
       }
   }
 }

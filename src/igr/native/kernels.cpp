@@ -14,13 +14,13 @@ IGR_INLINE Floats adam_vector(const AdamStep& step, Floats value, Floats gradien
   return value - first * step.rate / (square_root(second) * step.inverse_root + step.epsilon);
 }
 
-static void adam(const AdamStep& step, float* value, float* first, float* second, float* gradient, int64_t count) {
+static void adam(const AdamStep& step, float* value, float* first, float* second, const float* gradient,
+                 int64_t count) {
   for (int64_t i = 0; i < count; i += kLanes) {
     Floats m = load(first + i), v = load(second + i);
     store(value + i, adam_vector(step, load(value + i), load(gradient + i), m, v));
     store(first + i, m);
     store(second + i, v);
-    store(gradient + i, Floats{});
   }
 }
 
@@ -44,20 +44,39 @@ IGR_INLINE bool any(Ints mask) {
 }
 
 template <int F>
-static void adam_rows(const AdamStep& step, float* value, float* first, float* second, float* gradient,
+IGR_INLINE void adam_touched(const AdamStep& step, float* value, float* first, float* second, float* gradient) {
+  const Floats g = load(gradient);
+  const Ints touched = row_touched<F>(g);
+  if (!any(touched)) return;
+  const Floats old_value = load(value), old_first = load(first), old_second = load(second);
+  Floats m = old_first, v = old_second;
+  const Floats new_value = adam_vector(step, old_value, g, m, v);
+  store(value, touched ? new_value : old_value);
+  store(first, touched ? m : old_first);
+  store(second, touched ? v : old_second);
+  store(gradient, Floats{});
+}
+
+// The same on the first n numbers of a vector only: its neighbors may belong to another thread.
+template <int F>
+static void adam_part(const AdamStep& step, float* value, float* first, float* second, float* gradient, int64_t n) {
+  float copy[4][kLanes] = {};
+  float* from[4] = {value, first, second, gradient};
+  for (int k = 0; k < 4; k++) memcpy(copy[k], from[k], size_t(n) * sizeof(float));
+  adam_touched<F>(step, copy[0], copy[1], copy[2], copy[3]);
+  for (int k = 0; k < 4; k++) memcpy(from[k], copy[k], size_t(n) * sizeof(float));
+}
+
+template <int F>
+static void adam_rows(const AdamStep& given, float* value, float* first, float* second, float* gradient,
                       int64_t count) {
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const Floats g = load(gradient + i);
-    const Ints touched = row_touched<F>(g);
-    if (!any(touched)) continue;
-    const Floats old_value = load(value + i), old_first = load(first + i), old_second = load(second + i);
-    Floats m = old_first, v = old_second;
-    const Floats new_value = adam_vector(step, old_value, g, m, v);
-    store(value + i, touched ? new_value : old_value);
-    store(first + i, touched ? m : old_first);
-    store(second + i, touched ? v : old_second);
-    store(gradient + i, Floats{});
-  }
+  const AdamStep step = given;  // a copy that no store can change
+  const int64_t into = int64_t(uintptr_t(value) / sizeof(float)) % kLanes;
+  int64_t i = into ? kLanes - into : 0;
+  if (i > count) i = count;
+  if (i) adam_part<F>(step, value, first, second, gradient, i);
+  for (; i + kLanes <= count; i += kLanes) adam_touched<F>(step, value + i, first + i, second + i, gradient + i);
+  if (i < count) adam_part<F>(step, value + i, first + i, second + i, gradient + i, count - i);
 }
 
 static double spin(int64_t rounds) {
@@ -76,7 +95,8 @@ static double spin(int64_t rounds) {
 template <int D, int F>
 static void fill_features(Kernels& kernels) {
   kernels.encode = encode<D, F>;
-  kernels.scatter = scatter<D, F>;
+  kernels.scatter = scatter<D, F, false>;
+  kernels.scatter_some = scatter<D, F, true>;
   kernels.adam_rows = adam_rows<F>;
 }
 

@@ -37,6 +37,10 @@ struct Tile {
   float* hidden;       // (5, width): both layers' values and slopes, and df/d(first layer's value)
   float* dgradient;    // (dimension): dL/d∇f
   float* dinputs;      // (inputs): dL/d(input), coordinates not filled in
+
+  Tile moved(int64_t step) const {
+    return {inputs + step, jacobian + step, sensitivity + step, hidden + step, dgradient + step, dinputs + step};
+  }
 };
 
 // Derivatives of the MLP's parameters summed over a group of tiles; the matrices transposed.
@@ -61,24 +65,26 @@ struct Kernels {
   // for successive axes are `jacobian_stride` floats apart.
   void (*encode)(const Level&, float bound, const float* table, const float* x, float* features,
                  float* jacobian, int64_t jacobian_stride);
-  // Adds a tile's derivatives with respect to one level's features and their spatial derivatives to the
-  // table's gradient: `dfeatures` = dL/d(feature), `sensitivity` = df/d(feature). Rows outside
-  // [first_row, last_row) of the level are left alone.
-  void (*scatter)(const Level&, float bound, float* table_gradient, const float* x, const float* dgradient,
+  // Adds a tile's derivatives with respect to one level's features and their spatial derivatives to the gradient
+  // of the level's rows: `dfeatures` = dL/d(feature), `sensitivity` = df/d(feature). `scatter_some` only adds to rows
+  // in [first_row, last_row), and its gradient begins there.
+  void (*scatter)(const Level&, float bound, float* gradient, const float* x, const float* dgradient,
                   const float* dfeatures, const float* sensitivity, int32_t first_row, int32_t last_row);
+  decltype(scatter) scatter_some;
 
   // f of a tile (inputs given).
   void (*value)(const Network&, const float* inputs, float* f, float* scratch);
   // f (kTile) and g (dimension, kTile) of a tile (inputs and jacobian given).
   void (*forward)(const Network&, const Tile&, float* f, float* g, float* scratch);
-  // Derivatives of a loss for `count` tiles from df (kTile each) and each tile's dgradient; overwrites `sums`.
-  void (*backward)(const Network&, const Tile* tiles, const float* df, int count, const Sums& sums,
+  // Derivatives of a loss for `count` tiles, `tile_step` floats apart, from df (kTile each) and each tile's dgradient;
+  // overwrites `sums`.
+  void (*backward)(const Network&, const Tile& first, int64_t tile_step, int count, const float* df, const Sums& sums,
                    float* scratch);
 
-  // Adam on `count` numbers; clears the gradient. `adam_rows` leaves rows whose gradient is 0 alone.
-  void (*adam)(const AdamStep&, float* values, float* first, float* second, float* gradient, int64_t count);
-  void (*adam_rows)(const AdamStep&, float* values, float* first, float* second, float* gradient,
-                    int64_t count);
+  // Adam on `count` numbers, a multiple of 16.
+  void (*adam)(const AdamStep&, float* values, float* first, float* second, const float* gradient, int64_t count);
+  // Adam on the rows, `count` numbers in all, whose gradient is not 0; clears the gradient.
+  void (*adam_rows)(const AdamStep&, float* values, float* first, float* second, float* gradient, int64_t count);
 
   // Multiplies and adds in registers only; returns the number of floating-point operations done.
   double (*spin)(int64_t rounds);

@@ -25,10 +25,11 @@ struct Mlp {
   static constexpr int kScratch = kLayers * kLayer + kMaxInputs * kTile + 3 * kSums;
 
   // σ of a layer in place, and its slope.
-  static void activate(const Network& net, const float* bias, float* value, float* slope) {
+  __attribute__((noinline)) static void activate(const Network& net, const float* bias, float* value, float* slope) {
+    const float beta = net.beta, inverse_beta = 1 / beta;
     for (int o = 0; o < Width; o++)
       for (int i = o * kTile; i < (o + 1) * kTile; i += kLanes) {
-        const Softplus at = softplus(load(value + i) + bias[o], net.beta);
+        const Softplus at = softplus(load(value + i) + bias[o], beta, inverse_beta);
         store(value + i, at.value);
         if (slope) store(slope + i, at.slope);
       }
@@ -64,15 +65,15 @@ struct Mlp {
   }
 
   // Derivatives for `count` tiles, summed over all of them.
-  static void backward(const Network& net, const Tile* tiles, const float* df, int count, const Sums& sums,
-                       float* scratch) {
+  static void backward(const Network& net, const Tile& start, int64_t tile_step, int count, const float* df,
+                       const Sums& sums, float* scratch) {
     float* lanes = scratch + kLayers * kLayer + kMaxInputs * kTile;
     memset(lanes, 0, 3 * kSums * sizeof(float));
     memset(sums.weight1, 0, sizeof(float) * net.inputs * Width);
     memset(sums.weight2, 0, sizeof(float) * Width * Width);
     Floats bias3{};
     for (int i = 0; i < count; i++, df += kTile) {
-      backward_tile(net, tiles[i], df, sums, scratch, lanes);
+      backward_tile(net, start.moved(i * tile_step), i + 1 < count ? tile_step : 0, df, sums, scratch, lanes);
       for (int p = 0; p < kTile; p += kLanes) bias3 += load(df + p);
     }
     for (int o = 0; o < Width; o++) {
@@ -84,8 +85,10 @@ struct Mlp {
   }
 
  private:
-  static void backward_tile(const Network& net, const Tile& tile, const float* df, const Sums& sums, float* scratch,
-                            float* lanes) {
+  // `ahead` is the distance to the next tile's layers: kept since the forward pass, they have left the nearest caches
+  // by now and are fetched while this tile is computed.
+  static void backward_tile(const Network& net, const Tile& tile, int64_t ahead, const float* df, const Sums& sums,
+                            float* scratch, float* lanes) {
     const float *h1 = tile.hidden, *s1 = h1 + kLayer, *h2 = s1 + kLayer, *s2 = h2 + kLayer, *c1 = s2 + kLayer;
     float *dc1 = scratch + DC1 * kLayer, *dz2 = scratch + DZ2 * kLayer, *dz1 = scratch + DZ1 * kLayer;
     float* dc0 = scratch + DC0 * kLayer;
@@ -94,12 +97,16 @@ struct Mlp {
     product<kTile>(Width, {net.weight1, net.inputs, 1}, dc0, net.used, [&](int r, int c, Floats da1) IGR_INLINED {
       const int at = r * kTile + c;
       const Floats s = load(s1 + at);
+      fetch(s1 + at + ahead);
+      fetch(c1 + at + ahead);
       store(dc1 + at, da1 * s);
       store(dz1 + at, da1 * load(c1 + at) * (net.beta * s * (1.f - s)));
     });
     product<kTile>(Width, {net.weight2, Width, 1}, dc1, Width, [&](int r, int c, Floats da2) IGR_INLINED {
       const int at = r * kTile + c;
       const Floats s = load(s2 + at), own = load(df + c);
+      fetch(s2 + at + ahead);
+      fetch(h2 + at + ahead);
       const Floats dz = (own * s + da2 * (net.beta * s * (1.f - s))) * net.weight3[r];
       store(dz2 + at, dz);
       add_to(dbias2 + r * kLanes, dz);
@@ -108,6 +115,7 @@ struct Mlp {
     product<kTile>(Width, {net.weight2, 1, Width}, dz2, Width, [&](int r, int c, Floats dh1) IGR_INLINED {
       const int at = r * kTile + c;
       const Floats dz = dh1 * load(s1 + at) + load(dz1 + at);
+      fetch(h1 + at + ahead);
       store(dz1 + at, dz);
       add_to(dbias1 + r * kLanes, dz);
     });

@@ -93,7 +93,7 @@ NB_MODULE(_core, m) {
       .def("values", [](nb::handle self) { return views(self, nb::cast<Core&>(self).values); })
       .def("first", [](nb::handle self) { return views(self, nb::cast<Core&>(self).first); })
       .def("second", [](nb::handle self) { return views(self, nb::cast<Core&>(self).second); })
-      .def("gradient", [](nb::handle self) { return views(self, nb::cast<Core&>(self).gradient); })
+      .def("gradient", [](nb::handle self) { return views(self, nb::cast<Core&>(self).gradient()); })
       .def_rw("step_count", &Core::step_count)
       .def_prop_ro("instruction_set", &Core::instruction_set)
       .def("level_weights", &Core::level_weights)
@@ -117,7 +117,7 @@ NB_MODULE(_core, m) {
       .def("backward",
            [](Core& core, const Array& df, const Array& dg) {
              const int64_t n = core.pending();
-             if (n < 0) throw std::runtime_error("backward needs a forward since the last change of level_weights");
+             if (n < 0) throw std::runtime_error("backward needs a forward since the last adam or change of level_weights");
              const auto value = checked(df, "df", {n}), slope = checked(dg, "dg", {n, core.shape().dimension});
              const nb::gil_scoped_release release;
              core.backward(value, slope);

@@ -80,9 +80,10 @@ IGR_INLINE void in_blocks(int rows, Use use) {
   }
 }
 
-// use(row, column, vector) for every vector of a(rows, inner) · b(inner, Columns).
+// use(row, column, vector) for every vector of a(rows, inner) · b(inner, Columns). A function of its own, so that
+// the caller's constants do not take registers from the block.
 template <int Columns, class Use>
-IGR_INLINE void product(int rows, Scalars a, const float* b, int inner, Use use) {
+__attribute__((noinline)) void product(int rows, Scalars a, const float* b, int inner, Use use) {
   in_blocks<Columns>(rows, [&](auto& block) IGR_INLINED {
     block.add(a, b, Columns, inner);
     block.each(use);
