@@ -64,7 +64,7 @@ Core::Core(const Shape& shape, const std::string& instruction_set)
   network_ = {d,           inputs,          inputs,          width,           shape.beta,     start + weight1,
               start + bias1, start + weight2, start + bias2, start + weight3, start + bias3};
   sums_floats_ = round_up(int64_t(inputs) * width + width * width + 3 * width + 1, kAlign);
-  tile_floats_ = int64_t(kTile) * (3 * inputs + d * (inputs - d) + 5 * width + d);
+  tile_floats_ = int64_t(kTile) * (3 * inputs + d * (inputs - d) + 3 * width + d);
   for (int i = 0; i < pool_.threads(); i++) {
     workers_.push_back(std::make_unique<Worker>());
     workers_.back()->scratch = Floats(kernels_.scratch);
@@ -117,7 +117,7 @@ Tile Core::tile_in(float* start) const {
   tile.jacobian = tile.inputs + inputs;
   tile.sensitivity = tile.jacobian + d * (inputs - d * kTile);
   tile.hidden = tile.sensitivity + inputs;
-  tile.dgradient = tile.hidden + 5 * shape_.width * kTile;
+  tile.dgradient = tile.hidden + 3 * shape_.width * kTile;
   tile.dinputs = tile.dgradient + d * kTile;
   return tile;
 }

@@ -34,13 +34,9 @@ struct Tile {
   float* inputs;       // (inputs): coordinates, then features
   float* jacobian;     // (dimension, inputs - dimension): derivatives of the features along each axis
   float* sensitivity;  // (inputs): df/d(input)
-  float* hidden;       // (5, width): both layers' values and slopes, and df/d(first layer's value)
+  float* hidden;       // (3, width): both layers' values, and df/d(first layer's value)
   float* dgradient;    // (dimension): dL/d∇f
   float* dinputs;      // (inputs): dL/d(input), coordinates not filled in
-
-  Tile moved(int64_t step) const {
-    return {inputs + step, jacobian + step, sensitivity + step, hidden + step, dgradient + step, dinputs + step};
-  }
 };
 
 // Derivatives of the MLP's parameters summed over a group of tiles; the matrices transposed.

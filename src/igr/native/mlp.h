@@ -19,7 +19,7 @@ struct Mlp {
   static constexpr int kLayer = Width * kTile;
 
   // Working memory of one thread, in units of a layer of a tile.
-  enum Scratch { A1, A2, DC1, DZ2, DZ1, DZ1_COLUMNS, A1_COLUMNS, DZ2_COLUMNS, A2_COLUMNS, DC0, kLayers };
+  enum Scratch { S1, S2, A1, A2, DC1, DZ2, DZ1, DZ1_COLUMNS, A1_COLUMNS, DZ2_COLUMNS, A2_COLUMNS, DC0, kLayers };
   static constexpr int kMaxInputs = 160;  // rows that DC0 has room for
   static constexpr int kSums = Width * kLanes;
   static constexpr int kScratch = kLayers * kLayer + kMaxInputs * kTile + 3 * kSums;
@@ -51,7 +51,8 @@ struct Mlp {
   }
 
   static void forward(const Network& net, const Tile& tile, float* f, float* g, float* scratch) {
-    float *h1 = tile.hidden, *s1 = h1 + kLayer, *h2 = s1 + kLayer, *s2 = h2 + kLayer, *c1 = s2 + kLayer;
+    float *h1 = tile.hidden, *h2 = h1 + kLayer, *c1 = h2 + kLayer;
+    float *s1 = scratch + S1 * kLayer, *s2 = scratch + S2 * kLayer;
     float *a1 = scratch + A1 * kLayer, *a2 = scratch + A2 * kLayer;
     hidden(net, tile.inputs, h1, s1, h2, s2, f);
     scale_rows(net.weight3, s2, a2);
@@ -73,7 +74,7 @@ struct Mlp {
     memset(sums.weight2, 0, sizeof(float) * Width * Width);
     Floats bias3{};
     for (int i = 0; i < count; i++, df += kTile) {
-      backward_tile(net, start.moved(i * tile_step), i + 1 < count ? tile_step : 0, df, sums, scratch, lanes);
+      backward_tile(net, moved(start, i * tile_step), i + 1 < count ? tile_step : 0, df, sums, scratch, lanes);
       for (int p = 0; p < kTile; p += kLanes) bias3 += load(df + p);
     }
     for (int o = 0; o < Width; o++) {
@@ -89,15 +90,17 @@ struct Mlp {
   // by now and are fetched while this tile is computed.
   static void backward_tile(const Network& net, const Tile& tile, int64_t ahead, const float* df, const Sums& sums,
                             float* scratch, float* lanes) {
-    const float *h1 = tile.hidden, *s1 = h1 + kLayer, *h2 = s1 + kLayer, *s2 = h2 + kLayer, *c1 = s2 + kLayer;
+    const float *h1 = tile.hidden, *h2 = h1 + kLayer, *c1 = h2 + kLayer;
+    float *s1 = scratch + S1 * kLayer, *s2 = scratch + S2 * kLayer;
     float *dc1 = scratch + DC1 * kLayer, *dz2 = scratch + DZ2 * kLayer, *dz1 = scratch + DZ1 * kLayer;
     float* dc0 = scratch + DC0 * kLayer;
     float *dbias1 = lanes, *dbias2 = lanes + kSums, *dweight3 = lanes + 2 * kSums;
+    slopes(net, h1, ahead, s1);
+    slopes(net, h2, ahead, s2);
     input_directions(net, tile, dc0);
     product<kTile>(Width, {net.weight1, net.inputs, 1}, dc0, net.used, [&](int r, int c, Floats da1) IGR_INLINED {
       const int at = r * kTile + c;
       const Floats s = load(s1 + at);
-      fetch(s1 + at + ahead);
       fetch(c1 + at + ahead);
       store(dc1 + at, da1 * s);
       store(dz1 + at, da1 * load(c1 + at) * (net.beta * s * (1.f - s)));
@@ -105,8 +108,6 @@ struct Mlp {
     product<kTile>(Width, {net.weight2, Width, 1}, dc1, Width, [&](int r, int c, Floats da2) IGR_INLINED {
       const int at = r * kTile + c;
       const Floats s = load(s2 + at), own = load(df + c);
-      fetch(s2 + at + ahead);
-      fetch(h2 + at + ahead);
       const Floats dz = (own * s + da2 * (net.beta * s * (1.f - s))) * net.weight3[r];
       store(dz2 + at, dz);
       add_to(dbias2 + r * kLanes, dz);
@@ -115,7 +116,6 @@ struct Mlp {
     product<kTile>(Width, {net.weight2, 1, Width}, dz2, Width, [&](int r, int c, Floats dh1) IGR_INLINED {
       const int at = r * kTile + c;
       const Floats dz = dh1 * load(s1 + at) + load(dz1 + at);
-      fetch(h1 + at + ahead);
       store(dz1 + at, dz);
       add_to(dbias1 + r * kLanes, dz);
     });
@@ -126,7 +126,8 @@ struct Mlp {
 
   // dW2ᵀ += h1 dz2ᵀ + dc1 a2ᵀ and dW1ᵀ += h0 dz1ᵀ + dc0 a1ᵀ: sums over points, so neurons must become the vectors.
   static void weight_derivatives(const Network& net, const Tile& tile, const Sums& sums, float* scratch) {
-    const float *h1 = tile.hidden, *s1 = h1 + kLayer, *s2 = s1 + 2 * kLayer, *c1 = s2 + kLayer;
+    const float *h1 = tile.hidden, *c1 = h1 + 2 * kLayer;
+    const float *s1 = scratch + S1 * kLayer, *s2 = scratch + S2 * kLayer;
     const float *dc1 = scratch + DC1 * kLayer, *dz2 = scratch + DZ2 * kLayer, *dz1 = scratch + DZ1 * kLayer;
     const float* dc0 = scratch + DC0 * kLayer;
     float *dz1_columns = scratch + DZ1_COLUMNS * kLayer, *a1_columns = scratch + A1_COLUMNS * kLayer;
@@ -161,6 +162,20 @@ struct Mlp {
 #pragma GCC unroll 16
         for (int i = 0; i < kLanes; i++) store(columns + (p + i) * Width + o, square[i]);
       }
+  }
+
+  // The slopes of a layer from its values, which takes less time than keeping them does.
+  __attribute__((noinline)) static void slopes(const Network& net, const float* value, int64_t ahead, float* slope) {
+    const float beta = net.beta;
+    for (int i = 0; i < kLayer; i += kLanes) {
+      fetch(value + i + ahead);
+      store(slope + i, softplus_slope(load(value + i), beta));
+    }
+  }
+
+  static Tile moved(const Tile& tile, int64_t step) {
+    return {tile.inputs + step, tile.jacobian + step,  tile.sensitivity + step,
+            tile.hidden + step, tile.dgradient + step, tile.dinputs + step};
   }
 
   static void scale_rows(const float* factor, const float* from, float* to) {

@@ -142,4 +142,9 @@ IGR_INLINE Softplus softplus(Floats z, float beta, float inverse_beta) {
   return {maximum(z, Floats{}) + p * t * inverse_beta, z > 0.f ? right : y * right};
 }
 
+// The slope of softplus where its value is h: 1 - e^(-βh).
+IGR_INLINE Floats softplus_slope(Floats h, float beta) {
+  return 1.f - exp2_of_negative(maximum(h * (-1.44269504f * beta), all(-36.f)));
+}
+
 }  // namespace igr::IGR_VARIANT
