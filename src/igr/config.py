@@ -46,7 +46,7 @@ class FeatureConfig:
     """Cells along an edge of the coarsest grid."""
     finest: int = 320
     """Cells along an edge of the finest grid."""
-    log2_rows: int = 18
+    log2_rows: int = 20
     """A grid with more corners than 2^this shares rows by a spatial hash."""
     bound: float = 1.2
     """Half the edge of the cube that the grids cover."""
@@ -145,6 +145,8 @@ class Config:
     """Steps of a run without a budget in seconds."""
     radius: float = 0.9
     """Radius of the ball that the cloud is scaled into."""
+    adapt: bool = False
+    """Make the finest grid as coarse as the cloud's spacing and noise ask for, see `detail.py`."""
     seed: int = 0
     """Seed of the initial weights and of all sampling."""
 
@@ -211,10 +213,11 @@ PAPER = Config(
 FAST = Config(
     preset="fast",
     network=FeatureConfig(),
-    objective=ObjectiveConfig(off_surface=0.01, warm_start=1.0, far_sign=1.0),
-    sampling=SamplingConfig(surface=2048, near=1.0, uniform=0.5, neighbor=8, extent=1.1),
+    objective=ObjectiveConfig(normals=0.3, off_surface=0.01, warm_start=1.0, far_sign=1.0),
+    sampling=SamplingConfig(surface=2048, near=1.0, uniform=0.5, neighbor=50, extent=1.1),
     optimizer=OptimizerConfig(initial=5e-3, final=1e-4, schedule="cosine", beta2=0.99),
     steps=800,
+    adapt=True,
 )
 """The default: the same regularization on multiresolution features, seconds on a laptop."""
 

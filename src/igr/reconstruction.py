@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .config import FAST, PRESETS, Config
+from .detail import adapted, sharpness
 from .errors import InputError
 from .field import Field, make_field
 from .fit import FitState, Progress, Schedule, fit
@@ -91,6 +92,10 @@ def reconstruct(
         raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
     cloud = as_cloud(source, given)
     cloud, frame, details = prepare(cloud, config, options.normals, notify)
+    if cloud.normals is not None:
+        sharp = sharpness(cloud.points, cloud.normals)
+        config = adapted(config, sharp)
+        details |= {"spacing": sharp.spacing * frame.scale, "noise": sharp.noise * frame.scale}
     sampler = cloud_sampler(cloud, config)
     field = make_field(config, cloud.dimension, device=options.device)
     surface = Surface(field, frame, config, samples=_samples(cloud.points, config.seed), details=details)

@@ -1,0 +1,70 @@
+"""How fine the features should be: as fine as the cloud's spacing carries, and no finer than its noise allows."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from .config import Config, FeatureConfig
+
+CURVATURE = 5.0
+"""Curvature, in 1/length of the unit frame, at which bias and variance are balanced."""
+CELLS_PER_SPACING = 1.0
+"""Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
+SAMPLE = 20_000
+"""Points looked at; more do not change the medians."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharpness:
+    """What a cloud can carry, in the units of its points."""
+
+    spacing: float
+    """Median distance to the sixth neighbor."""
+    noise: float
+    """Standard deviation of the points along the normal."""
+
+
+def sharpness(points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], *, seed: int = 0) -> Sharpness:
+    """Spacing and noise of an oriented cloud.
+
+    Two neighbors of a smooth surface differ along the mean of their normals only in third order of their distance,
+    whatever the curvature; so what they do differ by is noise (and misalignment of the scans they stem from).
+
+    Args:
+        points: the cloud.
+        normals: unit normals; their own errors count only times the small distance to the neighbor.
+        seed: seed of the points looked at.
+    """
+    from scipy.spatial import KDTree
+
+    rng = np.random.default_rng([seed, 6])
+    chosen = rng.choice(len(points), min(SAMPLE, len(points)), replace=False)
+    neighbors = min(6, len(points) - 1)
+    distance, index = KDTree(points).query(points[chosen], k=neighbors + 1, workers=-1)
+    other = index[:, min(4, neighbors)]
+    mean = normals[chosen] + normals[other]
+    length = np.linalg.norm(mean, axis=1)
+    smooth = length > 1.6  # leaves out sharp edges and the other side of thin plates
+    step = ((points[other] - points[chosen]) * mean).sum(1)[smooth] / length[smooth]
+    noise = np.median(np.abs(step)) / (0.6745 * np.sqrt(2)) if smooth.any() else 0.0
+    return Sharpness(float(np.median(distance[:, neighbors])), float(noise))
+
+
+def finest_cell(cloud: Sharpness) -> float:
+    """Edge of the finest cell where the error is least: a cell h averages (h/spacing)² points, so noise leaves
+    σ·spacing/h, and a flat cell misses κh²/8 of the curvature κ; the sum is least at h³ ∝ σ·spacing/κ."""
+    balanced = (8 * cloud.noise * cloud.spacing / CURVATURE) ** (1 / 3)
+    return max(balanced, CELLS_PER_SPACING * cloud.spacing)
+
+
+def adapted(config: Config, cloud: Sharpness) -> Config:
+    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was."""
+    network = config.network
+    if not config.adapt or not isinstance(network, FeatureConfig):
+        return config
+    finest = round(2 * network.bound / finest_cell(cloud)) if cloud.spacing > 0 else network.finest
+    finest = int(np.clip(finest, min(2 * network.coarsest, network.finest), network.finest))
+    return dataclasses.replace(config, network=dataclasses.replace(network, finest=finest), adapt=False)

@@ -1,0 +1,49 @@
+"""Spacing, noise, and the finest grid that follows from them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from igr.config import FAST, PAPER
+from igr.detail import Sharpness, adapted, finest_cell, sharpness
+
+
+def torus(n=20_000, seed=0):
+    rng = np.random.default_rng(seed)
+    u, v = rng.uniform(0, 2 * np.pi, (2, n))
+    normals = np.c_[np.cos(u) * np.cos(v), np.sin(u) * np.cos(v), np.sin(v)]
+    return 0.2 * normals + 0.6 * np.c_[np.cos(u), np.sin(u), 0 * u], normals
+
+
+@pytest.mark.parametrize("sigma", [0.001, 0.003, 0.01])
+def test_noise_is_measured(sigma):
+    points, normals = torus()
+    noisy = points + np.random.default_rng(1).normal(0, sigma, points.shape)
+    assert 0.6 * sigma < sharpness(noisy, normals).noise < 1.2 * sigma
+
+
+def test_clean_and_curved_is_not_noisy():
+    assert sharpness(*torus()).noise < 1e-4
+
+
+def test_spacing_and_noise_scale_with_the_cloud():
+    points, normals = torus()
+    noisy = points + np.random.default_rng(1).normal(0, 0.003, points.shape)
+    small, large = sharpness(noisy, normals), sharpness(1000 * noisy, normals)
+    assert large.spacing == pytest.approx(1000 * small.spacing)
+    assert large.noise == pytest.approx(1000 * small.noise)
+
+
+def test_more_noise_means_coarser_cells():
+    cells = [finest_cell(Sharpness(0.01, noise)) for noise in (0.0, 0.001, 0.01)]
+    assert cells[0] == 0.01
+    assert cells == sorted(cells)
+
+
+def test_only_an_adapting_preset_adapts():
+    assert adapted(PAPER, Sharpness(0.01, 0.01)) is PAPER
+    assert adapted(dataclasses.replace(FAST, adapt=False), Sharpness(0.01, 0.01)).network == FAST.network
+    coarse = adapted(FAST, Sharpness(0.01, 0.01))
+    assert coarse.network.finest < FAST.network.finest
+    assert adapted(coarse, Sharpness(0.01, 0.0)) is coarse
