@@ -1,0 +1,104 @@
+"""The shipped clouds: truthful, seeded, readable by ourselves."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+from scipy.spatial import KDTree
+
+from igr.body import MOTIONS, Body
+from igr.errors import InputError
+from igr.examples import EXAMPLES, SUFFIXES, example_cloud, write_example
+from igr.points import read_points
+
+SOLIDS = ["sphere", "torus", "box", "knot"]
+
+
+@pytest.mark.parametrize("name", SOLIDS)
+def test_solids_are_closed_and_their_normals_point_outward(name):
+    cloud = example_cloud(name, points=3000)
+    mesh = trimesh.Trimesh(cloud.vertices, cloud.faces, process=False)
+    assert mesh.is_watertight
+    assert mesh.volume > 0
+    _, distance, _ = trimesh.proximity.closest_point_naive(mesh, cloud.points[:10])
+    assert distance.max() < 1e-9
+    flux = (cloud.normals * cloud.points).sum(1).mean() * mesh.area / 3
+    assert flux == pytest.approx(mesh.volume, rel=0.05)
+
+
+def test_the_body_is_a_scan_of_the_truth_in_millimetres_off_the_origin():
+    scan = example_cloud("body", points=8000)
+    assert np.ptp(scan.vertices[:, 2]) == pytest.approx(1750, rel=0.1)
+    assert np.linalg.norm(scan.points.mean(0)) > 2000
+    mesh = trimesh.Trimesh(scan.vertices, scan.faces, process=False)
+    _, distance, face = trimesh.proximity.closest_point_naive(mesh, scan.points[::40])
+    assert 0.1 < distance.mean() < 1.0
+    assert ((mesh.face_normals[face] * scan.normals[::40]).sum(1) > 0.5).mean() > 0.99
+
+
+def test_a_scanner_leaves_gaps():
+    scan = example_cloud("body", points=8000)
+    gap = KDTree(scan.points).query(scan.vertices)[0]
+    assert gap.max() > 4 * np.median(gap)
+
+
+def test_body_bare_is_the_same_scan_without_normals():
+    bare = example_cloud("body-bare", points=2000)
+    np.testing.assert_array_equal(bare.points, example_cloud("body", points=2000).points)
+    assert bare.normals is None
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_every_motion_moves_the_body_and_keeps_its_size(motion):
+    body = Body()
+    rest, moved = body.pose(), body.pose([0.5], MOTIONS[motion](0.3))
+    assert 0.05 < np.abs(moved - rest).max() < 1.5
+    assert 1.2 < np.ptp(moved, 0).max() < 2.5
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "dfaust"])
+def test_same_seed_same_cloud(name):
+    first, second, other = (example_cloud(name, points=500, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.points, second.points)
+    assert not np.array_equal(first.points, other.points)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", ["sphere", "outline", "body-bare"])
+def test_what_is_written_is_what_is_read(tmp_path, name, suffix):
+    (path,) = write_example(name, tmp_path / f"cloud{suffix}", points=500)
+    cloud, read = example_cloud(name, points=500), read_points(path)
+    for one, other in ((cloud.points, read.points), (read.points, cloud.points)):
+        assert KDTree(one).query(other)[0].max() < 1e-6
+    assert (read.normals is None) == (cloud.normals is None)
+
+
+def test_the_truth_can_be_written_beside(tmp_path):
+    written = write_example("torus", tmp_path / "t.ply", points=500, reference=True)
+    assert [path.name for path in written] == ["t.ply", "t_truth.ply"]
+    assert trimesh.load(written[1], process=False).is_watertight
+
+
+def test_dfaust_is_a_family_in_its_layout(tmp_path):
+    written = write_example("dfaust", tmp_path)
+    scans = sorted(tmp_path.glob("scans/*/*/*.ply"))
+    assert len(scans) == 48
+    assert len(written) == 49
+    split = json.loads((tmp_path / "split_all.json").read_text())["scans"]
+    assert sum(len(frames) for motions in split.values() for frames in motions.values()) == 48
+    assert trimesh.load(scans[0], process=False).is_watertight
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "points", "message"),
+    [
+        ("teapot", "a.ply", None, "no example 'teapot'"),
+        ("sphere", "a.stl", None, "not '.stl'"),
+        ("sphere", "a.ply", 3, "at least 10 points"),
+        ("sphere", "none/a.ply", 50, "cannot be written"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_sentence(tmp_path, name, file, points, message):
+    with pytest.raises(InputError, match=message):
+        write_example(name, tmp_path / file, points=points)
