@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kAlign = 16;        // floats; parameters start and end at whole vectors of every instruction set
 constexpr int64_t kGroups = 64;   // into which a batch's tiles are divided, at most: a group's sums are one task's
-constexpr int64_t kPartRows = int64_t(1) << 19;  // rows of the table that a task's derivatives are kept of, at most
+constexpr int64_t kPartRows = int64_t(1) << 21;  // rows of the table that a task's derivatives are kept of, at most
 constexpr size_t kLargePage = size_t(1) << 21;  // bytes
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -247,15 +247,25 @@ std::vector<Core::Part> Core::parts() const {
   return parts;
 }
 
-// Adds the derivatives of a part's rows to `rows`, point after point.
-void Core::scatter(const Part& part, float* rows) const {
-  const Level& level = shape_.levels[size_t(part.level)];
-  const auto kernel = part.last_row - part.first_row == level.rows ? kernels_.scatter : kernels_.scatter_some;
-  const int d = shape_.dimension, features = shape_.features, row = d + part.level * features;
+// Room for a part's derivatives, all 0.
+RowSums Core::row_sums(Worker& worker, const Part& part) const {
+  const int32_t rows = part.last_row - part.first_row, in_block = kBlock / shape_.features;
+  const int32_t offset = int32_t((shape_.levels[size_t(part.level)].offset + part.first_row) % in_block);
+  const int64_t size = round_up((int64_t(offset) + rows + 1) * shape_.features, kBlock);
+  if (worker.rows.size() < size) {
+    worker.rows = Floats(size);
+    worker.marks.assign(size_t(size / kBlock), 0);
+  }
+  return {worker.rows.data(), worker.marks.data(), part.first_row, rows, offset};
+}
+
+// Sums the derivatives of a part's rows, point after point.
+void Core::scatter(const Part& part, const RowSums& sums) const {
+  const int row = shape_.dimension + part.level * shape_.features;
   for (int64_t i = 0; i * kTile < pending_; i++) {
     const Tile at = tile(i);
-    kernel(level, shape_.bound, rows, at.inputs, at.dgradient, at.dinputs + row * kTile, at.sensitivity + row * kTile,
-           part.first_row, part.last_row);
+    kernels_.scatter(shape_.levels[size_t(part.level)], shape_.bound, sums, at.inputs, at.dgradient,
+                     at.dinputs + row * kTile, at.sensitivity + row * kTile);
   }
 }
 
@@ -280,14 +290,11 @@ void Core::adam(float table_rate, float network_rate, float beta1, float beta2, 
       return;
     }
     const Part& part = tasks[size_t(task - 1)];
-    const int64_t features = shape_.features, count = (part.last_row - part.first_row) * features;
-    const int64_t begin = table_start_ + (shape_.levels[size_t(part.level)].offset + part.first_row) * features;
-    const int64_t shift = begin % kAlign;  // so that derivatives and values begin equally far into a vector
-    if (worker.rows.size() < shift + count) worker.rows = Floats(count + kAlign);
-    float* rows = worker.rows.data() + shift;
-    scatter(part, rows);
+    const RowSums sums = row_sums(worker, part);
+    scatter(part, sums);
     clock(worker, kScatter);
-    kernels_.adam_rows(table_step, values.data() + begin, first.data() + begin, second.data() + begin, rows, count);
+    const int64_t begin = table_at(part) - sums.offset * shape_.features;
+    kernels_.adam_rows(table_step, values.data() + begin, first.data() + begin, second.data() + begin, sums);
     clock(worker, kAdam);
   });
   pending_ = -1;
@@ -299,9 +306,15 @@ const Floats& Core::gradient() {
   need_backward();
   if (gradient_.size() < values.size()) gradient_ = Floats(values.size());
   collect_sums();
-  memset(gradient_.data() + table_start_, 0, sizeof(float) * size_t(values.size() - table_start_));
-  for (const Part& part : parts())
-    scatter(part, gradient_.data() + table_start_ + (shape_.levels[size_t(part.level)].offset + part.first_row) * shape_.features);
+  memset(gradient_.data() + table_start_, 0, sizeof(float) * size_t(values.size() - table_start_));  // levels that are off
+  for (const Part& part : parts()) {
+    const RowSums sums = row_sums(*workers_[0], part);
+    scatter(part, sums);
+    const int64_t begin = sums.offset * shape_.features, count = sums.rows * shape_.features;
+    memcpy(gradient_.data() + table_at(part), sums.values + begin, sizeof(float) * size_t(count));
+    memset(sums.values, 0, sizeof(float) * size_t(begin + count + shape_.features));
+    memset(sums.marks, 0, size_t((begin + count) / kBlock + 1));
+  }
   return gradient_;
 }
 

@@ -82,7 +82,8 @@ class Core {
  private:
   struct Worker {
     Floats scratch, tile;  // the tile is for `evaluate`
-    Floats rows;           // derivatives of a part of a level's rows; 0 between tasks
+    Floats rows;           // derivatives of a part of a level's rows, and the blocks touched; 0 between tasks
+    std::vector<uint8_t> marks;
     std::array<double, kPhases> seconds{};
     std::chrono::steady_clock::time_point mark{};
   };
@@ -100,7 +101,11 @@ class Core {
   Sums sums_in(float* start) const;
   void collect_sums();
   std::vector<Part> parts() const;
-  void scatter(const Part& part, float* rows) const;
+  int64_t table_at(const Part& part) const {  // where a part's numbers begin in `values`
+    return table_start_ + (shape_.levels[size_t(part.level)].offset + part.first_row) * shape_.features;
+  }
+  RowSums row_sums(Worker& worker, const Part& part) const;
+  void scatter(const Part& part, const RowSums& sums) const;
   void need_backward() const;
   void clock(Worker& worker) { worker.mark = std::chrono::steady_clock::now(); }
   void clock(Worker& worker, Phase phase);

@@ -49,24 +49,45 @@ IGR_INLINE Cell<D> find_cell(const Level& level, float bound, const float* x) {
   return cell;
 }
 
-// The F features of kLanes rows, feature by feature.
+// Reads kLanes rows that lie one after the other as F vectors, one a feature: the inverse of store_rows.
 template <int F>
-IGR_INLINE void gather(const float* table, Ints row, Floats (&feature)[F]) {
-#if defined(__AVX512F__)
-  if constexpr (F == 2) {  // a row is one 64-bit number
-    const __m512i index = (__m512i)row;
+IGR_INLINE void load_rows(const float* from, Floats* feature) {
+  if constexpr (F == 1) {
+    feature[0] = load(from);
+  } else {
+    Floats low[F / 2], high[F / 2];
+    load_rows<F / 2>(from, low);
+    load_rows<F / 2>(from + kLanes * F / 2, high);
+    for (int f = 0; f < F / 2; f++) {
+      feature[f] = shuffled<Alternate, 0>(low[f], high[f]);
+      feature[f + F / 2] = shuffled<Alternate, 1>(low[f], high[f]);
+    }
+  }
+}
+
+// Copies kLanes rows of the table.
+template <int F>
+IGR_INLINE void copy_rows(const float* table, Ints row, float* to) {
+#if defined(__AVX2__)
+  if constexpr (F == 2) {  // a row is one 64-bit number, which the processor can gather
     const double* pairs = (const double*)table;
-    const __m512i zero = _mm512_setzero_si512();
-    const Floats a = (Floats)_mm512_mask_i32gather_pd((__m512d)zero, 255, _mm512_castsi512_si256(index), pairs, 8);
-    const Floats b =
-        (Floats)_mm512_mask_i32gather_pd((__m512d)zero, 255, _mm512_extracti64x4_epi64(index, 1), pairs, 8);
-    feature[0] = shuffled<Alternate, 0>(a, b);
-    feature[1] = shuffled<Alternate, 1>(a, b);
+#if defined(__AVX512F__)
+    const __m512i index = (__m512i)row;
+    const __m512d zero = _mm512_setzero_pd();
+    store(to, (Floats)_mm512_mask_i32gather_pd(zero, 255, _mm512_castsi512_si256(index), pairs, 8));
+    store(to + kLanes, (Floats)_mm512_mask_i32gather_pd(zero, 255, _mm512_extracti64x4_epi64(index, 1), pairs, 8));
+#else
+    const __m256i index = (__m256i)row;
+    const __m256d zero = _mm256_setzero_pd(), every = (__m256d)(index == index);
+    store(to, (Floats)_mm256_mask_i32gather_pd(zero, pairs, _mm256_castsi256_si128(index), every, 8));
+    store(to + kLanes, (Floats)_mm256_mask_i32gather_pd(zero, pairs, _mm256_extracti128_si256(index, 1), every, 8));
+#endif
     return;
   }
 #endif
-  for (int i = 0; i < kLanes; i++)
-    for (int f = 0; f < F; f++) feature[f][i] = table[int64_t(row[i]) * F + f];
+  alignas(64) uint32_t number[kLanes];
+  memcpy(number, &row, sizeof number);
+  for (int i = 0; i < kLanes; i++) memcpy(to + i * F, table + int64_t(number[i]) * F, F * sizeof(float));
 }
 
 // Value and derivatives (along t) of the multilinear function with these corner values.
@@ -96,9 +117,11 @@ void encode(const Level& level, float bound, const float* table, const float* x,
   for (int p = 0; p < kTile; p += kLanes) {
     const Cell<D> cell = find_cell<D>(level, bound, x + p);
     Floats corner[F][1 << D];
+    alignas(64) float rows[1 << D][F * kLanes];
+    for (int c = 0; c < 1 << D; c++) copy_rows<F>(table, cell.row[c], rows[c]);
     for (int c = 0; c < 1 << D; c++) {
       Floats feature[F];
-      gather<F>(table, cell.row[c], feature);
+      load_rows<F>(rows[c], feature);
       for (int f = 0; f < F; f++) corner[f][c] = feature[f];
     }
     for (int f = 0; f < F; f++) {
@@ -142,11 +165,10 @@ IGR_INLINE void store_rows(float* to, const Floats* feature) {
   }
 }
 
-// `gradient` begins with row `first_row`; with Some, rows outside [first_row, last_row) are left out.
-template <int D, int F, bool Some>
-void scatter(const Level& level, float bound, float* gradient, const float* x, const float* dgradient,
-             const float* dfeatures, const float* sensitivity, int32_t first_row, int32_t last_row) {
-  using Row = typename Row<F>::Type;
+template <int D, int F>
+void scatter(const Level& level, float bound, const RowSums& sums, const float* x, const float* dgradient,
+             const float* dfeatures, const float* sensitivity) {
+  using Numbers = typename Row<F>::Type;
   for (int p = 0; p < kTile; p += kLanes) {
     const Cell<D> cell = find_cell<D>(level, bound, x + p);
     Floats along[D], own[F], turned[F];  // dL/d(slope along each axis) in cell units; dL/d(feature); df/d(feature)
@@ -156,7 +178,7 @@ void scatter(const Level& level, float bound, float* gradient, const float* x, c
       turned[f] = load(sensitivity + f * kTile + p);
     }
     alignas(64) float part[1 << D][F * kLanes];
-    alignas(64) int32_t row[1 << D][kLanes];
+    alignas(64) uint32_t row[1 << D][kLanes];
     for (int c = 0; c < 1 << D; c++) {
       Floats share = all(1.f), turn = Floats{};  // the corner's weight, and its derivative along `along`
       for (int a = 0; a < D; a++) {
@@ -165,20 +187,22 @@ void scatter(const Level& level, float bound, float* gradient, const float* x, c
         turn = turn * factor + (upper ? along[a] : -along[a]) * share;
         share = share * factor;
       }
-      Floats sum[F];
-      for (int f = 0; f < F; f++) sum[f] = share * own[f] + turn * turned[f];
-      store_rows<F>(part[c], sum);
-      memcpy(row[c], &cell.row[c], sizeof row[c]);
+      Floats total[F];
+      for (int f = 0; f < F; f++) total[f] = share * own[f] + turn * turned[f];
+      store_rows<F>(part[c], total);
+      const Bits local = (Bits)cell.row[c] - uint32_t(sums.first_row);
+      const Bits mine = (local < uint32_t(sums.rows) ? local : uint32_t(sums.rows) + Bits{}) + uint32_t(sums.offset);
+      memcpy(row[c], &mine, sizeof mine);
     }
     for (int c = 0; c < 1 << D; c++)
       for (int i = 0; i < kLanes; i++) {
-        if (Some && (row[c][i] < first_row || row[c][i] >= last_row)) continue;
-        float* to = gradient + int64_t(row[c][i] - (Some ? first_row : 0)) * F;
-        Row total, add;
+        float* to = sums.values + int64_t(row[c][i]) * F;
+        Numbers total, more;
         memcpy(&total, to, sizeof total);
-        memcpy(&add, part[c] + i * F, sizeof add);
-        total += add;
+        memcpy(&more, part[c] + i * F, sizeof more);
+        total += more;
         memcpy(to, &total, sizeof total);
+        sums.marks[row[c][i] / (kBlock / F)] = 1;
       }
   }
 }

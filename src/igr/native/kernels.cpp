@@ -33,50 +33,64 @@ IGR_INLINE Ints row_touched(Floats gradient) {
   return touched;
 }
 
-IGR_INLINE bool any(Ints mask) {
-#if defined(__AVX512F__)
-  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
-#else
-  int32_t some = 0;
-  for (int i = 0; i < kLanes; i++) some |= mask[i];
-  return some != 0;
-#endif
+// One block of rows; those whose gradient is 0 keep everything.
+template <int F>
+IGR_INLINE void adam_block(const AdamStep& step, float* value, float* first, float* second, float* gradient) {
+  for (int i = 0; i < kBlock; i += kLanes) {
+    const Floats g = load(gradient + i), old_value = load(value + i);
+    const Floats old_first = load(first + i), old_second = load(second + i);
+    const Ints touched = row_touched<F>(g);
+    Floats m = old_first, v = old_second;
+    const Floats new_value = adam_vector(step, old_value, g, m, v);
+    store(value + i, touched ? new_value : old_value);
+    store(first + i, touched ? m : old_first);
+    store(second + i, touched ? v : old_second);
+    store(gradient + i, Floats{});
+  }
 }
 
+// The same on numbers [begin, end) of a block only: the others may belong to another thread.
 template <int F>
-IGR_INLINE void adam_touched(const AdamStep& step, float* value, float* first, float* second, float* gradient) {
-  const Floats g = load(gradient);
-  const Ints touched = row_touched<F>(g);
-  if (!any(touched)) return;
-  const Floats old_value = load(value), old_first = load(first), old_second = load(second);
-  Floats m = old_first, v = old_second;
-  const Floats new_value = adam_vector(step, old_value, g, m, v);
-  store(value, touched ? new_value : old_value);
-  store(first, touched ? m : old_first);
-  store(second, touched ? v : old_second);
-  store(gradient, Floats{});
-}
-
-// The same on the first n numbers of a vector only: its neighbors may belong to another thread.
-template <int F>
-static void adam_part(const AdamStep& step, float* value, float* first, float* second, float* gradient, int64_t n) {
-  float copy[4][kLanes] = {};
+static void adam_part(const AdamStep& step, float* value, float* first, float* second, float* gradient, int begin,
+                      int end) {
+  float copy[4][kBlock] = {};
   float* from[4] = {value, first, second, gradient};
-  for (int k = 0; k < 4; k++) memcpy(copy[k], from[k], size_t(n) * sizeof(float));
-  adam_touched<F>(step, copy[0], copy[1], copy[2], copy[3]);
-  for (int k = 0; k < 4; k++) memcpy(from[k], copy[k], size_t(n) * sizeof(float));
+  const size_t bytes = size_t(end - begin) * sizeof(float);
+  for (int k = 0; k < 4; k++) memcpy(copy[k] + begin, from[k] + begin, bytes);
+  adam_block<F>(step, copy[0], copy[1], copy[2], copy[3]);
+  for (int k = 0; k < 4; k++) memcpy(from[k] + begin, copy[k] + begin, bytes);
 }
 
 template <int F>
-static void adam_rows(const AdamStep& given, float* value, float* first, float* second, float* gradient,
-                      int64_t count) {
-  const AdamStep step = given;  // a copy that no store can change
-  const int64_t into = int64_t(uintptr_t(value) / sizeof(float)) % kLanes;
-  int64_t i = into ? kLanes - into : 0;
-  if (i > count) i = count;
-  if (i) adam_part<F>(step, value, first, second, gradient, i);
-  for (; i + kLanes <= count; i += kLanes) adam_touched<F>(step, value + i, first + i, second + i, gradient + i);
-  if (i < count) adam_part<F>(step, value + i, first + i, second + i, gradient + i, count - i);
+static void adam_rows(const AdamStep& given, float* value, float* first, float* second, const RowSums& sums) {
+  constexpr int kWindow = 512, kAhead = 12;  // blocks looked at together; blocks fetched ahead of use
+  const AdamStep step = given;               // a copy that no store can change
+  const int64_t begin = int64_t(sums.offset) * F, end = begin + int64_t(sums.rows) * F;
+  const int64_t blocks = (end + kBlock - 1) / kBlock;
+  for (int64_t start = 0; start < blocks; start += kWindow) {
+    int64_t due[kWindow + kAhead];
+    int count = 0;
+    for (int64_t b = start; b < blocks && b < start + kWindow; b++) {
+      due[count] = b * kBlock;
+      count += sums.marks[b];
+      sums.marks[b] = 0;
+    }
+    for (int k = 0; k < kAhead; k++) due[count + k] = start * kBlock;
+    for (int k = 0; k < count; k++) {
+      const int64_t at = due[k], next = due[k + kAhead];
+      fetch(value + next);
+      fetch(first + next);
+      fetch(second + next);
+      if (at >= begin && at + kBlock <= end) {
+        adam_block<F>(step, value + at, first + at, second + at, sums.values + at);
+      } else {
+        const int from = at < begin ? int(begin - at) : 0, to = at + kBlock > end ? int(end - at) : kBlock;
+        adam_part<F>(step, value + at, first + at, second + at, sums.values + at, from, to);
+      }
+    }
+  }
+  for (int f = 0; f < F; f++) sums.values[end + f] = 0;
+  sums.marks[end / kBlock] = 0;
 }
 
 static double spin(int64_t rounds) {
@@ -95,8 +109,7 @@ static double spin(int64_t rounds) {
 template <int D, int F>
 static void fill_features(Kernels& kernels) {
   kernels.encode = encode<D, F>;
-  kernels.scatter = scatter<D, F, false>;
-  kernels.scatter_some = scatter<D, F, true>;
+  kernels.scatter = scatter<D, F>;
   kernels.adam_rows = adam_rows<F>;
 }
 

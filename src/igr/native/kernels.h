@@ -46,6 +46,17 @@ struct Sums {
   float* bias3;                      // (1)
 };
 
+// Numbers that are marked together when a row is touched: a line of cache.
+constexpr int kBlock = 16;
+
+// Derivatives of some successive rows of a level, all 0 but for the blocks that are marked.
+struct RowSums {
+  float* values;             // whole blocks; row first_row + i is number offset + i; the row after the last is waste
+  uint8_t* marks;            // one a block
+  int32_t first_row, rows;   // rows of the level that are summed, the others go to waste
+  int32_t offset;            // rows before the first, so that blocks coincide with the table's lines of cache
+};
+
 // One step of Adam (Kingma & Ba 2015, algorithm 1); `rate` and `inverse_root` contain the bias corrections.
 struct AdamStep {
   float rate;          // learning rate / (1 - beta1^t)
@@ -61,12 +72,10 @@ struct Kernels {
   // for successive axes are `jacobian_stride` floats apart.
   void (*encode)(const Level&, float bound, const float* table, const float* x, float* features,
                  float* jacobian, int64_t jacobian_stride);
-  // Adds a tile's derivatives with respect to one level's features and their spatial derivatives to the gradient
-  // of the level's rows: `dfeatures` = dL/d(feature), `sensitivity` = df/d(feature). `scatter_some` only adds to rows
-  // in [first_row, last_row), and its gradient begins there.
-  void (*scatter)(const Level&, float bound, float* gradient, const float* x, const float* dgradient,
-                  const float* dfeatures, const float* sensitivity, int32_t first_row, int32_t last_row);
-  decltype(scatter) scatter_some;
+  // Adds a tile's derivatives with respect to one level's features and their spatial derivatives to the sums of the
+  // level's rows: `dfeatures` = dL/d(feature), `sensitivity` = df/d(feature).
+  void (*scatter)(const Level&, float bound, const RowSums& sums, const float* x, const float* dgradient,
+                  const float* dfeatures, const float* sensitivity);
 
   // f of a tile (inputs given).
   void (*value)(const Network&, const float* inputs, float* f, float* scratch);
@@ -79,8 +88,8 @@ struct Kernels {
 
   // Adam on `count` numbers, a multiple of 16.
   void (*adam)(const AdamStep&, float* values, float* first, float* second, const float* gradient, int64_t count);
-  // Adam on the rows, `count` numbers in all, whose gradient is not 0; clears the gradient.
-  void (*adam_rows)(const AdamStep&, float* values, float* first, float* second, float* gradient, int64_t count);
+  // Adam on the rows whose sum is not 0; clears sums and marks. The arrays begin with the first block of `sums`.
+  void (*adam_rows)(const AdamStep&, float* values, float* first, float* second, const RowSums& sums);
 
   // Multiplies and adds in registers only; returns the number of floating-point operations done.
   double (*spin)(int64_t rounds);
