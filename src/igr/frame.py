@@ -1,0 +1,160 @@
+"""The unit frame that everything is fitted in, and the stray points that must not decide it.
+
+Clouds come in millimeters or kilometers, far from the origin, with points that belong to nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+NEIGHBORS = 12
+"""Nearest points whose distance says how dense a cloud is at a place."""
+
+SPARSE = 4.0
+"""Points this many times sparser than the median are looked at more closely."""
+
+SAMPLE = 300_000
+"""Larger clouds are judged by so many of their points, and by those that lie apart from them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The similarity between the input's frame and the unit frame: unit = (x - center) / scale.
+
+    >>> frame = Frame(np.array([10.0, 20.0]), 4.0)
+    >>> frame.to_unit(np.array([[12.0, 20.0]]))
+    array([[0.5, 0. ]])
+    """
+
+    center: Float[np.ndarray, " d"]
+    """The unit frame's origin, in the input's frame and units."""
+    scale: float
+    """Length of one unit in the input's units; distances in the unit frame times this are in input units."""
+
+    def to_unit(self, x: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch d"]:
+        """Positions of the input's frame in the unit frame, float64."""
+        return (np.asarray(x, np.float64) - self.center) / self.scale
+
+    def to_input(self, u: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch d"]:
+        """Positions of the unit frame in the input's frame, float64; undoes `to_unit` to rounding."""
+        return np.asarray(u, np.float64) * self.scale + self.center
+
+
+def unit_frame(
+    points: Float[np.ndarray, "n d"], *, radius: float = 0.9, strays: Bool[np.ndarray, " n"] | None = None
+) -> Frame:
+    """The frame in which a cloud lies around the origin and reaches to `radius`.
+
+    The center is the middle of the box of the points, and the farthest of them from it is at `radius`; strays
+    have no say.
+
+    Args:
+        points: positions, any units.
+        radius: where the farthest point comes to lie.
+        strays: what `stray_points` says of the points, if it has been asked already.
+    """
+    kept = points[~(stray_points(points) if strays is None else strays)]
+    center = (kept.min(axis=0) + kept.max(axis=0)) / 2
+    reach = np.sqrt(np.square(kept - center).sum(axis=1).max())
+    return Frame(center, float(reach / radius))
+
+
+def stray_points(points: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
+    """Points that lie apart from everything else, singly or scattered through space: nothing to fit.
+
+    A point is a stray if it is four times sparser than the median of the cloud (distance to the 12th
+    neighbor), and no surface accounts for that:
+
+    - equally sparse points around it form no surface either: there are few, or they fill space (intrinsic
+      dimension by Levina and Bickel 2004) and surround the cloud on all sides; and
+    - it is no outpost of the denser surface beside it: it stands off its plane, or far away.
+
+    Meant to leave clean clouds alone, sparse, uneven or in parts, at the price of missing some: it finds single
+    strays and small clumps far away in any cloud, and scattered points from about 5,000 points on.
+    """
+    if len(points) <= SAMPLE:
+        return _stray_points(points)
+    from scipy.spatial import KDTree
+
+    chosen = np.zeros(len(points), bool)
+    chosen[np.random.default_rng(0).choice(len(points), SAMPLE, replace=False)] = True
+    tree = KDTree(points[chosen])
+    spacing = tree.query(points[chosen][:10_000], 2, workers=-1)[0][:, 1]
+    apart = tree.query(points[~chosen], workers=-1)[0] > 2 * SPARSE * np.median(spacing)
+    chosen[np.flatnonzero(~chosen)[apart]] = True
+    strays = np.zeros(len(points), bool)
+    strays[chosen] = _stray_points(points[chosen])
+    return strays
+
+
+def _stray_points(points: np.ndarray) -> np.ndarray:
+    from scipy.spatial import KDTree
+
+    strays = np.zeros(len(points), bool)
+    if len(points) <= 2 * NEIGHBORS:
+        return strays
+    distances, neighbors = KDTree(points).query(points, NEIGHBORS + 1, workers=-1)
+    spacing = distances[:, -1]
+    sparse = np.flatnonzero(spacing > SPARSE * np.median(spacing))
+    if len(sparse) == 0 or np.median(spacing) == 0:
+        return strays
+    around = np.asarray(neighbors)[sparse, 1:]
+    thinness = spacing[sparse] / np.median(spacing[around], axis=1)
+    lonely = (thinness > 5) & (_standing_off(points[sparse], points[around]) | (thinness > 12))
+    rest = np.delete(points, sparse, axis=0)
+    strays[sparse] = _without_company(points[sparse], spacing[sparse], lonely, rest.min(axis=0), rest.max(axis=0))
+    return strays if strays.mean() < 0.25 else np.zeros(len(points), bool)
+
+
+def _standing_off(points: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """Whether points (n, d) stand more than 45° off the planes of the points around them (n, k, d)."""
+    middle = around.mean(axis=1)
+    spread = around - middle[:, None]
+    axes = np.linalg.eigh(np.einsum("nki,nkj->nij", spread, spread))[1]
+    offset = points - middle
+    height = np.abs(np.einsum("ni,ni->n", offset, axes[:, :, 0]))
+    return height > 0.7 * np.linalg.norm(offset, axis=1)
+
+
+def _without_company(
+    points: np.ndarray, spacing: np.ndarray, lonely: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
+    """Which of the sparse points no surface of equally sparse points accounts for.
+
+    `lonely` says that no denser surface does; `low` and `high` are the box of the other points.
+    """
+    groups, company, inverse_dimension = _sparse_groups(points, spacing)
+    dimension = points.shape[1]
+    scattered = (1 / (dimension - 1) + 1 / dimension) / 2
+    strays = lonely.copy()
+    for group in np.flatnonzero(np.bincount(groups) > NEIGHBORS):
+        members = groups == group
+        start, stop = np.quantile(points[members], (0.05, 0.95), axis=0)
+        surrounds = (np.minimum(stop, high) - np.maximum(start, low) >= 0.7 * (high - low)).all()
+        strays[members] &= surrounds
+        if surrounds and members.sum() >= 40 and inverse_dimension[members].mean() < scattered:
+            strays[members] = inverse_dimension[company[members]].mean(axis=1) < scattered
+    return strays
+
+
+def _sparse_groups(points: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Groups of points that are near each other for their spacing, each one's neighbors, and 1 / dimension."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import KDTree
+
+    n = len(points)
+    count = min(16, n - 1)
+    if count < 2:
+        return np.arange(n), np.zeros((n, 1), int), np.zeros(n)
+    distances, neighbors = KDTree(points).query(points, count + 1)
+    distances, neighbors = distances[:, 1:], np.asarray(neighbors)[:, 1:]
+    linked = distances <= np.maximum(spacing[:, None], spacing[neighbors])
+    start, stop = np.nonzero(linked)[0], neighbors[linked]
+    graph = coo_array((np.ones(len(start), np.int8), (start, stop)), shape=(n, n))
+    groups = connected_components(graph, directed=False)[1]
+    growth = np.log(distances[:, -1:] / np.maximum(distances[:, :-1], 1e-300))
+    return groups, neighbors, growth.mean(axis=1)
