@@ -9,10 +9,12 @@ from jaxtyping import Float
 
 from .config import Config, FeatureConfig
 
-CURVATURE = 5.0
+CURVATURE = 3.0
 """Curvature, in 1/length of the unit frame, at which bias and variance are balanced."""
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
+COARSEST_FINEST = 56
+"""Cells along an edge of the finest grid, at least: the normals still carry so much detail through any noise."""
 SAMPLE = 20_000
 """Points looked at; more do not change the medians."""
 
@@ -44,13 +46,13 @@ def sharpness(points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"
     chosen = rng.choice(len(points), min(SAMPLE, len(points)), replace=False)
     neighbors = min(6, len(points) - 1)
     distance, index = KDTree(points).query(points[chosen], k=neighbors + 1, workers=-1)
-    other = index[:, min(4, neighbors)]
+    other = np.asarray(index)[:, min(4, neighbors)]
     mean = normals[chosen] + normals[other]
     length = np.linalg.norm(mean, axis=1)
     smooth = length > 1.6  # leaves out sharp edges and the other side of thin plates
     step = ((points[other] - points[chosen]) * mean).sum(1)[smooth] / length[smooth]
     noise = np.median(np.abs(step)) / (0.6745 * np.sqrt(2)) if smooth.any() else 0.0
-    return Sharpness(float(np.median(distance[:, neighbors])), float(noise))
+    return Sharpness(float(np.median(np.asarray(distance)[:, neighbors])), float(noise))
 
 
 def finest_cell(cloud: Sharpness) -> float:
@@ -66,5 +68,5 @@ def adapted(config: Config, cloud: Sharpness) -> Config:
     if not config.adapt or not isinstance(network, FeatureConfig):
         return config
     finest = round(2 * network.bound / finest_cell(cloud)) if cloud.spacing > 0 else network.finest
-    finest = int(np.clip(finest, min(2 * network.coarsest, network.finest), network.finest))
+    finest = int(np.clip(finest, min(COARSEST_FINEST, network.finest), network.finest))
     return dataclasses.replace(config, network=dataclasses.replace(network, finest=finest), adapt=False)

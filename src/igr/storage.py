@@ -125,6 +125,18 @@ class RunFolder:
         raise InputError(f"{self.path} has no checkpoint {which!r}; there are: {known}")
 
 
+def load_model(path: str | os.PathLike[str], *, checkpoint: str = "latest", device: str = "auto") -> Surface:
+    """The surface of a saved model, or of a run folder's checkpoint.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    from .surface import Surface
+
+    path = Path(path)
+    return Surface.load(RunFolder(path).checkpoint(checkpoint) if path.is_dir() else path, device=device)
+
+
 def _csv(rows: list[dict[str, float]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()

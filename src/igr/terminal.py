@@ -1,4 +1,4 @@
-"""What the command line says while it works: messages and progress on stderr, results on stdout."""
+"""The progress of a fit on stderr: a live bar on a terminal, else a plain line now and then."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import time
 from types import TracebackType
 
 from .fit import Progress
+from .talk import say
 
 PLAIN_SECONDS = 5.0
 """Where stderr is no terminal, a plain line of progress appears so often."""
-
-
-def say(text: str) -> None:
-    """One message to the user, on stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 class FitDisplay:

@@ -99,7 +99,7 @@ def known_space(
     *,
     extent: float,
     seed: int,
-    count: int = 40_000,
+    count: int = 30_000,
 ) -> KnownSpace:
     """Random places of [-extent, extent]^d, those too close to the surface left out, with signed distances.
 
@@ -119,7 +119,7 @@ def known_space(
     gap = tree.query(membrane, workers=-1, distance_upper_bound=reach)[0] > reach
     closed = KDTree(np.concatenate([points, membrane[gap]])) if gap.any() else tree
     places = np.random.default_rng([seed, 3]).uniform(-extent, extent, (count, points.shape[1]))
-    distance = closed.query(places, workers=-1, eps=0.1)[0]
+    distance = closed.query(places, workers=-1)[0]
     far = distance > MARGIN * inside.cell
     target = np.where(inside(places) > 0, distance, -distance)
     return KnownSpace(places[far].astype(np.float32), target[far].astype(np.float32))

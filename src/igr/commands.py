@@ -1,0 +1,250 @@
+"""What the subcommands around one surface do: reconstruct, mesh, example.
+
+Each is a frozen dataclass whose fields are its options; nothing heavy is imported before it runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from .errors import InputError
+from .talk import report_result, say
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .field import Field
+    from .fit import Progress
+    from .surface import Surface
+
+Output = Annotated[Path | None, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Turn a point cloud into a surface: a mesh in space, a curve in the plane."""
+
+    scan: Positional[Path | None] = None
+    """Cloud: xyz, txt, csv, npy, npz, ply, or any mesh file (its vertices)."""
+    output: Output = None
+    """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan."""
+    preset: Literal["fast", "paper"] = "fast"
+    """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
+    normals: Literal["auto", "ignore"] = "auto"
+    """auto: use the scan's normals, turned if they point inward; ignore: fit without them."""
+    seconds: float | None = None
+    """Fit for so long instead of for the preset's number of steps."""
+    steps: int | None = None
+    """Fit for so many steps instead of the preset's number."""
+    resolution: int | None = None
+    """Cells along the longest side of the scan's box (default 256 in space, 512 in the plane)."""
+    level: float = 0.0
+    """Extract the offset surface at this distance (the scan's units, positive outside)."""
+    seed: int = 0
+    """Seed of everything random: same seed, machine and threads, same result."""
+    device: str = "auto"
+    """auto, cpu, torch (the torch reference on the CPU), or a torch device such as cuda."""
+    model: Path | None = None
+    """Save the fitted surface here, for `igr mesh` and Python."""
+    report: Path | None = None
+    """Write a page (.html) about the result here."""
+    run: Path | None = None
+    """Folder for checkpoints, history and configuration (default: runs/NAME, only if stopped or long)."""
+    resume: bool = False
+    """Continue the run in that folder."""
+    conf: Path | None = None
+    """Read the settings from an original configuration (.conf); needs the extra `legacy`."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .reconstruction import Options, reconstruct
+
+        began = time.monotonic()
+        _check_output(self.output, self.resolution)
+        config, scan, resolution, level = self._settings()
+        rescue = Path("runs") / scan.stem
+        options = Options(self.normals, self.seconds, self.device, self.run, rescue, self.resume)
+        notes: list[str] = []
+
+        def notify(note: str) -> None:
+            notes.append(note)
+            say(f"{scan.name}: {note}")
+
+        with _Interruptible(self.run or rescue, quiet=self.json) as watch:
+            surface = reconstruct(
+                scan,
+                config=config,
+                options=options,
+                on_step=watch,
+                notify=notify,
+            )
+        if self.model is not None:
+            surface.save(self.model)
+        result = {"scan": str(scan), **surface.details, "notes": notes}
+        result |= _extract(surface, self.output, scan, resolution, level)
+        result["seconds"] = round(time.monotonic() - began, 3)
+        if self.report is not None:
+            from .report import write_report
+
+            write_report(self.report, surface, facts=result)
+        report_result(result, as_json=self.json)
+        return 0
+
+    def _settings(self) -> tuple[Config, Path, int | None, float]:
+        """Configuration, scan, resolution and level, from the options and perhaps an original .conf file."""
+        from .config import PRESETS
+
+        config, scan, resolution, level = PRESETS[self.preset], self.scan, self.resolution, self.level
+        if self.conf is not None:
+            from .original import read_conf
+
+            original = read_conf(self.conf)
+            for warning in original.warnings:
+                say(f"{self.conf}: {warning}")
+            config, scan = original.config, scan or original.input_path
+            resolution, level = resolution or original.resolution, level or original.level
+        if scan is None:
+            raise InputError("no scan given: name a point cloud, such as `igr reconstruct scan.ply`")
+        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
+            raise InputError("--steps and --seconds must be positive")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed} is negative; use a whole number of at least 0")
+        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps)
+        return config, Path(scan), resolution, level
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Extract the surface of a saved model, or of any checkpoint of a run, as a mesh or curve."""
+
+    model: Positional[Path]
+    """A model saved by --model, or a run folder."""
+    output: Output = None
+    """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the model."""
+    resolution: int | None = None
+    """Cells along the longest side of the scan's box (default 256 in space, 512 in the plane)."""
+    checkpoint: str = "latest"
+    """Step of a run's saved checkpoint, or `latest`."""
+    level: float = 0.0
+    """Extract the offset surface at this distance (the scan's units, positive outside)."""
+    device: str = "auto"
+    """auto, cpu, torch, or a torch device such as cuda."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .storage import load_model
+
+        began = time.monotonic()
+        _check_output(self.output, self.resolution)
+        surface = load_model(self.model, checkpoint=self.checkpoint, device=self.device)
+        result = {"model": str(self.model)} | _extract(
+            surface, self.output, self.model, self.resolution, self.level
+        )
+        result["seconds"] = round(time.monotonic() - began, 3)
+        report_result(result, as_json=self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class Example:
+    """Write an example to try things on: a scanned body, a planar outline, analytic solids, a D-FAUST folder."""
+
+    name: Positional[str]
+    """body, body-bare, outline, sphere, torus, box, knot, or dfaust."""
+    output: Positional[Path]
+    """File (ply, xyz, npy, npz), or the folder for dfaust."""
+    points: int | None = None
+    """Number of points."""
+    seed: int = 0
+    """Seed of the virtual scanner."""
+    reference: bool = False
+    """Also write the true surface beside it."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .examples import write_example
+
+        written = write_example(
+            self.name, self.output, points=self.points, seed=self.seed, reference=self.reference
+        )
+        for path in written:
+            print(f"wrote {path}")
+        return 0
+
+
+class _Interruptible:
+    """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step."""
+
+    def __init__(self, folder: Path, *, quiet: bool) -> None:
+        from .terminal import FitDisplay
+
+        self.folder, self.display, self.stop = folder, FitDisplay(quiet=quiet), False
+
+    def __enter__(self) -> _Interruptible:
+        self.display.__enter__()
+        self.previous: Any = None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        self.display.__exit__(kind, *rest)
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+        if self.stop:
+            say(f"saved in {self.folder}; the same command with --resume continues")
+
+    def __call__(self, progress: Progress, field: Field) -> bool:
+        if self.previous is None:  # the fit has begun: from here on there is something to save
+            self.previous = signal.signal(signal.SIGINT, self._request)
+        self.display.show(progress)
+        return self.stop
+
+    def _request(self, number: int, frame: Any) -> None:
+        if self.stop:
+            raise KeyboardInterrupt
+        self.stop = True
+
+
+def _check_output(output: Path | None, resolution: int | None) -> None:
+    """Refuse what cannot be written, before any work."""
+    from .exports import check_output
+
+    if resolution is not None and not 8 <= resolution <= 4096:
+        raise InputError(f"--resolution {resolution} is out of range; use 8 to 4096")
+    if output is not None:
+        check_output(output)
+
+
+def _extract(
+    surface: Surface, output: Path | None, source: Path, resolution: int | None, level: float
+) -> dict[str, Any]:
+    """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
+    from .exports import check_output, write_curves, write_mesh
+
+    planar = surface.dimension == 2
+    target = output or source.with_name(source.stem + ("_curve.svg" if planar else "_mesh.ply"))
+    check_output(target, surface.dimension)
+    if planar:
+        curves = surface.contour(resolution=resolution or 512, level=level)
+        write_curves(target, curves)
+        closed = all((curve[0] == curve[-1]).all() for curve in curves)
+        return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
+    mesh = surface.mesh(resolution=resolution or 256, level=level)
+    write_mesh(target, mesh.vertices, mesh.faces)
+    return {
+        "output": str(target),
+        "resolution": resolution or 256,
+        "vertices": len(mesh.vertices),
+        "triangles": len(mesh.faces),
+        "watertight": bool(mesh.is_watertight),
+        "components": int(mesh.body_count),
+    }

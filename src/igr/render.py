@@ -1,0 +1,106 @@
+"""Pictures of a fitted surface without a screen: rays marched through its distance field (Hart 1996)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .surface import Surface
+
+STEPS = 160
+"""Longest march of a ray."""
+SAFETY = 0.7
+"""Share of the distance that a ray advances: the field's slope may exceed 1 a little."""
+LIGHTS = ((np.array([0.35, 0.5, 0.8]), 0.75), (np.array([-0.8, 0.2, 0.3]), 0.25))
+"""Direction of each light (right, up, toward the viewer) and its strength."""
+COLOR = np.array([0.70, 0.77, 0.86])
+"""Color of the surface, red, green, blue in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a picture is taken from."""
+
+    azimuth: float = -60.0
+    """Degrees around the z axis from the x axis."""
+    elevation: float = 15.0
+    """Degrees above the x-y plane."""
+    pixels: int = 800
+    """Height and width of the picture."""
+
+
+def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture of the surface seen along parallel rays, lit from above, on white.
+
+    Raises:
+        InputError: the surface is a planar curve.
+    """
+    if surface.dimension != 3:
+        raise InputError("a planar curve cannot be rendered; write it as svg instead")
+    view = view or View()
+    low, high = surface.frame.to_input(surface.box)
+    center, reach = (low + high) / 2, 0.5 * float(np.linalg.norm(high - low))
+    right, up, toward = _axes(view)
+    steps = (np.arange(view.pixels) + 0.5) / view.pixels * 2 - 1
+    across, upward = np.meshgrid(steps * reach, -steps * reach)
+    eyes = center + across.ravel()[:, None] * right + upward.ravel()[:, None] * up + reach * toward
+    hit, places = _march(surface, eyes, -toward, 2 * reach)
+    image = np.ones((view.pixels**2, 3))
+    normals = surface.normals(places[hit])
+    shade = np.full(len(normals), 0.18)
+    for direction, strength in LIGHTS:
+        light = direction @ np.stack([right, up, toward])
+        shade += strength * np.clip(normals @ (light / np.linalg.norm(light)), 0, None)
+    image[hit] = np.clip(shade[:, None] * COLOR, 0, 1)
+    return (255 * image.reshape(view.pixels, view.pixels, 3)).astype(np.uint8)
+
+
+def save_picture(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    from .storage import write_bytes
+
+    write_bytes(path, png(image))
+
+
+def png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """The bytes of a PNG file."""
+    import io
+
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _axes(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Right, up, and toward the viewer, as unit vectors."""
+    around, above = np.deg2rad([view.azimuth, view.elevation])
+    toward = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
+    right = np.array([-np.sin(around), np.cos(around), 0.0])
+    return right, np.cross(toward, right), toward
+
+
+def _march(
+    surface: Surface, eyes: Float[np.ndarray, "n 3"], direction: Float[np.ndarray, " 3"], far: float
+) -> tuple[np.ndarray, Float[np.ndarray, "n 3"]]:
+    """Rows of the rays that meet the surface, and the place that every ray reached."""
+    depth = np.zeros(len(eyes))
+    alive = np.arange(len(eyes))
+    hits = []
+    for _ in range(STEPS):
+        distance = surface.distance(eyes[alive] + depth[alive, None] * direction)
+        close = distance < 2e-4 * far
+        hits.append(alive[close])
+        depth[alive] += SAFETY * distance
+        alive = alive[~close & (depth[alive] < far)]
+        if len(alive) == 0:
+            break
+    return np.sort(np.concatenate(hits)), eyes + depth[:, None] * direction

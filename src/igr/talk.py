@@ -1,0 +1,26 @@
+"""What the command line says: messages on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+
+def say(text: str) -> None:
+    """One message to the user, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def report_result(result: dict[str, Any], *, as_json: bool) -> None:
+    """What a surface was written to: one JSON object on stdout, or a line or two."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    if "curves" in result:
+        say(f"curve  {result['curves']} pieces, {'closed' if result['closed'] else 'open'}")
+    else:
+        shape = "watertight" if result["watertight"] else "not watertight"
+        pieces = f"{result['components']} component{'s' if result['components'] != 1 else ''}"
+        say(f"mesh  {result['resolution']}³, {result['triangles']:,} triangles, {shape}, {pieces}")
+    print(f"wrote {result['output']} in {result['seconds']:.1f} s")

@@ -1,0 +1,170 @@
+"""The command line: results, messages, exit status, interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import trimesh
+
+from igr.cli import main
+
+QUICK = ["--steps", "60", "--resolution", "48"]
+
+
+def run(*args):
+    return main([str(arg) for arg in args])
+
+
+@pytest.fixture
+def ball(tmp_path):
+    path = tmp_path / "my ball.ply"
+    assert run("example", "sphere", path, "--points", 2000) == 0
+    return path
+
+
+def test_a_scan_becomes_a_mesh_beside_it(ball, capsys):
+    assert run("reconstruct", ball, *QUICK) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].startswith(f"wrote {ball.with_name('my ball_mesh.ply')} in ")
+    assert "watertight, 1 component" in err
+    mesh = trimesh.load(ball.with_name("my ball_mesh.ply"))
+    assert np.linalg.norm(mesh.vertices, axis=1).mean() == pytest.approx(1, abs=0.02)
+    assert not (ball.parent / "runs").exists()
+
+
+def test_json_is_one_object_on_stdout(ball, tmp_path, capsys):
+    assert run("reconstruct", ball, "-o", tmp_path / "a.stl", "--json", *QUICK) == 0
+    out, _ = capsys.readouterr()
+    result = json.loads(out.splitlines()[-1])
+    assert result["watertight"] is True
+    assert result["components"] == 1
+    assert result["normals"] == "given"
+    assert (tmp_path / "a.stl").exists()
+
+
+def test_an_outline_becomes_a_curve(tmp_path):
+    run("example", "outline", tmp_path / "leaf.xyz")
+    assert run("reconstruct", tmp_path / "leaf.xyz", "--steps", 150) == 0
+    assert "<svg" in (tmp_path / "leaf_curve.svg").read_text()
+
+
+def test_a_run_can_be_meshed_at_any_checkpoint_and_after_moving(ball, tmp_path, capsys):
+    assert run("reconstruct", ball, "--run", tmp_path / "run", *QUICK) == 0
+    (tmp_path / "run").rename(tmp_path / "moved")
+    names = {path.name for path in (tmp_path / "moved").iterdir()}
+    assert names >= {"config.json", "model.safetensors", "state.safetensors", "history.csv", "checkpoints"}
+    for checkpoint in ("latest", "60"):
+        target = tmp_path / f"{checkpoint}.obj"
+        assert run("mesh", tmp_path / "moved", "-o", target, "--checkpoint", checkpoint, "--resolution", 48) == 0
+        assert trimesh.load(target).is_watertight
+    assert run("mesh", tmp_path / "moved", "-o", tmp_path / "x.obj", "--checkpoint", "7") == 2
+    assert "has no checkpoint '7'; there are: 60" in capsys.readouterr().err
+
+
+def test_a_saved_model_is_reported_rendered_and_evaluated(ball, tmp_path, capsys):
+    model = tmp_path / "ball.igr"
+    assert run("reconstruct", ball, "--model", model, "--report", tmp_path / "r.html", *QUICK) == 0
+    assert run("report", model, "-o", tmp_path / "page.html") == 0
+    for page in ("r.html", "page.html"):
+        text = (tmp_path / page).read_text()
+        assert "<html" in text
+        assert len(text) < 4_000_000
+    assert run("render", model, "-o", tmp_path / "p.png", "--pixels", 64) == 0
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    trimesh.creation.icosphere(subdivisions=4).export(tmp_path / "truth.ply")
+    capsys.readouterr()
+    assert run("evaluate", model, tmp_path / "truth.ply", "--json", "--resolution", 64) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["chamfer"] < 0.02
+    assert found["eikonal_band"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["reconstruct", "none.ply"], "none.ply"),
+        (["reconstruct"], "no scan given"),
+        (["reconstruct", "{ball}", "-o", "a.doc"], "not .doc"),
+        (["reconstruct", "{ball}", "-o", "nowhere/a.ply"], "there is no folder"),
+        (["reconstruct", "{ball}", "--resolution", "3"], "out of range"),
+        (["reconstruct", "{ball}", "--steps", "0"], "must be positive"),
+        (["reconstruct", "{ball}", "--seed", "-1"], "is negative"),
+        (["reconstruct", "{ball}", "--device", "warp9"], "warp9"),
+        (["mesh", "{ball}"], "no saved model, or damaged"),
+        (["example", "teapot", "x.ply"], "no example 'teapot'"),
+        (["render", "{ball}", "-o", "x.gif"], "written as .png"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_status_2(ball, args, message, capsys):
+    assert run(*[arg.format(ball=ball) for arg in args]) == 2
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("igr: error: ")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_wrong_usage_is_status_2():
+    with pytest.raises(SystemExit) as stopped:
+        run("reconstruct", "--colour", "red")
+    assert stopped.value.code == 2
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, igr.cli\ntry:\n    igr.cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print([m for m in ('torch', 'scipy', 'trimesh', 'igl', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reconstruction_needs_no_torch(ball):
+    code = f"""import sys
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ImportError(name)
+sys.meta_path.insert(0, NoTorch())
+import igr.cli
+assert igr.cli.main(["reconstruct", {str(ball)!r}, "--steps", "20", "--resolution", "16"]) == 0"""
+    from igr import native
+
+    if not native.available():
+        pytest.skip(f"the native core is not built: {native.unavailable_reason()}")
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_ctrl_c_saves_and_resuming_gives_the_uninterrupted_result(ball, tmp_path):
+    command = [sys.executable, "-m", "igr", "reconstruct", str(ball), "--steps", "1500", "--resolution", "32"]
+    whole = subprocess.run([*command, "-o", "whole.ply"], cwd=tmp_path, capture_output=True, check=True)
+    assert whole.returncode == 0
+    process = subprocess.Popen([*command, "-o", "part.ply"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "saved in runs/my ball; the same command with --resume continues" in err
+    assert not (tmp_path / "part.ply").exists()
+    subprocess.run([*command, "-o", "part.ply", "--resume"], cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "part.ply").read_bytes() == (tmp_path / "whole.ply").read_bytes()
+
+
+def test_a_refused_run_leaves_no_file(tmp_path):
+    (tmp_path / "bad.xyz").write_text("1 2 3\n4 5\n")
+    before = sorted(os.listdir(tmp_path))
+    assert run("reconstruct", tmp_path / "bad.xyz") == 2
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_an_original_configuration_is_run(ball, tmp_path, capsys):
+    pytest.importorskip("torch")
+    pytest.importorskip("pyhocon")
+    (tmp_path / "setup.conf").write_text(
+        f'train {{ input_path = "{ball}", d_in = 3, status_frequency = 5 }}\n'
+        "network.inputs { dims = [16, 16, 16], skip_in = [2] }\nplot.resolution = 24\n"
+    )
+    assert run("reconstruct", "--conf", tmp_path / "setup.conf", "--steps", 3) == 0
+    assert "status_frequency has no effect here" in capsys.readouterr().err
