@@ -24,14 +24,15 @@ struct Mlp {
   static constexpr int kSums = Width * kLanes;
   static constexpr int kScratch = kLayers * kLayer + kMaxInputs * kTile + 3 * kSums;
 
-  // σ of a layer in place, and its slope.
+  // σ of a layer in place, and its slope unless null.
   __attribute__((noinline)) static void activate(const Network& net, const float* bias, float* value, float* slope) {
-    const float beta = net.beta, inverse_beta = 1 / beta;
+    const Softplus softplus(net.beta);
     for (int o = 0; o < Width; o++)
       for (int i = o * kTile; i < (o + 1) * kTile; i += kLanes) {
-        const Softplus at = softplus(load(value + i) + bias[o], beta, inverse_beta);
-        store(value + i, at.value);
-        if (slope) store(slope + i, at.slope);
+        const Floats z = load(value + i) + bias[o];
+        Floats own;
+        store(value + i, slope ? softplus.value_and_slope(z, own) : softplus.value(z));
+        if (slope) store(slope + i, own);
       }
   }
 
@@ -166,10 +167,10 @@ struct Mlp {
 
   // The slopes of a layer from its values, which takes less time than keeping them does.
   __attribute__((noinline)) static void slopes(const Network& net, const float* value, int64_t ahead, float* slope) {
-    const float beta = net.beta;
+    const Softplus softplus(net.beta);
     for (int i = 0; i < kLayer; i += kLanes) {
       fetch(value + i + ahead);
-      store(slope + i, softplus_slope(load(value + i), beta));
+      store(slope + i, softplus.slope_at_value(load(value + i)));
     }
   }
 

@@ -63,16 +63,6 @@ IGR_INLINE Floats square_root(Floats v) {
 #endif
 }
 
-// 1/v to the last bit or two, for v of moderate size.
-IGR_INLINE Floats reciprocal(Floats v) {
-#if defined(__AVX512F__)
-  const Floats guess = (Floats)_mm512_rcp14_ps((__m512)v);  // and one step of Newton's, quicker than a division
-  return guess * (2.f - v * guess);
-#else
-  return 1.f / v;
-#endif
-}
-
 // Lanes picked from the concatenation of a and b: lane i is number pick(i).
 template <class Pick, int... I>
 IGR_INLINE Floats shuffle(Floats a, Floats b, Pick, std::integer_sequence<int, I...>) {
@@ -113,38 +103,46 @@ IGR_INLINE void transpose(Floats (&v)[kLanes]) {
   }
 }
 
-// 2^v for -126 < v <= 0, relative error below 1.5e-7 (a least-maximum-error polynomial on [-1/2, 1/2]).
-IGR_INLINE Floats exp2_of_negative(Floats v) {
-  const Floats shifted = v + 12582912.f;  // 1.5 · 2^23: the low bits of the sum are v rounded to an integer
-  const Floats r = v - (shifted - 12582912.f);
+// e^(-|z|β), no less than 2^-36 (below that it does not show beside 1, and its powers would be denormal); `power` is
+// β log2 e. Relative error below 1.5e-7: 2^-t by a polynomial of least maximum error on [-1/2, 1/2].
+IGR_INLINE Floats exp_of_minus(Floats z, float power) {
+  const Ints size = (Ints)(z * power) & 0x7fffffff, limit = (Ints)all(36.f);
+  const Floats t = (Floats)(size < limit ? size : limit);  // numbers >= 0 are in the order of their bits
+  const Floats shifted = 12582912.f - t;                   // 1.5 · 2^23: the low bits of the sum are -t, rounded
+  const Floats r = (12582912.f - shifted) - t;
   Floats p = r * 1.327647156e-3f + 9.675541373e-3f;
   p = p * r + 5.550713275e-2f;
   p = p * r + 2.402211972e-1f;
   p = p * r + 6.931469671e-1f;
   p = p * r + 1.000000072f;
-  return (Floats)((Bits)p + ((Bits)shifted << 23));  // times 2^rounded, in the exponent
+  return (Floats)((Bits)p + ((Bits)shifted << 23));  // times a power of 2, in the exponent
 }
 
-// log(1 + e^(βz))/β, softplus as torch has it, and its derivative 1/(1 + e^(-βz)), by one power and one division.
-struct Softplus {
-  Floats value, slope;
+// log(1 + e^(βz))/β, softplus as torch has it, and its derivative 1/(1 + e^(-βz)).
+class Softplus {
+ public:
+  explicit Softplus(float beta) : power_(beta * 1.44269504f), scale_(1 / beta) {}
+
+  IGR_INLINE Floats value(Floats z) const { return value(z, exp_of_minus(z, power_)); }
+  IGR_INLINE Floats value_and_slope(Floats z, Floats& slope) const {
+    const Floats y = exp_of_minus(z, power_);
+    slope = (z > 0.f ? all(1.f) : y) / (1.f + y);
+    return value(z, y);
+  }
+  // The slope where the value is h: 1 - e^(-βh).
+  IGR_INLINE Floats slope_at_value(Floats h) const { return 1.f - exp_of_minus(h, power_); }
+
+ private:
+  // max(z, 0) + log(1 + y)/β; log(1 + y)/y by a polynomial of least maximum error on [0, 1], 2e-7.
+  IGR_INLINE Floats value(Floats z, Floats y) const {
+    const Floats square = y * y;
+    const Floats a = y * -4.999740540e-1f + 9.999998057e-1f, b = y * -2.449546263e-1f + 3.327547976e-1f;
+    const Floats c = y * -1.076816989e-1f + 1.774524065e-1f, d = y * -8.539204873e-3f + 4.408962008e-2f;
+    const Floats p = a + square * b + square * square * (c + square * d);
+    return (z < 0.f ? Floats{} : z) + p * (y * scale_);  // NaN stays NaN
+  }
+
+  float power_, scale_;
 };
-IGR_INLINE Softplus softplus(Floats z, float beta, float inverse_beta) {
-  // y = e^(-β|z|); below 2^-36 it no longer shows beside 1, and much lower would run into denormals
-  const Floats y = exp2_of_negative(maximum(absolute(z) * (-1.44269504f * beta), all(-36.f)));
-  const Floats q = reciprocal((y + 1.f) * (y + 2.f));
-  const Floats right = q * (y + 2.f);     // 1/(1+y)
-  const Floats t = y * q * (y + 1.f);     // y/(2+y); log(1+y) = 2 atanh(t), an odd series in t <= 1/3
-  const Floats u = t * t;
-  Floats p = u * 0.3422604972f + 0.3958946151f;
-  p = p * u + 0.6667600286f;
-  p = p * u + 1.999999671f;
-  return {maximum(z, Floats{}) + p * t * inverse_beta, z > 0.f ? right : y * right};
-}
-
-// The slope of softplus where its value is h: 1 - e^(-βh).
-IGR_INLINE Floats softplus_slope(Floats h, float beta) {
-  return 1.f - exp2_of_negative(maximum(h * (-1.44269504f * beta), all(-36.f)));
-}
 
 }  // namespace igr::IGR_VARIANT
