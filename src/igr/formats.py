@@ -106,9 +106,7 @@ def _read_npz(path: Path) -> np.ndarray:
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
     if info.file_size > max(1 << 28, 200 * info.compress_size):
-        raise InputError(
-            f"{name}: {info.filename} would unpack to {info.file_size:,} bytes; no cloud packs so well."
-        )
+        raise InputError(f"{name}: {info.filename} would unpack to {info.file_size:,} bytes, far too many.")
     with archive.open(info) as stream:
         return _read_array(stream, info.file_size, f"{name}: {info.filename}")
 
@@ -137,9 +135,7 @@ def _read_array(stream: IO[bytes], size: int, name: str) -> np.ndarray:
 
 def _as_table(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim != 2:
-        raise InputError(
-            f"{name} has shape {array.shape}; one row a point is needed, (n, 2), (n, 3) or with normals."
-        )
+        raise InputError(f"{name} has shape {array.shape}; one row a point is needed, (n, 2) or (n, 3).")
     return array.astype(np.float64)
 
 

@@ -62,18 +62,17 @@ def read_ply(path: Path) -> np.ndarray:
     if keep is None:
         raise InputError(f"{path.name}: its vertices have no x and y.")
     if order is None:
-        first = 1 + lines + sum(element.count for element in before)
-        return _ply_ascii_rows(path, vertices, keep, first)
+        return _ply_ascii_rows(path, vertices, keep, lines + sum(element.count for element in before))
     offset += sum(element.count * element.dtype(order, path.name).itemsize for element in before)
     return _ply_binary_rows(path, vertices, keep, vertices.dtype(order, path.name), offset)
 
 
-def _ply_ascii_rows(path: Path, vertices: _Element, keep: list[int], first: int) -> np.ndarray:
+def _ply_ascii_rows(path: Path, vertices: _Element, keep: list[int], skipped: int) -> np.ndarray:
     vertices.dtype("=", path.name)
     width = len(vertices.names)
-    if 2 * width * vertices.count > path.stat().st_size:  # a number takes a digit and a blank
+    if skipped + 2 * width * vertices.count > path.stat().st_size + 1:  # a number takes a digit and a blank
         raise cut_short(path.name, vertices.count)
-    layout = RowLayout(first, width, f"{width} ({' '.join(vertices.names)})", keep)
+    layout = RowLayout(skipped + 1, width, f"{width} ({' '.join(vertices.names)})", keep)
     values = load_rows(path, layout, limit=vertices.count)
     if len(values) < vertices.count:
         raise cut_short(path.name, vertices.count, len(values))
@@ -98,6 +97,8 @@ def _ply_header(stream: IO[bytes], name: str) -> tuple[str | None, list[_Element
     order, elements, lines = "", [], 1
     while (line := stream.readline(4096)).strip() != b"end_header":
         lines += 1
+        if not line.endswith(b"\n"):
+            raise InputError(f"{name} is cut short: its PLY header does not end.")
         match line.decode("latin-1").split():
             case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as kind, _]:
                 order = {"a": None, "l": "<", "b": ">"}[kind.removeprefix("binary_")[0]]
@@ -114,8 +115,6 @@ def _ply_header(stream: IO[bytes], name: str) -> tuple[str | None, list[_Element
             case _:
                 text = line[:40].decode("latin-1").strip()
                 raise InputError(f"{name}: line {lines} of its PLY header is not understood: {text!r}.")
-        if not line:
-            raise InputError(f"{name} is cut short: its PLY header does not end.")
     if order == "":
         raise InputError(f"{name}: its PLY header names no format.")
     return order, elements, lines + 1

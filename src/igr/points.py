@@ -25,8 +25,8 @@ FLATNESS = 1e-5
 LOST_NORMALS = 0.05
 """Up to this share of points without a usable normal is dropped; beyond it, all normals are left aside."""
 
-Given: TypeAlias = tuple[np.ndarray, np.ndarray | None, str | None]
-"""Points, normals and perhaps a note: what each step of the cleaning hands on."""
+Given: TypeAlias = tuple[np.ndarray, np.ndarray | None, list[str]]
+"""Points, normals and notes: what each step of the cleaning hands on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,8 @@ def read_points(path: str | os.PathLike) -> PointCloud:
     Raises:
         InputError: the file cannot be read, or its points cannot be used; see `as_cloud`.
     """
-    return _checked(read_table(path), os.path.basename(os.fspath(path)))
+    name = os.path.basename(os.fspath(path))
+    return _checked(*_split(read_table(path), name), name)
 
 
 def as_cloud(source: Any, normals: Any = None) -> PointCloud:
@@ -100,15 +101,15 @@ def as_cloud(source: Any, normals: Any = None) -> PointCloud:
         if normals is not None:
             raise InputError("normals can be given beside an array of points only, not beside a file or a cloud.")
         return source if isinstance(source, PointCloud) else read_points(source)
-    table = _as_table(source, "points")
-    if normals is not None:
-        directions = _as_table(normals, "normals")
-        if directions.shape != table.shape or table.shape[1] not in (2, 3):
-            raise InputError(
-                f"points have shape {table.shape} and normals {directions.shape}; both need (n, 2) or (n, 3)."
-            )
-        table = np.hstack([table, directions])
-    return _checked(table, "array")
+    points = _as_table(source, "points")
+    if normals is None:
+        return _checked(*_split(points, "array"), "array")
+    directions = _as_table(normals, "normals")
+    if directions.shape != points.shape or points.shape[1] not in (2, 3):
+        raise InputError(
+            f"points have shape {points.shape} and normals {directions.shape}; both need (n, 2) or (n, 3)."
+        )
+    return _checked(points, directions, [], "array")
 
 
 def _as_table(source: Any, what: str) -> np.ndarray:
@@ -126,50 +127,46 @@ def _as_table(source: Any, what: str) -> np.ndarray:
         return array.astype(np.float64)
 
 
-def _checked(table: np.ndarray, name: str) -> PointCloud:
-    """A cloud from a table of 2, 3, 4 or 6 columns: every check and mending, in order."""
-    if table.shape[1] not in COLUMNS:
-        raise InputError(f"{name} has {table.shape[1]} columns, expected {expected_columns()}.")
-    points, normals, note = _split(table)
-    notes = [note]
-    for step in (_without_missing, _with_unit_normals, _without_duplicates):
-        points, normals, note = step(points, normals)
-        notes.append(note)
-    if len(points) < MINIMUM_POINTS:
-        removed = "; ".join(note for note in notes if note)
-        raise InputError(
-            f"{name} has {_many(len(points), 'usable point')}, at least {MINIMUM_POINTS} are needed"
-            f"{f' ({removed})' if removed else ''}."
-        )
-    _check_extent(points, name)
-    return PointCloud(points, normals, name, tuple(note for note in notes if note))
-
-
-def _split(table: np.ndarray) -> Given:
+def _split(table: np.ndarray, name: str) -> Given:
     """Positions and normals of a table; colors, which are as common as normals in 6 columns, are left aside."""
     columns = table.shape[1]
+    if columns not in COLUMNS:
+        raise InputError(f"{name} has {columns} columns, expected {expected_columns()}.")
     if columns < 4:
-        return table, None, None
+        return table, None, []
     points, normals = np.ascontiguousarray(table[:, : columns // 2]), table[:, columns // 2 :]
     if columns == 6 and len(table):
         plausible = np.isfinite(normals).all() and normals.min() >= 0 and normals.max() <= 255
         if plausible and (np.abs(np.linalg.norm(normals, axis=1) - 1) < 0.01).mean() < 0.1:
-            return points, None, "left columns 4 to 6 aside, which look like colors"
-    return points, np.ascontiguousarray(normals), None
+            return points, None, ["left columns 4 to 6 aside, which look like colors"]
+    return points, np.ascontiguousarray(normals), []
+
+
+def _checked(points: np.ndarray, normals: np.ndarray | None, notes: list[str], name: str) -> PointCloud:
+    """Every check and mending, in order."""
+    for step in (_without_missing, _with_unit_normals, _without_duplicates):
+        points, normals, more = step(points, normals)
+        notes = notes + more
+    if len(points) < MINIMUM_POINTS:
+        reasons = f" ({'; '.join(notes)})" if notes else ""
+        found = _many(len(points), "usable point")
+        raise InputError(f"{name} has {found}, at least {MINIMUM_POINTS} are needed{reasons}.")
+    _check_extent(points, name)
+    return PointCloud(points, normals, name, tuple(notes))
 
 
 def _without_missing(points: np.ndarray, normals: np.ndarray | None) -> Given:
     """Scanners write NaN where nothing came back, often for most rows; such rows are no points."""
     keep = np.isfinite(points).all(axis=1)
     if keep.all():
-        return points, normals, None
+        return points, normals, []
     note = f"removed {_many(int(np.count_nonzero(~keep)), 'row')} with NaN or infinity"
-    return points[keep], None if normals is None else normals[keep], note
+    return points[keep], None if normals is None else normals[keep], [note]
 
 
 def _with_unit_normals(points: np.ndarray, normals: np.ndarray | None) -> Given:
     if normals is None or len(points) == 0:
-        return points, None, None
+        return points, None, []
     with np.errstate(over="ignore"):
         lengths = np.linalg.norm(normals, axis=1)
     usable = np.isfinite(lengths) & (lengths > 0)
@@ -177,13 +174,13 @@ def _with_unit_normals(points: np.ndarray, normals: np.ndarray | None) -> Given:
         usable &= lengths > 1e-8 * np.median(lengths[usable])
     lost = int(np.count_nonzero(~usable))
     if lost > LOST_NORMALS * len(points):
-        return points, None, f"left the normals aside, as {lost:,} of {len(points):,} have no direction"
+        return points, None, [f"left the normals aside, as {lost:,} of {len(points):,} have no direction"]
     notes = [f"removed {_many(lost, 'point')} whose normal has no direction"] if lost else []
     points, normals, lengths = points[usable], normals[usable], lengths[usable]
     other = lengths[np.abs(lengths - 1) > 1e-3]
     if len(other):
         notes.append(f"normalized {_many(len(other), 'normal')} of length {other.min():.3g} to {other.max():.3g}")
-    return points, normals / lengths[:, None], "; ".join(notes) or None
+    return points, normals / lengths[:, None], notes
 
 
 def _without_duplicates(points: np.ndarray, normals: np.ndarray | None) -> Given:
@@ -196,11 +193,11 @@ def _without_duplicates(points: np.ndarray, normals: np.ndarray | None) -> Given
     ordered = points[order]
     again = order[1:][(ordered[1:] == ordered[:-1]).all(axis=1)]
     if len(again) == 0:
-        return points, normals, None
+        return points, normals, []
     keep = np.ones(len(points), bool)
     keep[again] = False
     note = f"removed {_many(len(again), 'duplicate point')}"
-    return points[keep], None if normals is None else normals[keep], note
+    return points[keep], None if normals is None else normals[keep], [note]
 
 
 def _many(count: int, thing: str) -> str:
@@ -261,16 +258,16 @@ def outwardness(
     """
     from scipy.spatial import KDTree
 
-    dimension, neighbors = points.shape[1], min(8, len(points) - 1)  # weight: area per point over half a sphere's
+    dimension, neighbors = points.shape[1], min(8, len(points) - 1)
     order = np.random.default_rng(seed).permutation(len(points))[:20_000]
     points, normals = (points[order] - points[order].mean(axis=0)) / np.ptp(points), normals[order]
     spacing = KDTree(points).query(points, neighbors + 1)[0][:, -1]
-    weights = (2 / np.pi * spacing if dimension == 2 else spacing**2 / 2) / neighbors
+    weights = (2 / np.pi * spacing if dimension == 2 else spacing**2 / 2) / neighbors  # area over half a sphere's
+    lengths, heights = np.square(points).sum(axis=1), (points * normals).sum(axis=1)
     doubled = []
-    for queries in np.array_split(points[:500], 20):
-        away = points - queries[:, None]
-        squared = np.einsum("qnd,qnd->qn", away, away)
-        flux = np.einsum("qnd,nd->qn", away, normals)
-        terms = np.divide(flux, squared ** (dimension / 2), out=np.zeros_like(flux), where=squared > 0)
-        doubled.append(terms @ weights)
+    for queries in np.array_split(np.arange(min(500, len(points))), 125):
+        squared = np.maximum(lengths + lengths[queries, None] - 2 * points[queries] @ points.T, 1e-30)
+        squared[np.arange(len(queries)), queries] = np.inf
+        flux = heights - points[queries] @ normals.T
+        doubled.append(flux / (squared if dimension == 2 else squared * np.sqrt(squared)) @ weights)
     return float(np.clip(np.median(np.concatenate(doubled)), -1, 1))

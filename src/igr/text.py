@@ -62,6 +62,8 @@ def read_text(path: Path) -> np.ndarray:
 
 def load_rows(path: Path, layout: RowLayout, *, limit: int | None = None) -> np.ndarray:
     """At most `limit` rows of a text file; a line that does not fit `layout` is an error that names it."""
+    if not any(line.partition("#")[0].strip() for line in _lines(path, layout)):
+        return np.empty((0, layout.count))
     try:  # most files need no more than NumPy's own reader, which is twice as fast
         skipped = layout.first - 1
         values = np.loadtxt(path, skiprows=skipped, ndmin=2, max_rows=limit, encoding=layout.encoding)

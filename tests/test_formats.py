@@ -1,0 +1,449 @@
+"""Files to tables: every format gives the same numbers, and a broken file one sentence."""
+
+import io
+import os
+import pickle
+import struct
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import trimesh
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from igr.errors import InputError
+from igr.formats import read_table
+from igr.points import read_points
+
+RNG = np.random.default_rng(7)
+POINTS = RNG.normal(size=(40, 3)) + [5e5, 5e6, 100.0]
+NORMALS = POINTS - POINTS.mean(axis=0)
+NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
+TABLES = {
+    2: POINTS[:, :2],
+    3: POINTS,
+    4: np.hstack([POINTS[:, :2], NORMALS[:, :2]]),
+    6: np.hstack([POINTS, NORMALS]),
+}
+NAMES = {2: "x y", 3: "x y z", 4: "x y nx ny", 6: "x y z nx ny nz"}
+
+
+def text(table, separator=" ", form="%.17g"):
+    stream = io.StringIO()
+    np.savetxt(stream, table, fmt=form, delimiter=separator)
+    return stream.getvalue().encode()
+
+
+def npy(array, **options):
+    stream = io.BytesIO()
+    np.save(stream, array, **options)
+    return stream.getvalue()
+
+
+def npz(*, compressed=False, **arrays):
+    stream = io.BytesIO()
+    (np.savez_compressed if compressed else np.savez)(stream, **arrays)
+    return stream.getvalue()
+
+
+def ply_header(form, count, names, kind="double", before="", after=""):
+    properties = "".join(f"property {kind} {name}\n" for name in names.split())
+    lines = f"ply\nformat {form} 1.0\ncomment made by hand\n{before}element vertex {count}\n"
+    return f"{lines}{properties}{after}end_header\n".encode()
+
+
+def ply(table, form="ascii", **options):
+    order = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}[form]
+    body = text(table) if form == "ascii" else table.astype(f"{order}f8").tobytes()
+    return ply_header(form, len(table), NAMES[table.shape[1]], **options) + body
+
+
+def written(folder, name, content):
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+WRITERS = {
+    "blanks.xyz": text,
+    "commas.csv": lambda table: text(table, ","),
+    "commas and blanks.csv": lambda table: text(table, ", "),
+    "semicolons.txt": lambda table: text(table, ";"),
+    "tabs.txt": lambda table: text(table, "\t"),
+    "decimal commas.csv": lambda table: text(table, ";").replace(b".", b","),
+    "names.csv": lambda t: NAMES[t.shape[1]].replace(" ", ",").encode() + b"\n" + text(t, ","),
+    "windows.txt": lambda table: b"\xef\xbb\xbf" + text(table).replace(b"\n", b"\r\n"),
+    "utf-16.txt": lambda table: text(table).decode().encode("utf-16"),
+    "comments.xyz": lambda t: b"# a\n// b\xe9\n\n" + text(t).replace(b"\n", b" # c\n", 3).replace(b"#", b"//", 1),
+    "array.npy": npy,
+    "fortran.npy": lambda table: npy(np.asfortranarray(table)),
+    "big endian.npy": lambda table: npy(table.astype(">f8")),
+    "points.npz": lambda table: npz(points=table),
+    "compressed.npz": lambda table: npz(compressed=True, anything=table),
+    "ascii.ply": ply,
+    "little.ply": lambda table: ply(table, "binary_little_endian"),
+    "big.ply": lambda table: ply(table, "binary_big_endian"),
+}
+
+
+@pytest.mark.parametrize("columns", [2, 3, 4, 6])
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_keeps_every_digit(tmp_path, name, columns):
+    """Meters of a national grid keep their millimeters, and more: float64 all the way."""
+    path = written(tmp_path, name, WRITERS[name](TABLES[columns]))
+    table = read_table(path)
+    assert table.dtype == np.float64
+    np.testing.assert_array_equal(table, TABLES[columns])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.lists(st.floats(-1e300, 1e300), min_size=3, max_size=3), min_size=1, max_size=20),
+    separator=st.sampled_from([" ", ",", ";", "\t", " , ", "  "]),
+    end=st.sampled_from(["\n", "\r\n", "\n\n", " # note\n", " // note\n"]),
+)
+def test_written_numbers_are_read_back_exactly(tmp_path, rows, separator, end):
+    content = "".join(separator.join(map(repr, row)) + end for row in rows)
+    path = written(tmp_path, "a.txt", content.encode())
+    np.testing.assert_array_equal(read_table(path), np.array(rows))
+
+
+def test_columns_are_found_by_their_names(tmp_path):
+    """An index, colors, and another order of the columns, as other programs write them."""
+    table = np.hstack([np.arange(40)[:, None], POINTS[:, ::-1], RNG.random((40, 1)), NORMALS])
+    head = b'"","Z","Y","X","intensity","nx","ny","nz"\n'
+    path = written(tmp_path, "a.csv", head + text(table, ","))
+    np.testing.assert_array_equal(read_table(path), TABLES[6])
+
+
+def test_other_names_leave_the_columns_in_order(tmp_path):
+    path = written(tmp_path, "a.csv", b"easting;northing;height\n" + text(POINTS, ";"))
+    np.testing.assert_array_equal(read_table(path), POINTS)
+
+
+@pytest.mark.parametrize("extra", [0, 1, 4])
+def test_scanner_files_announce_a_number_and_may_hold_intensity_and_color(tmp_path, extra):
+    table = np.hstack([POINTS, RNG.integers(0, 255, (40, extra))])
+    path = written(tmp_path, "a.pts", b"40\n" + text(table))
+    np.testing.assert_array_equal(read_table(path), POINTS)
+
+
+@pytest.mark.parametrize("key", ["points", "vertices", "xyz", "pos"])
+def test_npz_arrays_are_found_by_their_usual_names(tmp_path, key):
+    path = written(tmp_path, "a.npz", npz(**{key: POINTS, "normals": NORMALS, "faces": np.zeros((5, 3), int)}))
+    np.testing.assert_array_equal(read_table(path), TABLES[6])
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "i4", "u1"])
+def test_smaller_types_become_float64(tmp_path, kind):
+    values = (np.arange(60) % 50).reshape(20, 3).astype(kind)
+    table = read_table(written(tmp_path, "a.npy", npy(values)))
+    assert table.dtype == np.float64
+    np.testing.assert_array_equal(table, values)
+
+
+# ---------------------------------------------------------------------------------------------- PLY
+
+
+def test_ply_faces_of_different_lengths_and_other_properties_are_left_alone(tmp_path):
+    faces = struct.pack("<B3i", 3, 0, 1, 2) + struct.pack("<B4i", 4, 0, 1, 2, 3)
+    header = ply_header(
+        "binary_little_endian",
+        40,
+        "x confidence y z red nx ny nz",
+        before="element camera 2\nproperty uchar id\nproperty double focus\n",
+        after="element face 2\nproperty list uchar int vertex_indices\n",
+    )
+    rows = np.insert(np.insert(TABLES[6], 3, 9.0, axis=1), 1, 8.0, axis=1)
+    path = written(tmp_path, "a.ply", header + bytes(18) + rows.astype("<f8").tobytes() + faces)
+    np.testing.assert_array_equal(read_table(path), TABLES[6])
+
+
+def test_ascii_ply_with_lists_before_its_vertices(tmp_path):
+    header = ply_header("ascii", 40, "x y z", before="element strip 1\nproperty list uchar int v\n")
+    path = written(tmp_path, "a.ply", header + b"3 0 1 2\n" + text(POINTS))
+    np.testing.assert_array_equal(read_table(path), POINTS)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary"])
+def test_ply_as_trimesh_writes_it(tmp_path, encoding):
+    mesh = trimesh.creation.icosphere(2)
+    content = trimesh.exchange.ply.export_ply(mesh, encoding=encoding, vertex_normal=True)
+    table = read_table(written(tmp_path, "a.ply", content))
+    np.testing.assert_allclose(table, np.hstack([mesh.vertices, mesh.vertex_normals]), atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------- meshes
+
+
+@pytest.mark.parametrize("suffix", ["obj", "off", "stl", "glb"])
+def test_a_mesh_gives_its_vertices(tmp_path, suffix):
+    mesh = trimesh.creation.icosphere(2)
+    mesh.export(tmp_path / f"a.{suffix}")
+    cloud = read_points(tmp_path / f"a.{suffix}")
+    assert len(cloud) == len(mesh.vertices)
+    assert np.linalg.norm(cloud.points, axis=1) == pytest.approx(np.ones(len(cloud)), abs=1e-6)
+
+
+def test_a_scene_is_put_together_with_its_normals_turned(tmp_path):
+    mesh = trimesh.creation.icosphere(2)
+    content = trimesh.exchange.obj.export_obj(mesh, include_normals=True)
+    table = read_table(written(tmp_path, "a.obj", content.encode()))
+    np.testing.assert_allclose(table[:, 3:], table[:, :3], atol=0.01)
+
+    turn = trimesh.transformations.rotation_matrix(1.0, [1, 2, 3], [4, 5, 6])
+    scene = trimesh.Scene()
+    scene.add_geometry(mesh, transform=turn)
+    (tmp_path / "a.glb").write_bytes(trimesh.exchange.gltf.export_glb(scene, include_normals=True))
+    table = read_table(tmp_path / "a.glb")
+    center = turn[:3, 3]
+    np.testing.assert_allclose(table[:, :3] - center, table[:, 3:], atol=0.01)
+    assert len(table) == 162
+
+
+def test_an_obj_without_faces_keeps_its_normals(tmp_path):
+    lines = [f"v {x} {y} {z}\n" for x, y, z in POINTS] + [f"vn {x} {y} {z}\n" for x, y, z in NORMALS]
+    path = written(tmp_path, "a.obj", "# gr\xf6\xdfe\n".encode("latin-1") + "".join(lines).encode())
+    np.testing.assert_array_equal(read_table(path), TABLES[6])
+
+
+def test_an_stl_whose_header_is_not_text(tmp_path):
+    content = trimesh.creation.icosphere(2).export(file_type="stl")
+    path = written(tmp_path, "a.stl", b"\xff" * 80 + content[80:])
+    assert len(read_points(path)) == 162
+
+
+# ------------------------------------------------------------------------------------------- errors
+
+LINES = [" ".join(f"{x:.4f}" for x in row) for row in POINTS]
+ROWS = "\n".join(LINES).encode()
+HEAD = ply_header("binary_little_endian", 40, "x y z")
+COUNT = "2 (x y), 3 (x y z), 4 (x y nx ny) or 6 (x y z nx ny nz)"
+
+
+def with_line(number, line):
+    return "\n".join([*LINES[: number - 1], line, *LINES[number:]]).encode()
+
+
+BROKEN = {
+    "empty.xyz": (b"", "empty.xyz is empty."),
+    "empty.ply": (b"", "empty.ply is empty."),
+    "comments.xyz": (b"# a\n\n// b\n", "comments.xyz holds no points."),
+    "five.xyz": (b"1 2 3 4 5\n", f"five.xyz: line 1 has 5 numbers, expected {COUNT}."),
+    "scan.xyz": (
+        with_line(12, "1 2 3 4 5"),
+        "scan.xyz: line 12 has 5 numbers, expected 3 (x y z) or 6 (x y z nx ny nz).",
+    ),
+    "late.xyz": (b"# c\n\n" + with_line(12, "7"), "late.xyz: line 14 has 1 number, "),
+    "mixed.xyz": (with_line(12, "1 2 3 4 5 6"), "mixed.xyz: line 12 has 6 numbers, expected 3 like line 1."),
+    "planar.txt": (
+        b"1 2\n3 4\n1 2 3 4 5\n",
+        "planar.txt: line 3 has 5 numbers, expected 2 (x y) or 4 (x y nx ny).",
+    ),
+    "word.csv": (
+        with_line(9, "1 none 3").replace(b" ", b","),
+        "word.csv: line 9 has 'none' where a number is expected.",
+    ),
+    "gap.csv": (b"x,y,z\n1,2,3\n4,,6\n", "gap.csv: line 3 has 2 numbers, expected 3 like line 2."),
+    "names.csv": (b"x,y,z\n1,2,3,4\n", "names.csv: line 2 has 4 numbers, expected 3 like the names above."),
+    "molecule.xyz": (b"2\nwater\nO 0 0 0\nH 0 0 1\n", "molecule.xyz: line 3 has 'O' where a number is expected."),
+    "short.pts": (b"41\n" + ROWS, "short.pts is cut short: it announces 41 points and holds 40."),
+    "binary.txt": (POINTS.tobytes(), "binary.txt is not text, as its name says: it holds zero bytes."),
+    "objects.npy": (
+        npy(np.array([{}, 1], object), allow_pickle=True),
+        "objects.npy holds Python objects, which can run code when loaded; save plain numbers.",
+    ),
+    "objects.npz": (npz(points=np.array([{}, 1], object)), "objects.npz: points.npy holds Python objects, which"),
+    "words.npy": (npy(np.array(["a"])), "words.npy holds values of type <U1; plain numbers are needed."),
+    "complex.npy": (npy(POINTS + 1j), "complex.npy holds values of type complex128; plain numbers are needed."),
+    "pickle.npy": (pickle.dumps(POINTS), "pickle.npy is damaged or no NumPy array."),
+    "flat.npy": (npy(POINTS[0]), "flat.npy has shape (3,); one row a point is needed, (n, 2) or (n, 3)."),
+    "cut.npy": (
+        npy(POINTS)[:-1],
+        "cut.npy is cut short: it announces an array of (40, 3) and is 1,087 bytes long.",
+    ),
+    "huge.npy": (
+        npy(POINTS).replace(b"(40, 3), }          ", b"(9000000000000, 3),}"),
+        "huge.npy is cut short: it announces an array of (9000000000000, 3)",
+    ),
+    "other.npz": (
+        npz(a=POINTS, b=POINTS),
+        "other.npz holds a, b; an array 'points' is needed, 'normals' may follow.",
+    ),
+    "uneven.npz": (
+        npz(points=POINTS, normals=NORMALS[1:]),
+        "uneven.npz: points (40, 3) and normals (39, 3) must have one shape.",
+    ),
+    "cut.npz": (npz(points=POINTS)[:-30], "cut.npz is damaged or no .npz archive: File is not a zip file."),
+    "no.ply": (b"hello", "no.ply is no PLY file: it does not begin with 'ply'."),
+    "cut.ply": (HEAD + bytes(959), "cut.ply is cut short: it announces 40 points and holds 39."),
+    "huge.ply": (
+        HEAD.replace(b"40", b"9" * 17),
+        "huge.ply is cut short: it announces 99,999,999,999,999,999 points",
+    ),
+    "huge ascii.ply": (
+        ply_header("ascii", 10**15, "x y z") + ROWS,
+        "huge ascii.ply is cut short: it announces 1,000,000,000,000,000 points and is too small for them.",
+    ),
+    "short ascii.ply": (
+        ply_header("ascii", 41, "x y z") + ROWS,
+        "short ascii.ply is cut short: it announces 41 points and holds 40.",
+    ),
+    "many before.ply": (
+        ply_header("ascii", 40, "x y z", before="element a 999999999999\n") + ROWS,
+        "many before.ply is cut short: it announces 40 points and is too small for them.",
+    ),
+    "only a header.ply": (
+        ply_header("ascii", 40, "x y z", before=f"comment {'long ' * 99}\n"),
+        "only a header.ply is cut short: it announces 40 points and holds 0.",
+    ),
+    "faces for vertices.ply": (
+        ply_header("ascii", 41, "x y z", after="element face 1\nproperty list uchar int v\n")
+        + ROWS
+        + b"\n3 0 1 2\n",
+        "faces for vertices.ply: line 51 has 4 numbers, expected 3 (x y z).",
+    ),
+    "header.ply": (HEAD[:40], "header.ply is cut short: its PLY header does not end."),
+    "strange.ply": (
+        HEAD.replace(b"double x", b"quad x"),
+        "strange.ply: line 5 of its PLY header is not understood: 'property quad x'.",
+    ),
+    "lists.ply": (
+        ply_header("ascii", 40, "x y z", after="property list uchar int v\n") + ROWS,
+        "lists.ply has lists in or before its vertices; save it without them.",
+    ),
+    "no vertices.ply": (HEAD.replace(b"40", b"0"), "no vertices.ply has no vertices."),
+    "no position.ply": (HEAD.replace(b"double x", b"double u"), "no position.ply: its vertices have no x and y."),
+    "broken.stl": (b"\0" * 100, "broken.stl cannot be read as .stl: it is damaged or of another kind."),
+    "broken.glb": (b"glTF" + bytes(60), "broken.glb cannot be read as .glb: it is damaged or of another kind."),
+    "nothing.obj": (b"# nothing\n", "nothing.obj"),
+    "scan.las": (b"LASF", "scan.las: unknown format; these are read: .xyz .txt .csv .pts .npy .npz .ply .glb"),
+    "scan": (b"1 2 3", "scan: unknown format; these are read: .xyz"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_refused_in_one_sentence(tmp_path, name):
+    content, message = BROKEN[name]
+    with pytest.raises(InputError) as error:
+        read_points(written(tmp_path, name, content))
+    assert str(error.value).startswith(message)
+    assert str(error.value).endswith(".")
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_scene_is_refused(tmp_path):
+    trimesh.Scene().add_geometry(trimesh.creation.box())
+    content = trimesh.exchange.gltf.export_glb(trimesh.Scene([trimesh.creation.box()]))
+    path = written(tmp_path, "a.glb", content.replace(b'"mesh":0', b'"mash":0'))
+    with pytest.raises(InputError, match=r"a\.glb has no vertices\."):
+        read_points(path)
+
+
+def test_folders_and_missing_files_are_named(tmp_path):
+    with pytest.raises(InputError, match="is a folder; a point cloud file is needed"):
+        read_points(tmp_path)
+    with pytest.raises(InputError, match=r"gone\.xyz: no such file\."):
+        read_points(tmp_path / "gone.xyz")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_locked_file_is_named(tmp_path):
+    path = written(tmp_path, "a.xyz", ROWS)
+    path.chmod(0)
+    with pytest.raises(InputError, match=r"a\.xyz cannot be read: Permission denied\."):
+        read_points(path)
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("the pickle was loaded",))
+
+    trapped = np.array([Trap(), 1], object)
+    for name, content in {"a.npy": npy(trapped, allow_pickle=True), "a.npz": npz(points=trapped)}.items():
+        with pytest.raises(InputError, match="Python objects"):
+            read_points(written(tmp_path, name, content))
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused_at_once(tmp_path):
+    path = tmp_path / "bomb.npz"
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (20_000_000, 3)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("points.npy", "w") as stream,
+    ):
+        stream.write(header.getvalue())
+        for _ in range(480):
+            stream.write(bytes(1_000_000))
+    start = time.process_time()
+    with pytest.raises(InputError, match="would unpack to 480,000,128 bytes, far too many"):
+        read_points(path)
+    assert time.process_time() - start < 0.5
+
+
+MESH = trimesh.creation.icosphere(1)
+SOUND = {
+    "a.xyz": text(TABLES[6], form="%.6f"),
+    "a.csv": b"x,y,z\n" + text(POINTS, ",", "%.3f"),
+    "a.pts": b"40\n" + text(POINTS, form="%.3f"),
+    "a.npy": npy(TABLES[6]),
+    "a.npz": npz(points=POINTS, normals=NORMALS),
+    "c.npz": npz(compressed=True, points=POINTS),
+    "a.ply": ply(TABLES[6]),
+    "l.ply": ply(TABLES[6], "binary_little_endian"),
+    "b.ply": ply(TABLES[6], "binary_big_endian"),
+    "a.obj": MESH.export(file_type="obj").encode(),
+    "a.off": MESH.export(file_type="off").encode(),
+    "a.stl": MESH.export(file_type="stl"),
+    "t.stl": MESH.export(file_type="stl_ascii").encode(),
+    "a.glb": MESH.export(file_type="glb"),
+}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(sorted(SOUND)),
+    place=st.floats(0, 1),
+    near_start=st.booleans(),
+    patch=st.one_of(st.binary(max_size=8), st.integers(-1, 10**12).map(lambda n: str(n).encode())),
+    removed=st.integers(0, 12),
+    kept=st.floats(0, 1),
+)
+@example(name="a.glb", place=0.5, near_start=False, patch=b"\xff\xfe", removed=1, kept=1.0)
+@example(name="a.npy", place=0.2, near_start=True, patch=b"((((", removed=1, kept=1.0)
+def test_a_mutated_file_is_read_or_refused(tmp_path, name, place, near_start, patch, removed, kept):
+    """Whatever happens to a file: a valid cloud or an `InputError`, no other exception and no warning."""
+    content = SOUND[name]
+    at = int(place * min(len(content), 300 if near_start else len(content)))
+    content = (content[:at] + patch + content[at + removed :])[: max(int(kept * 2 * len(content)), 1)]
+    try:
+        cloud = read_points(written(tmp_path, name, content))
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+    else:
+        assert np.isfinite(cloud.points).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.xyz", "a.csv", "a.npy", "a.npz", "a.ply", "l.ply"])
+def test_a_million_points_take_seconds(tmp_path, name):
+    """Two seconds of processor time are promised; some slack for slow machines."""
+    points = np.random.default_rng(0).normal(size=(1_000_000, 3)) + [5e5, 5e6, 0]
+    table = np.hstack([points, points / np.linalg.norm(points, axis=1, keepdims=True)])
+    content = {
+        "a.xyz": lambda: text(table, form="%.6f"),
+        "a.csv": lambda: text(table, ",", "%.6f"),
+        "a.npy": lambda: npy(table),
+        "a.npz": lambda: npz(points=table[:, :3], normals=table[:, 3:]),
+        "a.ply": lambda: ply(table),
+        "l.ply": lambda: ply(table, "binary_little_endian"),
+    }[name]()
+    path = written(tmp_path, name, content)
+    start = time.process_time()
+    assert len(read_points(path)) == 1_000_000
+    assert time.process_time() - start < 4
