@@ -16,7 +16,7 @@ namespace igr {
 namespace {
 
 constexpr int kAlign = 16;        // floats; parameters start and end at whole vectors of every instruction set
-constexpr int64_t kGroups = 64;   // into which a batch's tiles are divided, at most: a group's sums are one task's
+constexpr int64_t kGroups = 32;   // into which a batch's tiles are divided, at most: a group's sums are one task's
 constexpr int64_t kPartRows = int64_t(1) << 21;  // rows of the table that a task's derivatives are kept of, at most
 constexpr size_t kLargePage = size_t(1) << 21;  // bytes
 

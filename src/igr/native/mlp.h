@@ -98,7 +98,7 @@ struct Mlp {
     float *dbias1 = lanes, *dbias2 = lanes + kSums, *dweight3 = lanes + 2 * kSums;
     slopes(net, h1, ahead, s1);
     slopes(net, h2, ahead, s2);
-    input_directions(net, tile, dc0);
+    input_directions(net, tile, ahead, dc0);
     product<kTile>(Width, {net.weight1, net.inputs, 1}, dc0, net.used, [&](int r, int c, Floats da1) IGR_INLINED {
       const int at = r * kTile + c;
       const Floats s = load(s1 + at);
@@ -197,14 +197,17 @@ struct Mlp {
   }
 
   // dc0 = (dh0/dx) dg: the coordinates' rows are dg itself.
-  static void input_directions(const Network& net, const Tile& tile, float* dc0) {
+  static void input_directions(const Network& net, const Tile& tile, int64_t ahead, float* dc0) {
     const int d = net.dimension, features = net.inputs - d;
     memcpy(dc0, tile.dgradient, sizeof(float) * d * kTile);
     for (int i = 0; i < net.used - d; i++)
       for (int p = 0; p < kTile; p += kLanes) {
         Floats v{};
-        for (int a = 0; a < d; a++)
-          v += load(tile.jacobian + (a * features + i) * kTile + p) * load(tile.dgradient + a * kTile + p);
+        for (int a = 0; a < d; a++) {
+          const float* along = tile.jacobian + (a * features + i) * kTile + p;
+          fetch(along + ahead);
+          v += load(along) * load(tile.dgradient + a * kTile + p);
+        }
         store(dc0 + (d + i) * kTile + p, v);
       }
   }
