@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -111,7 +111,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
         return _read_array(stream, info.file_size, f"{name}: {info.filename}")
 
 
-def _read_array(stream: IO[bytes], size: int, name: str) -> np.ndarray:
+def _read_array(stream: IO[bytes] | io.BufferedIOBase, size: int, name: str) -> np.ndarray:
     """An array in NumPy's format out of `size` bytes; never unpickles."""
     try:
         version = np.lib.format.read_magic(stream)
@@ -188,7 +188,7 @@ def _mesh_parts(path: Path, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray 
         yield placed, turned
 
 
-def _mesh_stream(path: Path, kind: str) -> IO[Any]:
+def _mesh_stream(path: Path, kind: str) -> io.IOBase:
     """The file without bytes outside ASCII in its comments, for which trimesh needs another package."""
     if kind in ("obj", "off"):
         return path.open(encoding="utf-8", errors="replace")

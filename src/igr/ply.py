@@ -6,9 +6,9 @@ different lengths, and does not hand out the normals of a cloud.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def _ply_binary_rows(path: Path, vertices: _Element, keep: list[int], dtype: np.
     return values
 
 
-def _ply_header(stream: IO[bytes], name: str) -> tuple[str | None, list[_Element], int]:
+def _ply_header(stream: io.BufferedIOBase, name: str) -> tuple[str | None, list[_Element], int]:
     """Byte order (None for ASCII), elements, and number of lines of a PLY header."""
     if stream.readline(16).strip() != b"ply":
         raise InputError(f"{name} is no PLY file: it does not begin with 'ply'.")
