@@ -27,10 +27,10 @@ def cases(kind: str, shapes: list[str] | None) -> list[Case]:
     return [samples(name, noise=0.01 if kind == "noise" else 0.0) for name in shapes or meshes()]
 
 
-def row(case: Case, config: Config, depths: tuple[int, ...]) -> dict[str, float]:
+def row(case: Case, config: Config, depths: tuple[int, ...], *, bare: bool = False) -> dict[str, float]:
     """One reconstruction beside the best Poisson."""
     began = time.perf_counter()
-    surface = igr.reconstruct(case.points, normals=case.normals, config=config)
+    surface = igr.reconstruct(case.points, normals="ignore" if bare else case.normals, config=config)
     fitted = time.perf_counter()
     mesh = surface.mesh(resolution=256)
     meshed = time.perf_counter()
@@ -58,9 +58,9 @@ def row(case: Case, config: Config, depths: tuple[int, ...]) -> dict[str, float]
     }
 
 
-def table(kind: str, config: Config, shapes: list[str] | None = None) -> dict[str, float]:
+def table(kind: str, config: Config, shapes: list[str] | None = None, *, bare: bool = False) -> dict[str, float]:
     """Rows of one kind, and their means."""
-    rows = [row(case, config, DEPTHS[kind]) for case in cases(kind, shapes)]
+    rows = [row(case, config, DEPTHS[kind], bare=bare) for case in cases(kind, shapes)]
     mean = {key: float(np.mean([one[key] for one in rows])) for key in rows[0]}
     worst = max(one["ratio"] for one in rows)
     print(
@@ -90,6 +90,7 @@ if __name__ == "__main__":
     parser.add_argument("kinds", nargs="+", choices=["scans", "clean", "noise"])
     parser.add_argument("--shapes", type=lambda text: text.split(","))
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--bare", action="store_true", help="without the normals")
     options = parser.parse_args()
     for kind in options.kinds:
-        table(kind, with_overrides(FAST, options.set), options.shapes)
+        table(kind, with_overrides(FAST, options.set), options.shapes, bare=options.bare)

@@ -104,3 +104,10 @@ def test_the_warm_start_ends():
 
 def test_without_normals_the_normal_term_is_absent():
     assert "normals" not in terms.objective(F, G, batch(normals=None), ALL_ON).terms
+
+
+def test_estimated_normals_lose_their_weight_during_the_run():
+    weights = ObjectiveConfig(normals=0.5, estimated_normals=0.05)
+    assert terms.normal_weight(weights, 0.7, estimated=False) == 0.5
+    falling = [terms.normal_weight(weights, share, estimated=True) for share in (0, 0.5, 1, 2)]
+    np.testing.assert_allclose(falling, [0.5, 0.05**0.5 * 0.5**0.5, 0.05, 0.05])

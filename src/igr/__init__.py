@@ -15,7 +15,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .config import FAST, PAPER, Config
     from .errors import FitError, InputError
-    from .points import PointCloud, read_points
+    from .orientation import orient_normals
+    from .points import PointCloud, as_cloud, read_points
     from .reconstruction import Options, reconstruct
     from .surface import Surface
 
@@ -28,6 +29,8 @@ _HOME = {
     "Options": "reconstruction",
     "PointCloud": "points",
     "Surface": "surface",
+    "as_cloud": "points",
+    "orient_normals": "orientation",
     "read_points": "points",
     "reconstruct": "reconstruction",
 }
@@ -41,6 +44,8 @@ __all__ = [
     "Options",
     "PointCloud",
     "Surface",
+    "as_cloud",
+    "orient_normals",
     "read_points",
     "reconstruct",
 ]

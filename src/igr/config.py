@@ -70,6 +70,9 @@ class ObjectiveConfig:
     """mean |f| on the cloud (equation 2 of the paper)."""
     normals: float = 1.0
     """mean ‖∇f − n‖ on the cloud, where normals are known (equation 2)."""
+    estimated_normals: float = 0.0
+    """The same for normals that were estimated from bare points, each by its confidence, at the end of the run; it
+    falls to this from `normals`. At 0 nothing is estimated: bare points are fitted as in the paper."""
     eikonal: float = 0.1
     """mean (‖∇f‖ − 1)² off the cloud (equation 2, λ)."""
     off_surface: float = 0.0
@@ -213,7 +216,7 @@ PAPER = Config(
 FAST = Config(
     preset="fast",
     network=FeatureConfig(),
-    objective=ObjectiveConfig(normals=0.3, off_surface=0.01, warm_start=1.0, far_sign=1.0),
+    objective=ObjectiveConfig(normals=0.3, estimated_normals=0.02, off_surface=0.01, warm_start=1.0, far_sign=1.0),
     sampling=SamplingConfig(surface=2048, near=1.0, uniform=0.5, neighbor=50, extent=1.1),
     optimizer=OptimizerConfig(initial=5e-3, final=1e-4, schedule="cosine", beta2=0.99),
     steps=800,

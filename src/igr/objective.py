@@ -122,6 +122,7 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
     """
     df, dg = f * 0, g * 0
     terms: dict[str, Any] = {}
+    total = 0.0
     on, off, known = (
         slice(0, batch.surface),
         slice(batch.surface, len(f)),
@@ -129,12 +130,15 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
     )
 
     def add(name: str, weight: float, rows: slice, into: Array, term: tuple[Array, Array]) -> None:
+        nonlocal total
         terms[name], derivative = term
+        total += weight * float(terms[name])
         into[rows] += weight * derivative
 
     add("surface", weights.surface, on, df, surface_distance(f[on]))
     if weights.normals and batch.normals is not None:
-        add("normals", weights.normals, on, dg, normal_alignment(g[on], batch.normals, batch.trust))
+        weight = normal_weight(weights, progress, estimated=batch.trust is not None)
+        add("normals", weight, on, dg, normal_alignment(g[on], batch.normals, batch.trust))
     if weights.eikonal:
         add("eikonal", weights.eikonal, off, dg, eikonal(g[off]))
     if weights.off_surface:
@@ -144,9 +148,15 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
             add("warm_start", weights.warm_start, known, df, warm_start(f[known], batch.target))
         if weights.far_sign:
             add("far_sign", weights.far_sign, known, df, far_sign(f[known], batch.target))
-    values = {name: float(value) for name, value in terms.items()}
-    total = sum(getattr(weights, name) * value for name, value in values.items())
-    return Loss(values, total, df, dg)
+    return Loss({name: float(value) for name, value in terms.items()}, total, df, dg)
+
+
+def normal_weight(weights: ObjectiveConfig, progress: float, *, estimated: bool) -> float:
+    """Weight of the normals at `progress` of the run: those that were estimated lose it geometrically, since
+    towards the end the field itself knows better."""
+    if not estimated or not weights.estimated_normals:
+        return weights.normals
+    return weights.normals * (weights.estimated_normals / weights.normals) ** min(progress, 1.0)
 
 
 def _functions(array: Array) -> Any:

@@ -18,6 +18,7 @@ from .field import Field, make_field
 from .fit import FitState, Progress, Schedule, fit
 from .frame import Frame, stray_points, unit_frame
 from .objective import objective
+from .orientation import orient
 from .points import PointCloud, as_cloud, inward_normals
 from .sampling import CloudSampler
 from .storage import RunFolder
@@ -91,12 +92,12 @@ def reconstruct(
     elif isinstance(normals, str):
         raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
     cloud = as_cloud(source, given)
-    cloud, frame, details = prepare(cloud, config, options.normals, notify)
+    cloud, trust, frame, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
         config = adapted(config, sharp)
         details |= {"spacing": sharp.spacing * frame.scale, "noise": sharp.noise * frame.scale}
-    sampler = cloud_sampler(cloud, config)
+    sampler = cloud_sampler(cloud, trust, config)
     field = make_field(config, cloud.dimension, device=options.device)
     surface = Surface(field, frame, config, samples=_samples(cloud.points, config.seed), details=details)
     place = options.run or options.rescue
@@ -121,37 +122,44 @@ def reconstruct(
 
 def prepare(
     cloud: PointCloud, config: Config, normals: Normals, notify: Callable[[str], None]
-) -> tuple[PointCloud, Frame, dict[str, Any]]:
-    """The cloud in the unit frame, without strays and with usable normals; the frame; and what was noticed."""
+) -> tuple[PointCloud, np.ndarray | None, Frame, dict[str, Any]]:
+    """The cloud in the unit frame, without strays and with normals where the configuration wants them; the trust
+    in normals that were estimated; the frame; and what was noticed."""
     for note in cloud.notes:
         notify(note)
     strays = stray_points(cloud.points)
     if strays.any():
         notify(f"left out {int(strays.sum()):,} stray points, far from all others")
         cloud = _select(cloud, ~strays)
-    frame = unit_frame(cloud.points, radius=config.radius)
-    oriented = cloud.normals if normals == "auto" else None
-    turned = False
-    if oriented is not None and inward_normals(cloud.points, oriented):
+    frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
+    details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
+    points, given = frame.to_unit(cloud.points), cloud.normals if normals == "auto" else None
+    trust = None
+    if given is None and config.objective.estimated_normals:
+        found = orient(points)
+        notify(f"no normals are used as given; estimated them, {found.quality:.0%} of them with a clear side")
+        given, trust, details["normals"] = found.normals, found.confidence, "estimated"
+        details["orientation"] = round(found.quality, 4)
+    elif given is None:
+        details["normals"] = "none"
+    elif inward_normals(cloud.points, given):
         notify("the normals point inward; turned them around")
-        oriented, turned = -oriented, True
-    details = {
-        "name": cloud.name,
-        "points": len(cloud),
-        "strays": int(strays.sum()),
-        "normals": "none" if oriented is None else "turned" if turned else "given",
-    }
-    unit = PointCloud(frame.to_unit(cloud.points), oriented, name=cloud.name)
-    return unit, frame, details
+        given, details["normals"] = -given, "turned"
+    else:
+        details["normals"] = "given"
+    return PointCloud(points, given, name=cloud.name), trust, frame, details
 
 
-def cloud_sampler(cloud: PointCloud, config: Config) -> CloudSampler:
+def cloud_sampler(cloud: PointCloud, trust: np.ndarray | None, config: Config) -> CloudSampler:
     """The batches of a prepared cloud, with what its normals tell about the space around."""
-    wants_sign = config.objective.warm_start or config.objective.far_sign
     known = None
-    if wants_sign and cloud.normals is not None:
-        known = known_space(cloud.points, cloud.normals, extent=config.sampling.extent, seed=config.seed)
-    return CloudSampler(cloud.points, config.sampling, seed=config.seed, normals=cloud.normals, known=known)
+    if cloud.normals is not None and (config.objective.warm_start or config.objective.far_sign):
+        known = known_space(
+            cloud.points, cloud.normals, extent=config.sampling.extent, seed=config.seed, trust=trust
+        )
+    return CloudSampler(
+        cloud.points, config.sampling, seed=config.seed, normals=cloud.normals, trust=trust, known=known
+    )
 
 
 def _config(config: Config | str) -> Config:

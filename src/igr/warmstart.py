@@ -67,20 +67,26 @@ def point_areas(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
 
 
 def indicator(
-    points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], *, bound: float = 1.25
+    points: Float[np.ndarray, "n d"],
+    normals: Float[np.ndarray, "n d"],
+    *,
+    areas: Float[np.ndarray, " n"] | None = None,
+    bound: float = 1.25,
 ) -> Indicator:
     """The indicator of the inside of an oriented cloud in the unit frame, by one Poisson solve.
 
     Args:
         points: within [-1, 1]^d.
         normals: outward unit normals.
+        areas: area that each point stands for; `point_areas` when missing.
         bound: half the edge of the (periodic) grid's cube.
     """
     from scipy import fft
 
     d, cells = points.shape[1], CELLS[points.shape[1]]
     cell = 2 * bound / cells
-    field = _splat((points + bound) / cell, normals * point_areas(points)[:, None], cells) / cell**d
+    areas = point_areas(points) if areas is None else areas
+    field = _splat((points + bound) / cell, normals * areas[:, None], cells) / cell**d
     steps = np.fft.fftfreq(cells, cell).astype(np.float32) * np.float32(2 * np.pi)
     grids = np.meshgrid(*[steps] * (d - 1), abs(steps[: cells // 2 + 1]), indexing="ij", sparse=True)
     square = np.asarray(sum(wave * wave for wave in grids))
@@ -99,6 +105,7 @@ def known_space(
     *,
     extent: float,
     seed: int,
+    trust: Float[np.ndarray, " n"] | None = None,
     count: int = 30_000,
 ) -> KnownSpace:
     """Random places of [-extent, extent]^d, those too close to the surface left out, with signed distances.
@@ -108,11 +115,13 @@ def known_space(
         normals: outward unit normals.
         extent: half the edge of the cube.
         seed: seed of the places.
+        trust: weight of each normal in [0, 1]; all 1 when missing.
         count: how many places are drawn.
     """
     from scipy.spatial import KDTree
 
-    inside = indicator(points, normals)
+    areas = point_areas(points) * (1.0 if trust is None else np.clip(trust, 0.1, 1.0))
+    inside = indicator(points, normals, areas=areas)
     membrane = inside.membrane()
     tree = KDTree(points)
     reach = HOLE * inside.cell

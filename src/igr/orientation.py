@@ -1,0 +1,225 @@
+"""Bare points to oriented normals: directions from neighborhoods, signs from what encloses what.
+
+1. *Directions*: the normal of a point is the direction in which its neighbors vary least, in a neighborhood as
+   small as the noise allows.
+2. *First signs*: space is cut into voxels; along many directions, the runs of occupied voxels between a voxel and
+   the border are counted. An odd count says inside, and seeing the border in many directions says outside; both
+   hold for scans with holes, since every voxel is asked in many directions. A normal points to the more outside
+   side, and neighbors on one sheet of the surface share their votes.
+3. *Agreement*: the oriented points define an indicator function (`warmstart.indicator`), which averages over all
+   of them; normals that it and the first signs together speak against are turned, a few times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .frame import unit_frame
+from .warmstart import Indicator, indicator, point_areas
+
+NEIGHBORHOODS = (16, 32, 64, 128)
+"""Neighbors that a normal is estimated from: the first that is flat enough, or the flattest."""
+FLAT = 0.04
+"""Share of the variance across a neighborhood, up to which it counts as flat."""
+VOXELS = {2: (64, 400), 3: (48, 200)}
+"""Fewest and most voxels along an edge of the grid, by dimension."""
+VOXEL_SPACINGS = 1.0
+"""Edge of a voxel in spacings of the cloud, where that many voxels are allowed."""
+OPEN, CLOSED = 0.4, 0.04
+"""Seeing the border in more than the first share of directions is outside, in less than the second not."""
+CLEAR = 0.5
+"""Difference of outsideness between both sides of a point, from which its sign is clear."""
+PARTNERS, SWEEPS = 12, 12
+"""Neighbors that a point shares its vote with, and how often."""
+ROUNDS = 4
+"""Times that the normals are turned to agree with the indicator, at most."""
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Normals of bare points, and how far they can be trusted."""
+
+    normals: Float[np.ndarray, "n d"]
+    """Outward unit normals."""
+    confidence: Float[np.ndarray, " n"]
+    """Trust in each normal, in [0, 1]: how clearly its sides differ and how flat its neighborhood is."""
+    quality: float
+    """Share of the points whose sides differ clearly; below 0.9 the result deserves a look."""
+    spacing: float
+    """Median distance to the sixth neighbor, in the points' units."""
+
+
+def orient_normals(
+    points: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"]]:
+    """Outward unit normals of bare points of a closed surface or outline, and the trust in each.
+
+    Args:
+        points: positions (n, 2) or (n, 3), in any units, at least ten.
+
+    Returns:
+        Normals (n, d) and confidence (n,) in [0, 1].
+
+    Example:
+        >>> import numpy as np, igr
+        >>> angle = np.linspace(0, 2 * np.pi, 300, endpoint=False)
+        >>> circle = np.c_[np.cos(angle), np.sin(angle)]
+        >>> normals, confidence = igr.orient_normals(5 * circle + 100)
+        >>> bool(np.allclose(normals, circle, atol=0.05))
+        True
+    """
+    found = orient(np.asarray(points, np.float64))
+    return found.normals, found.confidence
+
+
+def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
+    """The normals of bare points; see the module's text for the method.
+
+    Args:
+        points: positions in any frame and units; strays should have been left out.
+    """
+    frame = unit_frame(points)
+    unit = frame.to_unit(points)
+    normals, flatness, spacing = estimate_normals(unit)
+    side = outsideness(unit, spacing)
+    reach = np.array([1.2, 1.8]) * side.cell
+    first = _shared(np.clip(_vote(side, unit, normals, reach) / CLEAR, -1, 1), unit, normals)
+    sign = np.where(first >= 0, 1.0, -1.0)
+    normals, first = normals * sign[:, None], np.abs(first)
+    total, areas = first, point_areas(unit)
+    for _ in range(ROUNDS):
+        inside = indicator(unit, normals, areas=areas * np.clip(total, 0.1, 1.0))
+        agreement = _vote(inside, unit, normals, np.array([1.0, 1.6]) * inside.cell)
+        scale = max(float(np.median(np.abs(agreement))), 1e-12)
+        total = 0.5 * (first + np.clip(agreement / scale, -1, 1))
+        turned = total < 0
+        sign = np.where(turned, -1.0, 1.0)
+        normals, first, total = normals * sign[:, None], first * sign, np.abs(total)
+        if turned.mean() < 1e-4:
+            break
+    clear = total
+    confidence = np.clip((clear - 0.2) / 0.5, 0, 1) * flatness
+    return Orientation(normals, confidence, float((clear > 0.4).mean()), spacing * frame.scale)
+
+
+def estimate_normals(
+    points: Float[np.ndarray, "n d"],
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], float]:
+    """Unsigned normals of points from their neighborhoods.
+
+    Returns:
+        Unit normals (n, d) of arbitrary sign, flatness (n,) of the neighborhoods in [0, 1], and the spacing
+        (median distance to the sixth neighbor).
+    """
+    from scipy.spatial import KDTree
+
+    tree = KDTree(points)
+    n = len(points)
+    sample = points[:: max(1, n // 3000)]
+    variations = []
+    for count in NEIGHBORHOODS:
+        index = np.asarray(tree.query(sample, k=min(count, n - 1) + 1, workers=-1)[1])
+        variations.append(np.median(_smallest_direction(points, index)[1]))
+        if variations[0] < FLAT:
+            break
+    best = NEIGHBORHOODS[int(np.argmin(variations))]
+    distance, index = tree.query(points, k=min(best, n - 1) + 1, workers=-1)
+    parts = [_smallest_direction(points, rows) for rows in np.array_split(np.asarray(index), max(1, n // 20_000))]
+    normals, variation = (np.concatenate(part) for part in zip(*parts, strict=True))
+    spacing = float(np.median(np.asarray(distance)[:, min(6, n - 1)]))
+    return normals, np.clip(1 - variation / 0.15, 0, 1), spacing
+
+
+def outsideness(points: Float[np.ndarray, "n d"], spacing: float, *, bound: float = 1.1) -> Indicator:
+    """How much each place of [-bound, bound]^d is outside what the points enclose, in [-1, 1], from counting the
+    runs of occupied voxels between it and the border, in many directions.
+
+    Args:
+        points: positions within [-bound, bound]^d.
+        spacing: median distance to the sixth neighbor.
+        bound: half the edge of the grid's cube.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    d = points.shape[1]
+    cells = int(np.clip(2 * bound / (VOXEL_SPACINGS * spacing), *VOXELS[d]))
+    occupied = np.zeros((cells,) * d, bool)
+    occupied[tuple(np.clip(((points + bound) / (2 * bound) * cells).astype(int), 0, cells - 1).T)] = True
+    odd, escaped = np.zeros((2, *occupied.shape), np.float32)
+    directions = [step for step in product((-1, 0, 1), repeat=d) if any(step)]
+    for step in directions:
+        for slab, runs in _runs(occupied, step):
+            odd[slab] += runs & 1
+            escaped[slab] += runs == 0
+    side = 1 - 2 * odd / len(directions)
+    escaped /= len(directions)
+    side = np.where(escaped > OPEN, 1.0, np.where(escaped < CLOSED, np.minimum(side, 0.0), side))
+    free = (~occupied).astype(np.float32)
+    smooth = gaussian_filter(side * free, 1.0) / np.maximum(gaussian_filter(free, 1.0), 1e-3)
+    edge = bound * (cells - 1) / cells  # values live at the middles of the voxels
+    return Indicator(np.pad(smooth, (0, 1), mode="edge").astype(np.float32), edge + edge / (cells - 1))
+
+
+def _runs(occupied: Bool[np.ndarray, ...], step: tuple[int, ...]) -> Iterator[tuple[tuple, np.ndarray]]:
+    """Slab by slab along `step`, the number of runs of occupied voxels between each voxel and the border it came
+    from, the voxel itself not counted."""
+    axis = next(k for k, direction in enumerate(step) if direction)
+    order = range(occupied.shape[axis]) if step[axis] > 0 else range(occupied.shape[axis] - 1, -1, -1)
+    sideways = step[:axis] + step[axis + 1 :]
+    count = np.zeros(occupied.shape[:axis] + occupied.shape[axis + 1 :], np.uint8)
+    within = np.zeros(count.shape, bool)
+    for place in order:
+        slab = (slice(None),) * axis + (place,)
+        count, within = _shifted(count, sideways), _shifted(within, sideways)
+        here = occupied[slab]
+        yield slab, count
+        count = count + (here & ~within)
+        within = here
+
+
+def _shifted(values: np.ndarray, offset: tuple[int, ...]) -> np.ndarray:
+    """`values` moved by `offset`, zeros coming in from the border."""
+    out = np.zeros_like(values)
+    to = tuple(slice(max(o, 0), n + min(o, 0)) for o, n in zip(offset, values.shape, strict=True))
+    source = tuple(slice(max(-o, 0), n + min(-o, 0)) for o, n in zip(offset, values.shape, strict=True))
+    out[to] = values[source]
+    return out
+
+
+def _vote(side: Indicator, points: np.ndarray, normals: np.ndarray, reach: np.ndarray) -> Float[np.ndarray, " n"]:
+    """Mean difference of `side` in front of and behind each point, over several distances."""
+    total = np.zeros(len(points))
+    for distance in reach:
+        total += side(points + distance * normals) - side(points - distance * normals)
+    return total / len(reach)
+
+
+def _shared(vote: np.ndarray, points: np.ndarray, normals: np.ndarray) -> Float[np.ndarray, " n"]:
+    """The votes averaged along the surface: between neighbors that lie in each other's tangent plane and whose
+    normals are parallel, up to their sign; not across a thin wall."""
+    from scipy.spatial import KDTree
+
+    count = min(PARTNERS, len(points) - 1)
+    index = np.asarray(KDTree(points).query(points, k=count + 1, workers=-1)[1])[:, 1:]
+    step = points[index] - points[:, None]
+    step /= np.maximum(np.linalg.norm(step, axis=2, keepdims=True), 1e-300)
+    parallel = np.einsum("nkd,nd->nk", normals[index], normals)
+    tilt = np.abs(np.einsum("nkd,nd->nk", step, normals))
+    weight = np.sign(parallel) * np.clip(2 * np.abs(parallel) - 1, 0, 1) * np.clip(1 - 2 * tilt, 0, 1)
+    total = 1 + np.abs(weight).sum(1)
+    for _ in range(SWEEPS):
+        vote = (vote + np.einsum("nk,nk->n", weight, vote[index])) / total
+    return vote
+
+
+def _smallest_direction(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Direction of least variance of each neighborhood (rows of `index`), and its share of the variance."""
+    around = points[index]
+    around = around - around.mean(1, keepdims=True)
+    values, vectors = np.linalg.eigh(np.swapaxes(around, 1, 2) @ around)
+    return vectors[:, :, 0], np.maximum(values[:, 0], 0) / np.maximum(values.sum(1), 1e-300)
