@@ -14,12 +14,12 @@ $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/igr/n
 demo: $(INSTALLED)
 	mkdir -p demo
 	$(BIN)/igr example body demo/body.ply
-	$(BIN)/igr reconstruct demo/body.ply -o demo/body_mesh.ply
+	$(BIN)/igr reconstruct demo/body.ply -o demo/body_mesh.ply --model demo/body.igr --report demo/body.html
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror src/igr/native/*.cpp src/igr/native/*.h
+	$(BIN)/clang-format --dry-run --Werror $(wildcard src/igr/native/*.cpp src/igr/native/*.h)
 	$(BIN)/pyright
 
 test: lint
