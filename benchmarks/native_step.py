@@ -100,7 +100,8 @@ def main() -> None:
     assert isinstance(network, config.FeatureConfig)
     work = 2e-6 * multiply_adds(network) * POINTS  # 10^6 operations; divided by ms: 10^9 a second
     print(
-        f"{POINTS} points, {network.levels} levels x {network.features}, 2 x {network.width}; ms a step, least of {STEPS} steps"
+        f"{POINTS} points, {network.levels} levels x {network.features}, 2 x {network.width}; "
+        f"ms a step, least of {STEPS} steps"
     )
     wanted = [name for name in sys.argv[1:] if not name.startswith("-")] or native.instruction_sets()
     for name in wanted:

@@ -1,10 +1,10 @@
 """The native core: multiresolution features and a small MLP in C++, value and spatial gradient together.
 
-f(x) = MLP([x, w·features(x)]), two hidden layers with softplus. Input of the MLP: the coordinates, then the features
-of each level, coarse to fine. Features are multilinear on the grids of `igr.encoding.Level` over [-bound, bound]^d;
-a point's place on a level is p = (x/bound + 1)/2 · resolution clamped to [0, resolution], its cell
-i = min(floor(p), resolution - 1). So outside the cube the features are those of the nearest place on its boundary and
-their derivative along an axis that is outside is 0, while the MLP still sees the true x.
+f(x) = MLP([x, w·features(x)]), two hidden layers with softplus. Input of the MLP: the coordinates, then the
+features of each level, coarse to fine. Features are multilinear on the grids of `igr.encoding.Level` over
+[-bound, bound]^d; a point's place on a level is p = (x/bound + 1)/2 · resolution clamped to [0, resolution], its
+cell i = min(floor(p), resolution - 1). So outside the cube the features are those of the nearest place on its
+boundary and their derivative along an axis that is outside is 0, while the MLP still sees the true x.
 
 Results do not depend on the number of threads. A core must not be used in a forked child process.
 """
@@ -12,7 +12,8 @@ Results do not depend on the number of threads. A core must not be used in a for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     from ..encoding import Level
 
 try:
-    from . import _core
+    _core: Any = import_module("._core", __name__)
+    _problem = ""
 except ImportError as problem:
     _core, _problem = None, str(problem)
-else:
-    _problem = ""
 
 PHASES = ("features", "mlp", "scatter", "adam")
 
@@ -50,7 +50,7 @@ def peak_rate(instruction_set: str, threads: int) -> float:
     return _module().peak_rate(instruction_set, threads)
 
 
-def _module():
+def _module() -> Any:
     if _core is None:
         raise ImportError(f"the native core of igr is not built here ({_problem})")
     return _core
@@ -102,12 +102,14 @@ class NativeCore:
 
     @step_count.setter
     def step_count(self, count: int) -> None:
+        if count < 0:
+            raise ValueError(f"step_count must not be negative, got {count}")
         self._core.step_count = count
 
     @property
     def level_weights(self) -> Float[np.ndarray, " levels"]:
         """Share in [0, 1] of each level that is on; 1 at first. A level of weight 0 costs nothing and, having no
-        derivative, does not change. Setting new weights forgets a `forward` whose `backward` is due.
+        derivative, does not change. New weights make `backward` and `adam` ask for a new `forward`.
         """
         return np.array(self._core.level_weights(), np.float32)
 
@@ -116,13 +118,18 @@ class NativeCore:
         self._core.set_level_weights(np.ascontiguousarray(weights, np.float32))
 
     def parameters(self) -> dict[str, np.ndarray]:
-        """Views, for reading and writing, of `table` (rows, features), `weight1` (width, dimension + levels·features),
-        `bias1`, `weight2` (width, width), `bias2`, `weight3` (width,) and `bias3` (1,); all 0 at first.
+        """Views, for reading and writing, of `table` (rows, features), `weight1` (width, dimension +
+        levels·features), `bias1`, `weight2` (width, width), `bias2`, `weight3` (width,), `bias3` (1,); 0 at first.
         """
         return self._core.values()
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """Views, named as `parameters`, of the derivatives summed by `backward` since the last `adam`."""
+        """Views, named as `parameters`, of the derivatives that the last `backward` found; for looking at them,
+        `adam` does not need it. They are overwritten by the next call and by `adam`.
+
+        Raises:
+            RuntimeError: there was no `backward` since the last `adam` or change of `level_weights`.
+        """
         return self._core.gradient()
 
     def moments(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -150,7 +157,7 @@ class NativeCore:
         return f, g
 
     def backward(self, df: Float[np.ndarray, " n"], dg: Float[np.ndarray, "n d"]) -> None:
-        """Add the parameter derivatives of a loss at the points of the last `forward` to `gradients`.
+        """Find the derivatives of a loss at the points of the last `forward`; they replace earlier ones.
 
         Args:
             df: dL/df.
@@ -158,7 +165,7 @@ class NativeCore:
 
         Raises:
             ValueError: wrong type, order or shape.
-            RuntimeError: there was no `forward`, or `level_weights` changed since.
+            RuntimeError: there was no `forward` since the last `adam` or change of `level_weights`.
         """
         self._core.backward(df, dg)
 
@@ -171,10 +178,10 @@ class NativeCore:
         epsilon: float = 1e-8,
         table_rate: float | None = None,
     ) -> None:
-        """One step of Adam (Kingma & Ba 2015) with `gradients`, which are cleared.
+        """One step of Adam (Kingma & Ba 2015) with the derivatives of the last `backward`.
 
-        The MLP's update is torch.optim.Adam's. A row of the table whose derivative is exactly 0 (no point of the step
-        was near) keeps its value and its moments; the bias corrections count all steps.
+        The MLP's update is torch.optim.Adam's. A row of the table whose derivatives are all exactly 0 (no
+        point of the step was near) keeps its value and its moments; the bias corrections count all steps.
 
         Args:
             learning_rate: for the MLP, and for the table unless `table_rate` is given.
@@ -182,6 +189,9 @@ class NativeCore:
             beta2: decay of the second moment.
             epsilon: added to the root of the second moment.
             table_rate: learning rate of the table.
+
+        Raises:
+            RuntimeError: there was no `backward` since the last `adam` or change of `level_weights`.
         """
         rate = learning_rate if table_rate is None else table_rate
         self._core.adam(rate, learning_rate, beta1, beta2, epsilon)

@@ -16,7 +16,8 @@
 
 namespace igr {
 
-// Aligned floats, cleared; in large pages where the system offers them, because features are read at random places.
+// Aligned floats, cleared; in large pages where the system offers them, because features are read at random
+// places.
 class Floats {
  public:
   Floats() = default;
@@ -40,6 +41,8 @@ struct Shape {
   std::vector<Level> levels;
 };
 
+inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
 // One parameter's place in the flat arrays of values, moments and gradients.
 struct Place {
   const char* name;
@@ -55,8 +58,8 @@ class Core {
   void forward(const float* x, int64_t n, float* f, float* g);
   // Derivatives of a loss, given dL/df (n) and dL/d∇f (n, d) at the last forward's points; replaces earlier ones.
   void backward(const float* df, const float* dg);
-  // One step of Adam with them, table and network with their own learning rates. The table's derivatives only exist
-  // here, level by level, so that they stay in cache from being summed to being used.
+  // One step of Adam with them, table and network with their own learning rates. The table's derivatives only
+  // exist here, level by level, so that they stay in cache from being summed to being used.
   void adam(float table_rate, float network_rate, float beta1, float beta2, float epsilon);
   // All derivatives in one array, laid out as `values`; for looking at, training does not need it.
   const Floats& gradient();
@@ -122,7 +125,7 @@ class Core {
   std::vector<std::unique_ptr<Worker>> workers_;
   int64_t pending_ = -1;
   bool derived_ = false;  // whether backward followed the last forward
-  std::mutex mutex_;  // one call at a time: Python may call from several threads
+  std::mutex mutex_;      // one call at a time: Python may call from several threads
 };
 
 }  // namespace igr

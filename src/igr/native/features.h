@@ -80,7 +80,8 @@ IGR_INLINE void copy_rows(const float* table, Ints row, float* to) {
     const __m256i index = (__m256i)row;
     const __m256d zero = _mm256_setzero_pd(), every = (__m256d)(index == index);
     store(to, (Floats)_mm256_mask_i32gather_pd(zero, pairs, _mm256_castsi256_si128(index), every, 8));
-    store(to + kLanes, (Floats)_mm256_mask_i32gather_pd(zero, pairs, _mm256_extracti128_si256(index, 1), every, 8));
+    store(to + kLanes,
+          (Floats)_mm256_mask_i32gather_pd(zero, pairs, _mm256_extracti128_si256(index, 1), every, 8));
 #endif
     return;
   }
@@ -128,7 +129,8 @@ void encode(const Level& level, float bound, const float* table, const float* x,
       const auto at = interpolate<D>(corner[f], cell.t);
       store(features + f * kTile + p, at.value * level.weight);
       if (jacobian)
-        for (int a = 0; a < D; a++) store(jacobian + a * jacobian_stride + f * kTile + p, at.slope[a] * cell.slope[a]);
+        for (int a = 0; a < D; a++)
+          store(jacobian + a * jacobian_stride + f * kTile + p, at.slope[a] * cell.slope[a]);
     }
   }
 }
@@ -191,7 +193,8 @@ void scatter(const Level& level, float bound, const RowSums& sums, const float* 
       for (int f = 0; f < F; f++) total[f] = share * own[f] + turn * turned[f];
       store_rows<F>(part[c], total);
       const Bits local = (Bits)cell.row[c] - uint32_t(sums.first_row);
-      const Bits mine = (local < uint32_t(sums.rows) ? local : uint32_t(sums.rows) + Bits{}) + uint32_t(sums.offset);
+      const Bits mine =
+          (local < uint32_t(sums.rows) ? local : uint32_t(sums.rows) + Bits{}) + uint32_t(sums.offset);
       memcpy(row[c], &mine, sizeof mine);
     }
     for (int c = 0; c < 1 << D; c++)

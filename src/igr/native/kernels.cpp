@@ -1,5 +1,6 @@
-// Compiled once per instruction set, with IGR_VARIANT naming it. Everything is in that namespace and nothing of the
-// standard library is instantiated, so that no function compiled for a newer processor can stand in for another's.
+// Compiled once per instruction set, with IGR_VARIANT naming it. Everything is in that namespace and nothing of
+// the standard library is instantiated, so that no function compiled for a newer processor can stand in for
+// another's.
 #include "kernels.h"
 
 #include "features.h"
@@ -115,7 +116,7 @@ static void fill_features(Kernels& kernels) {
 
 template <int Width>
 static void fill_mlp(Kernels& kernels) {
-  kernels.scratch = Mlp<Width>::kScratch;
+  kernels.scratch = sizeof(typename Mlp<Width>::Scratch) / sizeof(float);
   kernels.max_inputs = Mlp<Width>::kMaxInputs;
   kernels.value = Mlp<Width>::value;
   kernels.forward = Mlp<Width>::forward;

@@ -41,9 +41,9 @@ struct Tile {
 
 // Derivatives of the MLP's parameters summed over a group of tiles; the matrices transposed.
 struct Sums {
-  float *weight1, *weight2;          // (inputs, width), (width, width)
-  float *bias1, *bias2, *weight3;    // (width)
-  float* bias3;                      // (1)
+  float *weight1, *weight2;        // (inputs, width), (width, width)
+  float *bias1, *bias2, *weight3;  // (width)
+  float* bias3;                    // (1)
 };
 
 // Numbers that are marked together when a row is touched: a line of cache.
@@ -51,10 +51,10 @@ constexpr int kBlock = 16;
 
 // Derivatives of some successive rows of a level, all 0 but for the blocks that are marked.
 struct RowSums {
-  float* values;             // whole blocks; row first_row + i is number offset + i; the row after the last is waste
-  uint8_t* marks;            // one a block
-  int32_t first_row, rows;   // rows of the level that are summed, the others go to waste
-  int32_t offset;            // rows before the first, so that blocks coincide with the table's lines of cache
+  float* values;   // whole blocks; row first_row + i is number offset + i; the row after the last is waste
+  uint8_t* marks;  // one a block
+  int32_t first_row, rows;  // rows of the level that are summed, the others go to waste
+  int32_t offset;           // rows before the first, so that blocks coincide with the table's lines of cache
 };
 
 // One step of Adam (Kingma & Ba 2015, algorithm 1); `rate` and `inverse_root` contain the bias corrections.
@@ -70,10 +70,10 @@ struct Kernels {
 
   // Features of a tile on one level, and, if `jacobian` is not null, their spatial derivatives, whose rows
   // for successive axes are `jacobian_stride` floats apart.
-  void (*encode)(const Level&, float bound, const float* table, const float* x, float* features,
-                 float* jacobian, int64_t jacobian_stride);
-  // Adds a tile's derivatives with respect to one level's features and their spatial derivatives to the sums of the
-  // level's rows: `dfeatures` = dL/d(feature), `sensitivity` = df/d(feature).
+  void (*encode)(const Level&, float bound, const float* table, const float* x, float* features, float* jacobian,
+                 int64_t jacobian_stride);
+  // Adds a tile's derivatives with respect to one level's features and their spatial derivatives to the sums of
+  // the level's rows: `dfeatures` = dL/d(feature), `sensitivity` = df/d(feature).
   void (*scatter)(const Level&, float bound, const RowSums& sums, const float* x, const float* dgradient,
                   const float* dfeatures, const float* sensitivity);
 
@@ -81,10 +81,10 @@ struct Kernels {
   void (*value)(const Network&, const float* inputs, float* f, float* scratch);
   // f (kTile) and g (dimension, kTile) of a tile (inputs and jacobian given).
   void (*forward)(const Network&, const Tile&, float* f, float* g, float* scratch);
-  // Derivatives of a loss for `count` tiles, `tile_step` floats apart, from df (kTile each) and each tile's dgradient;
-  // overwrites `sums`.
-  void (*backward)(const Network&, const Tile& first, int64_t tile_step, int count, const float* df, const Sums& sums,
-                   float* scratch);
+  // Derivatives of a loss for `count` tiles, `tile_step` floats apart, from df (kTile each) and each tile's
+  // dgradient; overwrites `sums`.
+  void (*backward)(const Network&, const Tile& first, int64_t tile_step, int count, const float* df,
+                   const Sums& sums, float* scratch);
 
   // Adam on `count` numbers, a multiple of 16.
   void (*adam)(const AdamStep&, float* values, float* first, float* second, const float* gradient, int64_t count);

@@ -20,7 +20,8 @@ namespace {
 
 std::string describe(size_t dimensions, const int64_t* shape) {
   std::string text = "(";
-  for (size_t i = 0; i < dimensions; i++) text += (i ? ", " : "") + (shape[i] < 0 ? std::string("n") : std::to_string(shape[i]));
+  for (size_t i = 0; i < dimensions; i++)
+    text += (i ? ", " : "") + (shape[i] < 0 ? std::string("n") : std::to_string(shape[i]));
   return text + (dimensions == 1 ? ",)" : ")");
 }
 
@@ -40,8 +41,9 @@ auto checked(const AnyArray& array, const char* name, std::initializer_list<int6
     for (size_t i = 0; i < array.ndim(); i++) came[i] = int64_t(array.shape(i));
     const bool is_float = array.dtype() == nb::dtype<float>();
     throw nb::value_error((std::string(name) + " must be a float32 array in C order of shape " +
-                           describe(shape.size(), shape.begin()) + ", not " + (is_float ? "" : "of another type, ") +
-                           "of shape " + describe(came.size(), came.data()))
+                           describe(shape.size(), shape.begin()) + ", not " +
+                           (is_float ? "" : "of another type, ") + "of shape " +
+                           describe(came.size(), came.data()))
                               .c_str());
   }
   if constexpr (std::is_same_v<AnyArray, Array>)
@@ -50,9 +52,11 @@ auto checked(const AnyArray& array, const char* name, std::initializer_list<int6
     return static_cast<float*>(array.data());
 }
 
-Core* make_core(int dimension, const std::vector<std::tuple<int64_t, int64_t, int64_t, bool>>& levels, int features,
-                int width, float beta, float bound, int threads, const std::string& instruction_set) {
+Core* make_core(int dimension, const std::vector<std::tuple<int64_t, int64_t, int64_t, bool>>& levels,
+                int features, int width, float beta, float bound, int threads,
+                const std::string& instruction_set) {
   igr::Shape shape{dimension, features, width, threads, beta, bound, {}};
+  if (dimension != 2 && dimension != 3) throw nb::value_error("dimension must be 2 or 3");
   if (threads < 1) throw nb::value_error("threads must be at least 1");
   if (!(beta > 0) || !(bound > 0)) throw nb::value_error("beta and bound must be positive");
   for (const auto& [resolution, rows, offset, hashed] : levels) {
@@ -62,7 +66,8 @@ Core* make_core(int dimension, const std::vector<std::tuple<int64_t, int64_t, in
                       rows <= std::numeric_limits<int32_t>::max() && offset <= (int64_t(1) << 40);
     if (!fits || (hashed ? (rows & (rows - 1)) != 0 : double(rows) < corners))
       throw nb::value_error(
-          "a level needs resolution, rows >= 1 and offset >= 0; hashed rows must be a power of two, others (resolution + 1)^dimension");
+          "a level needs resolution, rows >= 1 and offset >= 0; hashed rows must be a power of two, others "
+          "(resolution + 1)^dimension");
     shape.levels.push_back({int32_t(resolution), int32_t(rows), offset, hashed, 1.f});
   }
   return new Core(shape, instruction_set);
@@ -117,19 +122,22 @@ NB_MODULE(_core, m) {
       .def("backward",
            [](Core& core, const Array& df, const Array& dg) {
              const int64_t n = core.pending();
-             if (n < 0) throw std::runtime_error("backward needs a forward since the last adam or change of level_weights");
+             if (n < 0)
+               throw std::runtime_error("backward needs a forward since the last adam or change of level_weights");
              const auto value = checked(df, "df", {n}), slope = checked(dg, "dg", {n, core.shape().dimension});
              const nb::gil_scoped_release release;
              core.backward(value, slope);
            })
       .def("adam", &Core::adam, nb::call_guard<nb::gil_scoped_release>())
-      .def("evaluate",
-           [](Core& core, const Array& x, const OutArray& f, std::optional<OutArray> g) {
-             const int64_t n = points(core, x);
-             const auto from = checked(x, "x", {n, core.shape().dimension});
-             float* value = checked(f, "f", {n});
-             float* slope = g ? checked(*g, "g", {n, core.shape().dimension}) : nullptr;
-             const nb::gil_scoped_release release;
-             core.evaluate(from, n, value, slope);
-           }, nb::arg(), nb::arg(), nb::arg().none());
+      .def(
+          "evaluate",
+          [](Core& core, const Array& x, const OutArray& f, std::optional<OutArray> g) {
+            const int64_t n = points(core, x);
+            const auto from = checked(x, "x", {n, core.shape().dimension});
+            float* value = checked(f, "f", {n});
+            float* slope = g ? checked(*g, "g", {n, core.shape().dimension}) : nullptr;
+            const nb::gil_scoped_release release;
+            core.evaluate(from, n, value, slope);
+          },
+          nb::arg(), nb::arg(), nb::arg().none());
 }

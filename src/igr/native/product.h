@@ -47,7 +47,10 @@ struct Block {
 template <int Columns>
 struct Blocking {
   static constexpr int total = Columns / kLanes;
-  static constexpr int vectors = total % 3 == 0 ? 3 : kRegisters == 32 && total % 4 == 0 ? 4 : total % 2 == 0 ? 2 : 1;
+  static constexpr int vectors = total % 3 == 0                       ? 3
+                                 : kRegisters == 32 && total % 4 == 0 ? 4
+                                 : total % 2 == 0                     ? 2
+                                                                      : 1;
   // All sums, a row of the right operand and one factor stay in registers.
   static constexpr int room = (kRegisters - vectors - 1) / vectors;
   static constexpr int rows = room < 8 ? room : 8;

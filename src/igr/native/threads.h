@@ -1,8 +1,8 @@
 // A small pool of threads that share out numbered tasks.
 //
 // Workers spin briefly for the next job and then sleep, so a fit neither waits long for them nor burns a processor
-// that others need. A job never waits for a worker that has not begun: whoever is there takes the tasks. Every task
-// is computed by one thread, so results do not depend on how many there are. Not usable in a forked child.
+// that others need. A job never waits for a worker that has not begun: whoever is there takes the tasks. Every
+// task is computed by one thread, so results do not depend on how many there are. Not usable in a forked child.
 #pragma once
 
 #include <atomic>

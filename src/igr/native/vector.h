@@ -103,8 +103,8 @@ IGR_INLINE void transpose(Floats (&v)[kLanes]) {
   }
 }
 
-// e^(-|z|β), no less than 2^-36 (below that it does not show beside 1, and its powers would be denormal); `power` is
-// β log2 e. Relative error below 1.5e-7: 2^-t by a polynomial of least maximum error on [-1/2, 1/2].
+// e^(-|z|β), no less than 2^-36 (below that it does not show beside 1, and its powers would be denormal); `power`
+// is β log2 e. Relative error below 1.5e-7: 2^-t by a polynomial of least maximum error on [-1/2, 1/2].
 IGR_INLINE Floats exp_of_minus(Floats z, float power) {
   const Ints size = (Ints)(z * power) & 0x7fffffff, limit = (Ints)all(36.f);
   const Floats t = (Floats)(size < limit ? size : limit);  // numbers >= 0 are in the order of their bits
