@@ -3,7 +3,7 @@
 // another's.
 #include "kernels.h"
 
-#include "features.h"
+#include "encoding.h"
 #include "mlp.h"
 
 namespace igr::IGR_VARIANT {
