@@ -69,7 +69,7 @@ class CloudSampler:
         self.points = points[order].astype(np.float32)
         self.normals = None if normals is None else normals[order].astype(np.float32)
         self.trust = None if trust is None else trust[order].astype(np.float32)
-        self.sigma = local_sigma(points, config.neighbor)[order].astype(np.float32)
+        self.sigma = (config.spread * local_sigma(points, config.neighbor)[order]).astype(np.float32)
 
     def __call__(self, step: int) -> Batch:
         """The batch of `step`: the same for the same seed and step, whatever came before."""

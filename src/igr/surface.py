@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from .storage import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     import trimesh
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "igr surface 1"
 """First entry of a saved surface's metadata; the number changes when older readers cannot read it."""
@@ -81,12 +84,14 @@ class Surface:
             u = u - gradient * (value / square)[:, None]
         return _like(x, self.frame.to_input(u))
 
-    def mesh(self, *, resolution: int = 256, level: float = 0.0) -> trimesh.Trimesh:
+    def mesh(self, *, resolution: int = 256, level: float = 0.0, keep_crumbs: bool = False) -> trimesh.Trimesh:
         """The surface as a watertight, outward-oriented triangle mesh in the input's frame and units.
 
         Args:
             resolution: cells along the longest side of the cloud's box.
             level: mesh the offset surface at this signed distance (input units, positive outside).
+            keep_crumbs: keep also small pieces on which none of the samples lies (see `without_crumbs`); how many
+                were left out is logged.
 
         Raises:
             FitError: there is no surface at this level.
@@ -96,6 +101,7 @@ class Surface:
             raise InputError("this is a planar curve and has no mesh; use contour()")
         import trimesh
 
+        from .crumbs import without_crumbs
         from .meshing import extract_mesh
 
         vertices, faces, _ = extract_mesh(
@@ -105,6 +111,10 @@ class Surface:
             level=level / self.frame.scale,
             gradient=self._gradient_unit,
         )
+        if not keep_crumbs:
+            vertices, faces, crumbs = without_crumbs(vertices, faces, self.samples)
+            if crumbs:
+                logger.info("left out %d small pieces on which no point lies", crumbs)
         return trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
 
     def contour(self, *, resolution: int = 512, level: float = 0.0) -> list[np.ndarray]:

@@ -21,6 +21,8 @@ CELLS = {2: 256, 3: 128}
 """Cells along an edge of the indicator's grid, by dimension."""
 MARGIN = 1.5
 """In cells: closer to the surface than that, the nearest point says too little about the distance."""
+ENOUGH = 20_000
+"""Points that far places measure their distance to."""
 HOLE = 2.5
 """In cells: where the membrane is farther than that from every point, it closes a hole."""
 
@@ -123,10 +125,10 @@ def known_space(
     areas = point_areas(points) * (1.0 if trust is None else np.clip(trust, 0.1, 1.0))
     inside = indicator(points, normals, areas=areas)
     membrane = inside.membrane()
-    tree = KDTree(points)
     reach = HOLE * inside.cell
-    gap = tree.query(membrane, workers=-1, distance_upper_bound=reach)[0] > reach
-    closed = KDTree(np.concatenate([points, membrane[gap]])) if gap.any() else tree
+    gap = KDTree(points).query(membrane, workers=-1, distance_upper_bound=reach)[0] > reach
+    few = points[:: max(1, len(points) // ENOUGH)]  # s² / 2U too far at spacing s: little, where U is large
+    closed = KDTree(np.concatenate([few, membrane[gap]]))
     places = np.random.default_rng([seed, 3]).uniform(-extent, extent, (count, points.shape[1]))
     distance = closed.query(places, workers=-1)[0]
     far = distance > MARGIN * inside.cell

@@ -1,0 +1,43 @@
+"""Crumbs are told from pieces by the samples alone."""
+
+import numpy as np
+import trimesh
+
+from igr.crumbs import without_crumbs
+from igr.examples import example_cloud
+
+
+def ball(radius, center):
+    return trimesh.creation.icosphere(subdivisions=3, radius=radius).apply_translation(center)
+
+
+def parts(*meshes):
+    whole = trimesh.util.concatenate(meshes)
+    return np.asarray(whole.vertices), np.asarray(whole.faces)
+
+
+SPHERE = example_cloud("sphere", points=5000).points
+
+
+def test_a_small_piece_without_points_is_a_crumb():
+    vertices, faces, crumbs = without_crumbs(*parts(ball(1, [0, 0, 0]), ball(0.03, [0.4, 0, 0])), SPHERE)
+    assert crumbs == 1
+    assert np.linalg.norm(vertices, axis=1).min() > 0.99
+    assert trimesh.Trimesh(vertices, faces, process=False).is_watertight
+
+
+def test_a_small_piece_with_points_is_kept():
+    small = 0.05 * SPHERE[:50] + [2, 0, 0]
+    mesh = parts(ball(1, [0, 0, 0]), ball(0.05, [2, 0, 0]))
+    vertices, _, crumbs = without_crumbs(*mesh, np.concatenate([SPHERE, small]))
+    assert crumbs == 0
+    assert vertices is mesh[0]
+
+
+def test_a_large_piece_is_kept_even_without_points():
+    assert without_crumbs(*parts(ball(1, [0, 0, 0]), ball(0.5, [3, 0, 0])), SPHERE)[2] == 0
+
+
+def test_a_single_piece_is_left_alone():
+    mesh = parts(ball(1, [0, 0, 0]))
+    assert without_crumbs(*mesh, SPHERE)[:2] == mesh
