@@ -78,7 +78,7 @@ IGR_INLINE void copy_rows(const float* table, Ints row, float* to) {
     store(to + kLanes, (Floats)_mm512_mask_i32gather_pd(zero, 255, _mm512_extracti64x4_epi64(index, 1), pairs, 8));
 #else
     const __m256i index = (__m256i)row;
-    const __m256d zero = _mm256_setzero_pd(), every = (__m256d)(index == index);
+    const __m256d zero = _mm256_setzero_pd(), every = _mm256_castsi256_pd(_mm256_set1_epi32(-1));
     store(to, (Floats)_mm256_mask_i32gather_pd(zero, pairs, _mm256_castsi256_si128(index), every, 8));
     store(to + kLanes,
           (Floats)_mm256_mask_i32gather_pd(zero, pairs, _mm256_extracti128_si256(index, 1), every, 8));
