@@ -218,10 +218,12 @@ PAPER = Config(
 FAST = Config(
     preset="fast",
     network=FeatureConfig(),
-    objective=ObjectiveConfig(normals=0.3, estimated_normals=0.02, off_surface=0.05, warm_start=1.0, far_sign=1.0),
+    objective=ObjectiveConfig(
+        normals=0.3, estimated_normals=0.02, eikonal=0.2, off_surface=0.05, warm_start=1.0, far_sign=1.0
+    ),
     sampling=SamplingConfig(surface=2048, near=1.0, uniform=0.5, neighbor=12, spread=2.0, extent=1.1),
-    optimizer=OptimizerConfig(initial=5e-3, final=1e-4, schedule="cosine", beta2=0.99),
-    steps=800,
+    optimizer=OptimizerConfig(initial=1e-2, final=1e-4, schedule="cosine", beta2=0.99),
+    steps=700,
     adapt=True,
 )
 """The default: the same regularization on multiresolution features, seconds on a laptop."""
