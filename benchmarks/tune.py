@@ -64,8 +64,10 @@ def table(kind: str, config: Config, shapes: list[str] | None = None, *, bare: b
     mean = {key: float(np.mean([one[key] for one in rows])) for key in rows[0]}
     worst = max(one["ratio"] for one in rows)
     print(
-        f"== {kind}: mean dC {mean['chamfer']:.5f} / {mean['poisson']:.5f} = {mean['chamfer'] / mean['poisson']:.3f}, "
-        f"mean ratio {mean['ratio']:.3f} (worst {worst:.2f}), dH {mean['hausdorff'] / mean['poisson hausdorff']:.3f}, "
+        f"== {kind}: mean dC {mean['chamfer']:.5f} / {mean['poisson']:.5f} "
+        f"= {mean['chamfer'] / mean['poisson']:.3f}, "
+        f"mean ratio {mean['ratio']:.3f} (worst {worst:.2f}), "
+        f"dH {mean['hausdorff'] / mean['poisson hausdorff']:.3f}, "
         f"rel {1e4 * mean['relative']:.2f}e-4, {mean['seconds']:.1f} s\n",
         flush=True,
     )

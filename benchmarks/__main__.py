@@ -1,0 +1,80 @@
+"""Measure, and write `results.md`: `python -m benchmarks [section …]`; sections not named stay as they were."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from igr import native
+
+from . import speed, surfaces
+from .clouds import available
+
+RESULTS = Path(__file__).with_name("results.md")
+HEAD = """# Results
+
+Printed by `make bench` (`python -m benchmarks SECTION` for one).
+The machine is shared: ratios say more than times.
+"""
+
+
+def native_step() -> Iterator[str]:
+    """The native step by phase, evaluation, share of peak, and the torch reference on the same batch."""
+    script = Path(__file__).with_name("native_step.py")
+    done = subprocess.run([sys.executable, str(script), "--torch"], capture_output=True, text=True, check=True)
+    yield from ["```", *done.stdout.rstrip().splitlines(), "```"]
+
+
+SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "scans": ("Benchmark scans, whole command, 256³", surfaces.scans),
+    "clean": ("50,000 clean samples of closed meshes, true normals", lambda: surfaces.sampled(noise=0.0)),
+    "noise": ("The same with 1 % Gaussian noise", lambda: surfaces.sampled(noise=0.01)),
+    "everyday": ("Other input, whole command", surfaces.everyday),
+    "budgets": ("Quality against time; distance quality", surfaces.budgets),
+    "native": ("Native training step and evaluation", native_step),
+    "paper": ("The paper's network", speed.paper_step),
+    "meshing": ("Meshing", speed.meshing),
+    "starting": ("Starting", speed.starting),
+    "sizes": ("Cost as the cloud grows", speed.sizes),
+}
+
+
+def machine() -> str:
+    """One line about where the figures were measured."""
+    processor = platform.processor() or platform.machine()
+    try:
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        processor = found.group(1) if found else processor
+    except OSError:
+        pass
+    sets = native.instruction_sets()[-1] if native.available() else "no native core"
+    today = datetime.date.today().isoformat()
+    return f"{today}, {processor}, 2 threads, {sets}, Python {platform.python_version()}, numpy {np.__version__}"
+
+
+def main(names: list[str]) -> None:
+    """Measure the named sections, or all, and put them into the file."""
+    if not available():
+        sys.exit("the measured clouds are not here: set IGR_DATA to the folder of the development data")
+    text = RESULTS.read_text() if RESULTS.exists() else HEAD
+    for name in names or SECTIONS:
+        title, section = SECTIONS[name]
+        lines = [f"<!-- {name} -->", f"## {title}", "", f"*{machine()}*", ""]
+        for line in section():
+            print(line, flush=True)
+            lines.append(line)
+        block = "\n".join([*lines, f"<!-- end {name} -->"])
+        pattern = re.compile(rf"<!-- {name} -->.*?<!-- end {name} -->", re.S)
+        text = pattern.sub(lambda _, new=block: new, text) if pattern.search(text) else f"{text}\n{block}\n"
+        RESULTS.write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,151 @@
+"""How good and how quick: reconstructions beside screened Poisson, in the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import trimesh
+
+import igr as package
+from igr.config import FAST
+from igr.examples import write_example
+from igr.metrics import compare
+from igr.quality import field_quality, ghost_area, topology
+
+from .clouds import DATA, SCANS, Case, meshes, samples, scan
+from .measure import igr, repeated
+from .peers import judged_poisson
+
+
+def scans() -> Iterator[str]:
+    """The benchmark scans by the whole command, with the scanner's normals and without."""
+    yield "| scan | method | s | MB | d_C | d_H | NC | pieces | watertight |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    totals: dict[str, list[tuple[float, float]]] = {}
+    for name in SCANS:
+        case = scan(name)
+        assert case.path is not None
+        for depth in (8, 9, 10):
+            found, seconds = judged_poisson(case, depth, cached=False)
+            totals.setdefault(f"Poisson {depth}", []).append((found.chamfer, found.hausdorff))
+            nc = found.normal_consistency or 0
+            yield (
+                f"| {name} | Poisson depth {depth} | {seconds:.1f} | | {found.chamfer:.4f} | {found.hausdorff:.2f} | "
+                f"{nc:.3f} | | |"
+            )
+        for label, options in (("igr", []), ("igr, no normals", ["--normals", "ignore"])):
+            with tempfile.TemporaryDirectory() as folder:
+                target = Path(folder) / "mesh.ply"
+                seconds, memory, _ = repeated(igr("reconstruct", case.path, "-o", target, "--json", *options))
+                mesh = trimesh.load(target, process=False)
+            found, shape = compare(mesh, case.truth), topology(mesh)
+            totals.setdefault(label, []).append((found.chamfer, found.hausdorff))
+            yield (
+                f"| {name} | **{label}** | {seconds:.1f} | {memory:.0f} | {found.chamfer:.4f} | {found.hausdorff:.2f} | "
+                f"{found.normal_consistency:.3f} | {shape.components} | {'yes' if shape.watertight else 'no'} |"
+            )
+    yield ""
+    peer = np.mean(totals["Poisson 9"], axis=0)
+    for label in ("igr", "igr, no normals"):
+        ratio = np.mean(totals[label], axis=0) / peer
+        yield f"Mean over the scans relative to Poisson depth 9, {label}: d_C {ratio[0]:.3f}, d_H {ratio[1]:.3f}."
+
+
+def sampled(*, noise: float, count: int = 50_000) -> Iterator[str]:
+    """Samples of closed meshes with true normals."""
+    yield "| mesh | igr d_C / diagonal | best Poisson | ratio | igr d_H / diagonal | best Poisson | pieces | finest | s |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    ratios, relatives = [], []
+    for name in meshes():
+        case = samples(name, noise=noise, count=count)
+        surface = package.reconstruct(case.points, normals=case.normals)
+        mesh = surface.mesh(resolution=256)
+        ours = compare(mesh, case.truth)
+        peers = [judged_poisson(case, depth)[0] for depth in (7, 8, 9)]
+        peer = min(peers, key=lambda one: one.chamfer)
+        ratios.append(ours.chamfer / peer.chamfer)
+        relatives.append(ours.chamfer / ours.diagonal)
+        diagonal = ours.diagonal
+        yield (
+            f"| {name} | {ours.chamfer / diagonal:.2e} | {peer.chamfer / diagonal:.2e} | {ratios[-1]:.2f} | "
+            f"{ours.hausdorff / diagonal:.2e} | {peer.hausdorff / diagonal:.2e} | {topology(mesh).components} | "
+            f"{surface.config.network.finest} | {surface.details['fit']['seconds']:.1f} |"
+        )
+    yield ""
+    yield (
+        f"Mean d_C / diagonal {np.mean(relatives):.2e}; mean ratio to the best Poisson of depth 7, 8, 9: "
+        f"{np.mean(ratios):.2f}, worst {max(ratios):.2f}."
+    )
+
+
+def everyday() -> Iterator[str]:
+    """Other real input by the whole command, default preset."""
+    yield "| input | points | s | MB | result |"
+    yield "| --- | --- | --- | --- | --- |"
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = [
+            DATA / "raw_scans" / "kitten.ply",
+            DATA / "raw_scans" / "bunny_10scans_registered.ply",
+            DATA / "2d" / "Cup0.xyz",
+            DATA / "2d" / "fish.xyz",
+        ]
+        inputs += write_example("outline", Path(folder) / "outline.xyz")
+        inputs += write_example("body", Path(folder) / "body.ply")
+        inputs += write_example("body-bare", Path(folder) / "body-bare.ply")
+        for path in inputs:
+            planar = path.suffix == ".xyz"
+            target = Path(folder) / f"out{'.svg' if planar else '.ply'}"
+            seconds, memory, run = repeated(igr("reconstruct", path, "-o", target, "--json"))
+            found = run.result
+            if planar:
+                text = f"{found['curves']} curves, {'closed' if found['closed'] else 'open'}"
+            else:
+                text = f"{found['components']} pieces, {'watertight' if found['watertight'] else 'open'}"
+                if path.stem.startswith("bunny"):
+                    text += _bunny(target)
+            yield f"| {path.name} | {found['points']:,} | {seconds:.1f} | {memory:.0f} | {text} |"
+
+
+def _bunny(target: Path) -> str:
+    """Where the reference exists: how far it is from the reconstruction."""
+    import igl
+
+    reference = trimesh.load(DATA / "raw_scans" / "bunny_zippered_reference_open.ply", process=False)
+    mesh = trimesh.load(target, process=False)
+    square = igl.point_mesh_squared_distance(
+        np.asarray(reference.vertices, float), np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64)
+    )[0]
+    return f"; 95 % of the reference within {1000 * np.percentile(np.sqrt(square), 95):.2f} mm"
+
+
+def budgets() -> Iterator[str]:
+    """Quality against the time given, on lord_quas with normals, and how much the field is a distance."""
+    yield "| --seconds | d_C | d_H | NC | area far from every point |"
+    yield "| --- | --- | --- | --- | --- |"
+    case: Case = scan("lord_quas")
+    for seconds in (0.5, 1, 2, 5, 10, 20, 60):
+        options = package.Options(seconds=seconds)
+        surface = package.reconstruct(case.points, normals=case.normals, options=options)
+        mesh = surface.mesh(resolution=256)
+        found = compare(mesh, case.truth)
+        ghosts = ghost_area(mesh, case.points)
+        yield (
+            f"| {seconds} | {found.chamfer:.4f} | {found.hausdorff:.2f} | {found.normal_consistency:.3f} | "
+            f"{ghosts:.3%} |"
+        )
+    yield ""
+    yield "| cloud | mean abs(‖∇f‖ − 1), band | box | RMS of f − truth, band / radius | box / radius |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name in ("armadillo", "elephant", "knot", "spot"):
+        one = samples(name)
+        surface = package.reconstruct(one.points, normals=one.normals, config=dataclasses.replace(FAST))
+        radius = surface.frame.scale * FAST.radius
+        quality = field_quality(surface.distance, surface.gradient, one.truth, band=0.1 * radius)
+        yield (
+            f"| {name} | {quality.eikonal_band:.3f} | {quality.eikonal_box:.3f} | {quality.rms_band / radius:.4f} | "
+            f"{quality.rms_box / radius:.4f} |"
+        )

@@ -1,0 +1,376 @@
+"""From a signed distance function to its zero level set: a watertight mesh in space, closed curves in the plane.
+
+In space only cells that the surface can pass through are evaluated (`voxels.py`); marching cubes (Lorensen & Cline
+1987) turns them into triangles, by libigl's table of cases; every vertex then slides along its grid edge onto the
+zero set. It stays on its edge, so no triangle turns over and none degenerates.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .errors import FitError, InputError
+from .voxels import AXIS_BITS, CORNERS, SAFETY, Grid, Voxels, all_voxels, complete, refine, sample
+
+logger = logging.getLogger(__name__)
+
+Distance = Callable[[np.ndarray], np.ndarray]
+"""Signed distances (n,) at points (n, d), negative inside."""
+Gradient = Callable[[np.ndarray], np.ndarray]
+"""Gradients (n, d) of the distance at points (n, d)."""
+
+BATCH = 1 << 18
+"""Points evaluated at once."""
+COARSEST = 32
+"""Cells along the longest side of the coarsest grid, at least, where the resolution allows."""
+LEVELS = 3
+"""Times that the coarsest cells are halved, at most."""
+PROBES = 4096
+"""Places where the gradient is asked for its length."""
+END = 1e-3
+"""A vertex keeps this share of its grid edge away from the ends, so that no triangle degenerates."""
+CLOSE = 0.01
+"""A vertex lies on the surface when the field there, by its slope, is within this share of a cell."""
+ROUNDS = 4
+"""Evaluations of the vertices that are not on the surface yet, at most."""
+
+
+@dataclass(frozen=True)
+class MeshStats:
+    """What an extraction took, and what it went by."""
+
+    evaluations: int
+    """Points at which the distance was evaluated."""
+    slope: float
+    """Largest slope of the field, by which cells were ruled out."""
+    box: np.ndarray
+    """(2, d): lower and upper corner of the grid that was searched."""
+    cells: int
+    """Cells that the surface passes through."""
+    clipped: bool
+    """Whether the surface went on beyond the largest box and was closed there."""
+    seconds: float
+    """Time in all."""
+    evaluation_seconds: float
+    """Time in the distance function."""
+
+
+def extract_mesh(
+    distance: Distance,
+    box: Float[np.ndarray, "2 3"],
+    *,
+    resolution: int = 256,
+    level: float = 0.0,
+    gradient: Gradient | None = None,
+    limit: float = 4.0,
+) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"], MeshStats]:
+    """The level set of `distance` as a watertight mesh with outward normals.
+
+    The triangles are those of marching cubes over the whole grid. What can be missing is a piece that lies apart
+    from all others and is a few cells small, if the field around it is steeper than almost anywhere else.
+
+    Args:
+        distance: signed distances (n,) at points (n, 3), negative inside.
+        box: lower and upper corner of where the surface is expected. It is grown, the cells staying as they are,
+            until the surface does not reach its border.
+        resolution: cells along the longest side of `box`.
+        level: value of the level set: an offset surface, outside where positive.
+        gradient: gradients (n, 3) of the distance; where given, they too are asked for the largest slope.
+        limit: the box grows to at most so many times its longest side; a surface that goes on is closed there,
+            with a warning.
+
+    Returns:
+        Vertices, triangles, and what it took.
+
+    Raises:
+        FitError: there is no such level set in the box, or the distance is not finite.
+        InputError: `box` is no box, or `resolution`, `level` or `limit` is out of range.
+    """
+    samples = _Samples(distance, level)
+    corners, step, levels = _prepare(box, 3, resolution, level, limit)
+    low, values, slope = _enclose(samples, corners, step * 2**levels, limit, gradient)
+    x, y, z = (n - 1 for n in values.shape)
+    voxels = all_voxels(Grid(low, step * 2**levels, (x, y, z)), values)
+    bounds = [slope]
+    for depth in range(levels):
+        grid, cells, bound = refine(voxels, slope if depth == 0 else 0.0)
+        bounds.append(bound)
+        if len(cells) == 0:
+            raise samples.nothing_found()
+        voxels = complete(samples.on_grid, sample(samples.on_grid, grid, cells))
+    vertices, faces, crossed = _triangulate(samples, voxels, CLOSE * step * bounds[-1])
+    searched = np.stack([low, low + voxels.grid.step * np.array(voxels.grid.shape)])
+    return vertices, faces, samples.stats(max(bounds), searched, crossed)
+
+
+def extract_contours(
+    distance: Distance,
+    box: Float[np.ndarray, "2 2"],
+    *,
+    resolution: int = 512,
+    level: float = 0.0,
+    gradient: Gradient | None = None,
+    limit: float = 4.0,
+) -> list[Float[np.ndarray, "m 2"]]:
+    """The level set of a planar `distance` as closed curves, the inside to their left.
+
+    Args:
+        distance: signed distances (n,) at points (n, 2), negative inside.
+        box, resolution, level, gradient, limit: as for `extract_mesh`; here the whole grid is evaluated.
+
+    Returns:
+        Polylines (m, 2), each with its first point repeated at the end: counter-clockwise around the inside, so
+        clockwise around a hole in it.
+
+    Raises:
+        FitError, InputError: as for `extract_mesh`.
+    """
+    from contourpy import contour_generator
+
+    samples = _Samples(distance, level)
+    corners, step, levels = _prepare(box, 2, resolution, level, limit)
+    low, coarse, slope = _enclose(samples, corners, step * 2**levels, limit, gradient)
+    values = samples.on_lattice(low, step, (np.array(coarse.shape) - 1) * 2**levels)
+    least = np.float32(END * step * slope)  # a curve exactly through a grid point would be there on four edges
+    values = np.where(np.abs(values) < least, np.copysign(least, values), values)
+    lines = [np.asarray(line)[:-1] for line in contour_generator(z=-values.T).lines(0.0)]
+    if not lines:
+        raise samples.nothing_found()
+    places = np.concatenate(lines)
+    axis = np.abs(places - np.round(places)).argmax(1)
+    along = np.arange(2) == axis[:, None]
+    first = np.where(along, np.floor(places), np.round(places)).astype(int)
+    ends = [values[tuple(first.T)], values[tuple((first + along).T)]]
+    points = _slide(samples, low + step * first, axis, ends, step, CLOSE * step * slope)
+    parts = np.split(points, np.cumsum([len(line) for line in lines])[:-1])
+    return [np.concatenate([part, part[:1]]) for part in parts]
+
+
+class _Samples:
+    """The distance above a level: evaluated in batches, checked, counted, and closed at the border of the box."""
+
+    def __init__(self, distance: Distance, level: float) -> None:
+        self.distance, self.level = distance, level
+        self.evaluations, self.seconds, self.began = 0, 0.0, time.perf_counter()
+        self.lowest, self.highest = math.inf, -math.inf
+        self.outside = 0.0
+        """Sign that the field has at the border of the box, by force if need be; 0 while the box still grows."""
+        self.clipped = False
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """The field (n,) at `points` (n, d), float32."""
+        began = time.perf_counter()
+        values = np.empty(len(points), np.float32)
+        for start in range(0, len(points), BATCH):
+            part = np.asarray(self.distance(points[start : start + BATCH]))
+            values[start : start + BATCH] = part - self.level
+        self.seconds += time.perf_counter() - began
+        self.evaluations += len(points)
+        if len(values):
+            self.lowest = min(self.lowest, float(values.min()))
+            self.highest = max(self.highest, float(values.max()))
+        if not math.isfinite(self.highest - self.lowest):
+            bad = points[~np.isfinite(values)][0]
+            raise FitError(f"the field is not finite, for example at {bad}: the fit has diverged")
+        return values
+
+    def on_grid(self, grid: Grid, keys: np.ndarray) -> np.ndarray:
+        """The field (k,) at corners of a grid."""
+        values = np.empty(len(keys), np.float32)
+        for start in range(0, len(keys), BATCH):
+            part = slice(start, start + BATCH)
+            points, border = grid.points(keys[part])
+            values[part] = self(points)
+            self.close(values[part], border, grid.step)
+        return values
+
+    def on_lattice(self, low: np.ndarray, step: float, cells: np.ndarray) -> np.ndarray:
+        """The field at all corners of a grid of so many `cells` along each axis."""
+        shape = tuple(cells + 1)
+        values = np.empty(math.prod(shape), np.float32)
+        for start in range(0, values.size, BATCH):
+            places = np.arange(start, min(start + BATCH, values.size))
+            subscripts = np.stack(np.unravel_index(places, shape), axis=1)
+            values[places] = self(low + step * subscripts)
+            self.close(values[start : start + BATCH], ((subscripts == 0) | (subscripts == cells)).any(1), step)
+        return values.reshape(shape)
+
+    def close(self, values: np.ndarray, border: np.ndarray, step: float) -> None:
+        """Give `values` on the border the sign of the outside, in place."""
+        wrong = border & (values * self.outside <= 0) if self.outside else np.zeros(0, bool)
+        if wrong.any():
+            values[wrong] = self.outside * END * step
+            self.clipped = True
+
+    def stats(self, slope: float, box: np.ndarray, cells: int) -> MeshStats:
+        """What it took until now; warns if the surface was cut."""
+        if self.clipped:
+            logger.warning("the surface goes on beyond the largest box, %s to %s; it is closed there", *box)
+        seconds = time.perf_counter() - self.began
+        return MeshStats(self.evaluations, slope, box, cells, self.clipped, seconds, self.seconds)
+
+    def nothing_found(self) -> FitError:
+        """The error to raise when there is no level set."""
+        lowest, highest = self.lowest + self.level, self.highest + self.level
+        return FitError(
+            f"there is no surface at level {self.level:g}: "
+            f"the distance runs from {lowest:g} to {highest:g} in the box"
+        )
+
+
+def _prepare(
+    box: np.ndarray, dimension: int, resolution: int, level: float, limit: float
+) -> tuple[np.ndarray, float, int]:
+    """The checked box, the cell's edge, and how often the coarsest cells are halved to get there."""
+    corners = np.asarray(box, float)
+    if corners.shape != (2, dimension) or not np.isfinite(corners).all() or not (corners[0] < corners[1]).all():
+        raise InputError(
+            f"a box is its lower and its upper corner, (2, {dimension}), not {np.asarray(box).tolist()}"
+        )
+    if resolution < 4 or not limit >= 1 or not math.isfinite(level):
+        raise InputError(
+            f"meshing needs a resolution of 4 or more, a finite level and a limit of 1 or more, not {resolution}, "
+            f"{level} and {limit}"
+        )
+    levels = min(LEVELS, max(0, int(math.log2(resolution / COARSEST))))
+    return corners, float((corners[1] - corners[0]).max()) / resolution, levels
+
+
+def _enclose(
+    samples: _Samples, box: np.ndarray, step: float, limit: float, gradient: Gradient | None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """A coarse grid around `box` whose border the surface stays away from.
+
+    Returns:
+        Its lowest corner, the field at all of its corners, and the slope found.
+    """
+    sides = box[1] - box[0]
+    cells = np.maximum(np.ceil(sides / step - 1e-9).astype(int), 1)
+    most = np.maximum(cells, int(limit * sides.max() / step))
+    low = box.mean(0) - cells * step / 2
+    while True:
+        values = samples.on_lattice(low, step, cells)
+        slope = _slope(values, low, step, gradient)
+        nearest = np.array([[np.take(values, end, axis).min() for end in (0, -1)] for axis in range(len(cells))])
+        inverted = (
+            all((np.take(values, [0, -1], axis) < 0).all() for axis in range(len(cells))) and values.max() > 0
+        )
+        margin = SAFETY * slope * step * math.sqrt(len(cells) - 1) / 2
+        wanted = np.where(nearest < margin, np.ceil((margin - nearest) / max(slope * step, 1e-30)), 0)
+        wanted = np.minimum(wanted, cells.max() // 2 + 1).astype(int)
+        below = np.minimum(wanted[:, 0], most - cells)
+        above = np.minimum(wanted[:, 1], most - cells - below)
+        if inverted or not (below + above).any():
+            break
+        low, cells = low - below * step, cells + below + above
+    samples.outside = -1.0 if inverted else 1.0
+    border = np.ones(values.shape, bool)
+    border[(slice(1, -1),) * values.ndim] = False
+    samples.close(values.reshape(-1), border.reshape(-1), step)
+    return low, values, slope
+
+
+def _slope(values: np.ndarray, low: np.ndarray, step: float, gradient: Gradient | None) -> float:
+    """Largest slope between neighbors on a grid, or of the gradient (99 % of it) close to the surface."""
+    differences = [np.abs(np.diff(values, axis=axis)).max() for axis in range(values.ndim)]
+    slope = float(max(differences)) / step
+    if gradient is None:
+        return slope
+    nearest = np.argsort(np.abs(values), axis=None)[:PROBES]
+    points = low + step * np.stack(np.unravel_index(nearest, values.shape), axis=1)
+    return max(slope, float(np.quantile(np.linalg.norm(gradient(points), axis=1), 0.99)))
+
+
+@functools.cache
+def _case_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Marching cubes' triangles for all 256 patterns of signs, read off libigl by giving it a cell of each.
+
+    Returns:
+        For each pattern the number of triangles (256,), and for each vertex of them (256, 5, 3) the lower corner
+        and the axis of its edge.
+    """
+    import igl
+
+    _, order, places = igl.unique_sparse_voxel_corners(np.zeros(3), 1.0, 0, np.zeros((1, 3), np.int64))
+    slots = np.asarray(places)[np.asarray(order)[0]].astype(int) @ np.array(AXIS_BITS)
+    case = np.arange(256)
+    signs = np.where(case[:, None] >> np.arange(8) & 1, -1.0, 1.0)
+    corners = CORNERS + np.array([2.0, 0, 0]) * case[:, None, None]
+    found = igl.marching_cubes(signs.ravel(), corners.reshape(-1, 3), 8 * case[:, None] + slots[None], 0.0)
+    vertices, faces = np.asarray(found[0]), np.asarray(found[1])
+    of_face = (vertices[faces[:, 0], 0] // 2).astype(int)
+    counts = np.bincount(of_face, minlength=256)
+    nth = np.arange(len(faces)) - np.searchsorted(of_face, of_face)
+    local = vertices[faces] - np.array([2.0, 0, 0]) * of_face[:, None, None]
+    lower, axes = np.zeros((2, 256, 5, 3), np.int64)
+    lower[of_face, nth] = np.floor(local).astype(int) @ np.array(AXIS_BITS)
+    axes[of_face, nth] = (local % 1).argmax(-1)
+    return counts, lower, axes
+
+
+def _triangulate(samples: _Samples, voxels: Voxels, tolerance: float) -> tuple[np.ndarray, np.ndarray, int]:
+    """Marching cubes: vertices (v, 3), triangles (f, 3), and the number of cells with triangles."""
+    cases = voxels.cases()
+    crossed = np.flatnonzero((cases != 0) & (cases != 255))
+    if len(crossed) == 0:
+        raise samples.nothing_found()
+    cases, corners = cases[crossed], voxels.corners[crossed]
+    # Each edge that is cut starts at the low corner of one cell that is there, for all four around it are.
+    cut = [np.flatnonzero((cases ^ cases >> bit) & 1) for bit in AXIS_BITS]
+    rows, axis = np.concatenate(cut), np.repeat(np.arange(3), [len(part) for part in cut])
+    first, second = corners[rows, 0], corners[rows, np.array(AXIS_BITS)[axis]]
+    number = np.empty((3, len(voxels.keys)), np.int32)
+    number[axis, first] = np.arange(len(rows), dtype=np.int32)
+
+    ends = [voxels.values[first], voxels.values[second]]
+    points, _ = voxels.grid.points(voxels.keys[first])
+    vertices = _slide(samples, points, axis, ends, voxels.grid.step, tolerance)
+
+    counts, lower, axes = _case_table()
+    triangles = counts[cases]
+    rows = np.repeat(np.arange(len(cases)), triangles)
+    nth = np.arange(len(rows)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
+    faces = np.empty((len(rows), 3), np.int64)
+    for vertex in range(3):
+        pattern = cases[rows], nth, vertex
+        faces[:, vertex] = number[axes[pattern], corners[rows, lower[pattern]]]
+    return vertices, faces, len(crossed)
+
+
+def _slide(
+    samples: _Samples, points: np.ndarray, axis: np.ndarray, ends: list[np.ndarray], step: float, tolerance: float
+) -> np.ndarray:
+    """The zeros (v, d) on grid edges that start at `points` (v, d) along `axis` (v,), from the field at both ends.
+
+    False position with the Illinois rule (Dowell & Jarratt 1971): the sign change stays bracketed.
+    """
+    low, high = np.zeros(len(points)), np.ones(len(points))
+    f_low, f_high = (values.astype(float) for values in ends)
+    side = np.zeros(len(points), np.int8)
+    place = np.clip(f_low / (f_low - f_high), END, 1 - END)
+    todo = np.arange(len(points))
+    for _ in range(ROUNDS):
+        x = points[todo]
+        x[np.arange(len(todo)), axis[todo]] += step * place[todo]
+        value = samples(x).astype(float)
+        lower = (value < 0) == (f_low[todo] < 0)
+        up, down = todo[lower], todo[~lower]
+        f_high[up[side[up] == 1]] /= 2
+        f_low[down[side[down] == -1]] /= 2
+        low[up], f_low[up], side[up] = place[up], value[lower], 1
+        high[down], f_high[down], side[down] = place[down], value[~lower], -1
+        share = f_low[todo] / (f_low[todo] - f_high[todo])
+        place[todo] = np.clip(low[todo] + share * (high[todo] - low[todo]), END, 1 - END)
+        todo = todo[np.abs(value) > tolerance]
+        if len(todo) == 0:
+            break
+    points[np.arange(len(points)), axis] += step * place
+    return points

@@ -1,0 +1,139 @@
+"""The zero level set: the same surface as dense marching cubes, at a fraction of the evaluations."""
+
+import numpy as np
+import pytest
+import trimesh
+from skimage.measure import marching_cubes
+
+from igr.errors import FitError
+from igr.meshing import extract_contours, extract_mesh
+
+BOX = np.array([[-1.0, -1, -1], [1, 1, 1]])
+
+
+def sphere(x, radius=0.7):
+    return np.linalg.norm(x, axis=1) - radius
+
+
+def torus(x):
+    return np.hypot(np.hypot(x[:, 0], x[:, 1]) - 0.6, x[:, 2]) - 0.2
+
+
+def box(x, half=(0.6, 0.5, 0.4)):
+    q = np.abs(x) - half
+    return np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(1), 0)
+
+
+def plate(x):
+    return box(x, (0.7, 0.7, 0.02))
+
+
+def two_balls(x):
+    return np.minimum(sphere(x - [0.5, 0, 0], 0.3), sphere(x + [0.5, 0, 0], 0.2))
+
+
+def steep(x):
+    return 3 * sphere(x)
+
+
+def shallow(x):
+    return 0.2 * sphere(x)
+
+
+FIELDS = [sphere, torus, box, plate, two_balls, steep, shallow]
+
+
+def gradient_of(field):
+    def gradient(x, h=1e-5):
+        steps = h * np.eye(3)
+        return np.stack([(field(x + s) - field(x - s)) / (2 * h) for s in steps], 1)
+
+    return gradient
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("with_gradient", [True, False])
+def test_same_surface_as_dense_marching_cubes(field, with_gradient):
+    resolution = 96
+    gradient = gradient_of(field) if with_gradient else None
+    vertices, faces, _ = extract_mesh(field, BOX, resolution=resolution, gradient=gradient)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    ticks = np.linspace(-1, 1, resolution + 1)
+    grid = np.stack(np.meshgrid(ticks, ticks, ticks, indexing="ij"), -1).reshape(-1, 3)
+    dense, dense_faces, _, _ = marching_cubes(field(grid).reshape([resolution + 1] * 3), 0.0)
+    truth = trimesh.Trimesh(dense * 2 / resolution - 1, dense_faces, process=False)
+    if truth.volume < 0:
+        truth.invert()
+    assert mesh.is_watertight
+    assert mesh.body_count == truth.body_count
+    assert mesh.volume == pytest.approx(truth.volume, rel=2e-2)
+    assert mesh.area == pytest.approx(truth.area, rel=2e-2)
+    assert abs(field(vertices)).max() < 0.02 * 2 / resolution * 3.1
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_normals_point_outward_and_no_triangle_is_degenerate(field):
+    vertices, faces, _ = extract_mesh(field, BOX, resolution=64)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    assert mesh.volume > 0
+    assert mesh.area_faces.min() > 0
+    outward = gradient_of(field)(mesh.triangles_center)
+    assert ((mesh.face_normals * outward).sum(1) > 0).mean() > 0.98
+
+
+@pytest.mark.parametrize("field", [sphere, torus, box])
+def test_far_fewer_evaluations_than_dense(field):
+    _, _, stats = extract_mesh(field, BOX, resolution=512)
+    assert stats.evaluations < 513**3 / 20
+
+
+def test_an_offset_surface_lies_at_its_distance():
+    for level in (-0.2, 0.15):
+        vertices, _, _ = extract_mesh(sphere, BOX, resolution=64, level=level)
+        np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.7 + level, atol=1e-3)
+
+
+def test_the_box_grows_until_it_holds_the_surface():
+    vertices, faces, stats = extract_mesh(sphere, 0.4 * BOX, resolution=32)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.7**3, rel=0.02)
+    assert (stats.box[0] < -0.7).all()
+    assert (stats.box[1] > 0.7).all()
+
+
+def test_no_surface_is_a_clear_error():
+    with pytest.raises(FitError, match="no"):
+        extract_mesh(lambda x: sphere(x) + 5, BOX, resolution=32)
+
+
+def test_a_field_that_is_not_finite_is_a_clear_error():
+    with pytest.raises(FitError, match="finite"):
+        extract_mesh(lambda x: np.full(len(x), np.nan), BOX, resolution=32)
+
+
+SQUARE = np.array([[-1.0, -1], [1, 1]])
+
+
+def signed_area(curve):
+    x, y = curve[:, 0], curve[:, 1]
+    return 0.5 * (x[:-1] * y[1:] - x[1:] * y[:-1]).sum()
+
+
+def test_a_circle_is_one_closed_curve_counter_clockwise():
+    (curve,) = extract_contours(sphere, SQUARE, resolution=128)
+    assert (curve[0] == curve[-1]).all()
+    np.testing.assert_allclose(np.linalg.norm(curve, axis=1), 0.7, atol=1e-3)
+    assert signed_area(curve) == pytest.approx(np.pi * 0.49, rel=1e-2)
+
+
+def test_a_ring_has_an_outer_and_an_inner_curve():
+    curves = extract_contours(lambda x: np.abs(sphere(x, 0.6)) - 0.15, SQUARE, resolution=128)
+    areas = sorted(signed_area(curve) for curve in curves)
+    assert len(areas) == 2
+    np.testing.assert_allclose(areas, [-np.pi * 0.45**2, np.pi * 0.75**2], rtol=1e-2)
+
+
+def test_no_curve_is_a_clear_error():
+    with pytest.raises(FitError):
+        extract_contours(lambda x: sphere(x) + 5, SQUARE, resolution=64)
