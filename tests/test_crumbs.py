@@ -3,7 +3,7 @@
 import numpy as np
 import trimesh
 
-from igr.crumbs import without_crumbs
+from igr.crumbs import without_crumbs, without_curve_crumbs
 from igr.examples import example_cloud
 
 
@@ -41,3 +41,14 @@ def test_a_large_piece_is_kept_even_without_points():
 def test_a_single_piece_is_left_alone():
     mesh = parts(ball(1, [0, 0, 0]))
     assert without_crumbs(*mesh, SPHERE)[:2] == mesh
+
+
+def test_a_small_loop_without_points_is_a_crumb():
+    angle = np.linspace(0, 2 * np.pi, 200)
+    circle = np.c_[np.cos(angle), np.sin(angle)]
+    points = circle[::2]
+    kept = without_curve_crumbs([circle, 0.02 * circle + [0.3, 0]], points)
+    assert len(kept) == 1
+    assert kept[0] is circle
+    with_points = np.concatenate([points, 0.02 * points + [3, 0]])
+    assert len(without_curve_crumbs([circle, 0.02 * circle + [3, 0]], with_points)) == 2

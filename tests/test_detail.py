@@ -41,6 +41,18 @@ def test_more_noise_means_coarser_cells():
     assert cells == sorted(cells)
 
 
+def test_measured_normals_carry_detail_through_noise():
+    cloud = Sharpness(0.01, 0.05)
+    assert adapted(FAST, cloud).network.finest > adapted(FAST, cloud, measured_normals=False).network.finest
+
+
+def test_the_balance_is_where_noise_and_bias_are_equal():
+    cloud = Sharpness(0.01, 0.02)
+    for dimension in (2, 3):
+        h = finest_cell(cloud, dimension)
+        assert cloud.noise / (h / cloud.spacing) ** ((dimension - 1) / 2) == pytest.approx(3.0 * h * h / 8)
+
+
 def test_only_an_adapting_preset_adapts():
     assert adapted(PAPER, Sharpness(0.01, 0.01)) is PAPER
     assert adapted(dataclasses.replace(FAST, adapt=False), Sharpness(0.01, 0.01)).network == FAST.network

@@ -1,14 +1,14 @@
-"""Small pieces of a mesh that no point of the cloud lies on: where the fit left a stray change of sign."""
+"""Small pieces of a mesh or curve that no point of the cloud lies on: stray changes of the field's sign."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
 
-SMALL = 0.01
-"""A piece with more than this share of the area is never a crumb."""
+SMALL = {2: 0.05, 3: 0.01}
+"""A piece with more than this share of the length or area is never a crumb, by dimension."""
 SUPPORT = 0.1
-"""A piece needs this share of the samples that its area would have on average."""
+"""A piece needs this share of the samples that its length or area would have on average."""
 
 
 def without_crumbs(
@@ -21,20 +21,38 @@ def without_crumbs(
         Vertices, faces, and how many pieces were left out.
     """
     import trimesh
-    from scipy.spatial import KDTree
 
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(faces))
     if piece.max() == 0:
         return vertices, faces, 0
-    area = np.bincount(piece, mesh.area_faces)
-    share = area / area.sum()
-    few = samples[:: max(1, len(samples) // 50_000)]
-    nearest = np.asarray(KDTree(mesh.triangles_center).query(few, workers=-1)[1])
-    support = np.bincount(piece[nearest], minlength=len(area)) / len(few)
-    crumb = (share < SMALL) & (support < SUPPORT * share)
+    crumb = _crumbs(np.bincount(piece, mesh.area_faces), mesh.triangles_center, piece, samples)
     if not crumb.any():
         return vertices, faces, 0
     kept = faces[~crumb[piece]]
     used, renumbered = np.unique(kept, return_inverse=True)
     return vertices[used], renumbered.reshape(-1, 3), int(crumb.sum())
+
+
+def without_curve_crumbs(
+    curves: list[Float[np.ndarray, "m 2"]], samples: Float[np.ndarray, "s 2"]
+) -> list[Float[np.ndarray, "m 2"]]:
+    """The curves without crumbs: the same for polylines, by their length."""
+    if len(curves) == 1:
+        return curves
+    steps = [np.linalg.norm(np.diff(curve, axis=0), axis=1) for curve in curves]
+    middles = np.concatenate([(curve[1:] + curve[:-1]) / 2 for curve in curves])
+    piece = np.repeat(np.arange(len(curves)), [len(step) for step in steps])
+    crumb = _crumbs(np.array([step.sum() for step in steps]), middles, piece, samples)
+    return [curve for curve, left_out in zip(curves, crumb, strict=True) if not left_out]
+
+
+def _crumbs(size: np.ndarray, places: np.ndarray, piece: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Which pieces of such sizes are crumbs, given places on them and the piece of each place."""
+    from scipy.spatial import KDTree
+
+    share = size / size.sum()
+    few = samples[:: max(1, len(samples) // 50_000)]
+    nearest = np.asarray(KDTree(places).query(few, workers=-1)[1])
+    support = np.bincount(piece[nearest], minlength=len(size)) / len(few)
+    return (share < SMALL[places.shape[1]]) & (support < SUPPORT * share)

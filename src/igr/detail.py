@@ -13,8 +13,9 @@ CURVATURE = 3.0
 """Curvature, in 1/length of the unit frame, at which bias and variance are balanced."""
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
-COARSEST_FINEST = 56
-"""Cells along an edge of the finest grid, at least: the normals still carry so much detail through any noise."""
+NORMALS_CARRY = 56
+"""Cells along an edge of the finest grid in space, at least, where the normals were measured: they carry so much
+detail through any noise of the points."""
 SAMPLE = 20_000
 """Points looked at; more do not change the medians."""
 
@@ -55,18 +56,20 @@ def sharpness(points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"
     return Sharpness(float(np.median(np.asarray(distance)[:, neighbors])), float(noise))
 
 
-def finest_cell(cloud: Sharpness) -> float:
-    """Edge of the finest cell where the error is least: a cell h averages (h/spacing)² points, so noise leaves
-    σ·spacing/h, and a flat cell misses κh²/8 of the curvature κ; the sum is least at h³ ∝ σ·spacing/κ."""
-    balanced = (8 * cloud.noise * cloud.spacing / CURVATURE) ** (1 / 3)
+def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
+    """Edge h of the finest cell where the error is least. A cell averages m = (h/spacing)^(d−1) points, so noise
+    leaves σ/√m, and a flat cell misses κh²/8 of the curvature κ; h is where the two are equal."""
+    thinning = cloud.spacing ** ((dimension - 1) / 2)
+    balanced = (8 * cloud.noise * thinning / CURVATURE) ** (2 / (dimension + 3))
     return max(balanced, CELLS_PER_SPACING * cloud.spacing)
 
 
-def adapted(config: Config, cloud: Sharpness) -> Config:
+def adapted(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
     """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was."""
     network = config.network
     if not config.adapt or not isinstance(network, FeatureConfig):
         return config
-    finest = round(2 * network.bound / finest_cell(cloud)) if cloud.spacing > 0 else network.finest
-    finest = int(np.clip(finest, min(COARSEST_FINEST, network.finest), network.finest))
+    finest = round(2 * network.bound / finest_cell(cloud, dimension)) if cloud.spacing > 0 else network.finest
+    least = NORMALS_CARRY if measured_normals and dimension == 3 else 2 * network.coarsest
+    finest = int(np.clip(finest, min(least, network.finest), network.finest))
     return dataclasses.replace(config, network=dataclasses.replace(network, finest=finest), adapt=False)

@@ -24,6 +24,8 @@ from .warmstart import Indicator, indicator, point_areas
 
 NEIGHBORHOODS = (16, 32, 64, 128)
 """Neighbors that a normal is estimated from: the first that is flat enough, or the flattest."""
+ENOUGH = 100_000
+"""Points that are oriented themselves; those of larger clouds follow the nearest of so many."""
 FLAT = 0.04
 """Share of the variance across a neighborhood, up to which it counts as flat."""
 VOXELS = {2: (64, 400), 3: (48, 200)}
@@ -83,7 +85,9 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
     Args:
         points: positions in any frame and units; strays should have been left out.
     """
-    frame = unit_frame(points)
+    if len(points) > ENOUGH:
+        return _by_nearest(points)
+    frame = unit_frame(points, strays=np.zeros(len(points), bool))
     unit = frame.to_unit(points)
     normals, flatness, spacing = estimate_normals(unit)
     side = outsideness(unit, spacing)
@@ -105,6 +109,17 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
     clear = total
     confidence = np.clip((clear - 0.2) / 0.5, 0, 1) * flatness
     return Orientation(normals, confidence, float((clear > 0.4).mean()), spacing * frame.scale)
+
+
+def _by_nearest(points: np.ndarray) -> Orientation:
+    """The orientation of a large cloud: that of enough of its points, every other point like the nearest of them."""
+    from scipy.spatial import KDTree
+
+    chosen = np.random.default_rng(0).choice(len(points), ENOUGH, replace=False)
+    found = orient(points[chosen])
+    nearest = np.asarray(KDTree(points[chosen]).query(points, workers=-1)[1])
+    thinned = found.spacing * np.sqrt(ENOUGH / len(points))
+    return Orientation(found.normals[nearest], found.confidence[nearest], found.quality, thinned)
 
 
 def estimate_normals(

@@ -95,7 +95,7 @@ def reconstruct(
     cloud, trust, frame, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
-        config = adapted(config, sharp)
+        config = adapted(config, sharp, dimension=cloud.dimension, measured_normals=trust is None)
         details |= {"spacing": sharp.spacing * frame.scale, "noise": sharp.noise * frame.scale}
     sampler = cloud_sampler(cloud, trust, config)
     field = make_field(config, cloud.dimension, device=options.device)

@@ -127,6 +127,7 @@ class Surface:
         """
         if self.dimension != 2:
             raise InputError("this surface lies in space and has no contour; use mesh()")
+        from .crumbs import without_curve_crumbs
         from .meshing import extract_contours
 
         curves = extract_contours(
@@ -136,7 +137,7 @@ class Surface:
             level=level / self.frame.scale,
             gradient=self._gradient_unit,
         )
-        return [self.frame.to_input(curve) for curve in curves]
+        return [self.frame.to_input(curve) for curve in without_curve_crumbs(curves, self.samples)]
 
     @property
     def box(self) -> Float[np.ndarray, "2 d"]:
