@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,18 +26,24 @@ class Run:
         return json.loads(self.output.splitlines()[-1])
 
 
+LAUNCH = """
+import json, os, sys, time
+began = time.perf_counter()
+pid = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
+_, status, usage = os.wait4(pid, 0)
+print(json.dumps([time.perf_counter() - began, usage.ru_maxrss / 1024, status]), file=sys.stderr)
+"""
+"""A small process that starts the measured one: a large one would pass on its own peak memory."""
+
+
 def process(command: Sequence[str], *, cwd: str | None = None) -> Run:
     """Run a command; wall seconds and peak memory by the operating system's account."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        began = time.perf_counter()
-        child = subprocess.Popen(list(command), stdout=out, stderr=err, cwd=cwd)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - began
-        out.seek(0)
-        err.seek(0)
-        if status != 0:
-            raise RuntimeError(f"{' '.join(command)} failed: {err.read()[-500:]}")
-        return Run(seconds, usage.ru_maxrss / 1024, out.read())
+    launcher = [sys.executable, "-S", "-c", LAUNCH, *command]
+    done = subprocess.run(launcher, capture_output=True, text=True, cwd=cwd, check=True)
+    seconds, megabytes, status = json.loads(done.stderr.splitlines()[-1])
+    if status != 0:
+        raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-500:]}")
+    return Run(seconds, megabytes, done.stdout)
 
 
 def igr(*args: str | Path) -> list[str]:

@@ -149,3 +149,38 @@ def test_rows_that_no_point_touches_keep_value_and_moments():
     changed = (before["table"] != after["table"]).any(1)
     assert 0 < changed.sum() <= 4 * 8
     assert (after["adam.exp_avg.table"][~changed] == 0).all()
+
+
+def test_a_hundred_native_steps_are_the_reference_s():
+    from igr import native
+    from igr.config import FAST
+    from igr.field import NativeField
+    from igr.fit import Schedule, fit
+    from igr.objective import objective
+    from igr.sampling import CloudSampler
+
+    if not native.available():
+        pytest.skip(f"the native core is not built: {native.unavailable_reason()}")
+    network = FeatureConfig(levels=6, coarsest=4, finest=32, width=32, log2_rows=12)
+    config = dataclasses.replace(FAST, network=network)
+    normals = np.random.default_rng(0).normal(size=(2000, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    losses: list[list[float]] = []
+    fields = [NativeField(config, 3), torch_field(config, 3)]
+    for field in fields:
+        sampler = CloudSampler(
+            0.6 * normals, dataclasses.replace(config.sampling, surface=256), seed=0, normals=normals
+        )
+        losses.append([])
+        fit(
+            field,
+            sampler,
+            lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
+            Schedule(config.optimizer, 100),
+            on_step=lambda progress: losses[-1].append(progress.loss.total),
+        )
+    np.testing.assert_allclose(losses[0][:20], losses[1][:20], rtol=1e-3)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)
+    x = np.random.default_rng(1).uniform(-1, 1, (500, 3)).astype(np.float32)
+    difference = fields[0].distance(x) - fields[1].distance(fields[1].array(x)).numpy()
+    assert np.abs(difference).mean() < 2e-3

@@ -112,7 +112,7 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
 
 
 def _by_nearest(points: np.ndarray) -> Orientation:
-    """The orientation of a large cloud: that of enough of its points, every other point like the nearest of them."""
+    """The orientation of a large cloud: that of enough of its points, each other one like the nearest of them."""
     from scipy.spatial import KDTree
 
     chosen = np.random.default_rng(0).choice(len(points), ENOUGH, replace=False)
