@@ -152,3 +152,13 @@ def test_a_circle_is_a_circle(with_normals):
 def test_wrong_options_are_refused_in_one_sentence(options, message):
     with pytest.raises(InputError, match=message):
         igr.reconstruct(sphere(50)[0], **options)
+
+
+def test_no_more_points_are_taken_than_the_run_visits():
+    points, normals = sphere(5000)
+    config = dataclasses.replace(SMALL, steps=2, sampling=dataclasses.replace(SMALL.sampling, surface=1000))
+    heard: list[str] = []
+    surface = igr.reconstruct(points, normals=normals, config=config, notify=heard.append)
+    assert any("taking 2,000 of the points" in note for note in heard)
+    assert len(surface.samples) == 2000
+    assert surface.details["points"] == 5000

@@ -131,8 +131,13 @@ def prepare(
     if strays.any():
         notify(f"left out {int(strays.sum()):,} stray points, far from all others")
         cloud = _select(cloud, ~strays)
-    frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
+    visited = config.steps * config.sampling.surface
+    if len(cloud) > visited:
+        notify(f"taking {visited:,} of the points at random: a run of {config.steps:,} steps visits no more")
+        rng = np.random.default_rng([config.seed, 7])
+        cloud = _select(cloud, np.sort(rng.choice(len(cloud), visited, replace=False)))
+    frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     points, given = frame.to_unit(cloud.points), cloud.normals if normals == "auto" else None
     trust = None
     if given is None and config.objective.estimated_normals:

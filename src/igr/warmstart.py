@@ -21,6 +21,8 @@ CELLS = {2: 256, 3: 128}
 """Cells along an edge of the indicator's grid, by dimension."""
 MARGIN = 1.5
 """In cells: closer to the surface than that, the nearest point says too little about the distance."""
+MANY = 300_000
+"""Points that the indicator is computed from, at most."""
 ENOUGH = 20_000
 """Points that far places measure their distance to."""
 HOLE = 2.5
@@ -122,6 +124,9 @@ def known_space(
     """
     from scipy.spatial import KDTree
 
+    if len(points) > MANY:
+        chosen = np.random.default_rng([seed, 4]).choice(len(points), MANY, replace=False)
+        points, normals, trust = points[chosen], normals[chosen], None if trust is None else trust[chosen]
     areas = point_areas(points) * (1.0 if trust is None else np.clip(trust, 0.1, 1.0))
     inside = indicator(points, normals, areas=areas)
     membrane = inside.membrane()
