@@ -13,7 +13,8 @@ import torch
 import igr as package
 from igr.config import PAPER
 from igr.examples import example_cloud
-from igr.network import MLP, torch_field
+from igr.network import MLP
+from igr.torchfield import torch_field
 
 from .clouds import scan
 from .measure import igr, median_seconds, process, repeated

@@ -15,7 +15,7 @@ from igr.sampling import CloudSampler, local_sigma
 torch = pytest.importorskip("torch")
 
 from igr.config import Config  # noqa: E402
-from igr.network import torch_field  # noqa: E402
+from igr.torchfield import torch_field  # noqa: E402
 
 CONFIG = Config(network=FeatureConfig(levels=4, coarsest=4, finest=32, width=16))
 SAMPLING = SamplingConfig(surface=64, neighbor=8)

@@ -8,7 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from igr.config import PAPER, Config, FeatureConfig, MLPConfig  # noqa: E402
-from igr.network import MLP, TorchField, softplus, torch_field  # noqa: E402
+from igr.network import MLP, softplus  # noqa: E402
+from igr.torchfield import TorchField, torch_field  # noqa: E402
 
 SMALL_MLP = Config(network=MLPConfig(width=24, layers=6, skip=(3,)))
 SMALL_FEATURES = Config(network=FeatureConfig(levels=4, coarsest=3, finest=40, log2_rows=9, width=16, bound=1.1))

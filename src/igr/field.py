@@ -155,6 +155,6 @@ def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field
     from .parallel import torch_device
 
     chosen = torch_device(device)
-    from .network import torch_field
+    from .torchfield import torch_field
 
     return torch_field(config, dimension, device=chosen)

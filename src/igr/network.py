@@ -1,4 +1,4 @@
-"""Fields in torch: the paper's MLP, and the feature network that the native core is compared with.
+"""Networks in torch: the paper's MLP, and the feature network that the native core is compared with.
 
 Both give the value and the spatial gradient in one forward pass, the gradient by an explicit reverse sweep
 written in differentiable operations; so training needs one ordinary backward pass and never a second
@@ -8,7 +8,6 @@ derivative of the graph (no `create_graph`), and torch.compile and DDP work as t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .config import Config, FeatureConfig, MLPConfig
-from .encoding import HASH_PRIMES, feature_levels, initial_parameters, level_weights
+from .config import FeatureConfig, MLPConfig
+from .encoding import HASH_PRIMES, feature_levels, level_weights
 
 
 class _Softplus(torch.autograd.Function):
@@ -201,131 +200,3 @@ class FeatureNetwork(nn.Module):
         value = h2 @ self.weight3 + self.bias3
         inputs = (((s2 * self.weight3) @ self.weight2) * s1) @ self.weight1  # df/d(x, features)
         return value, inputs[:, :d] + (inputs[:, d:].unsqueeze(1) @ jacobian).squeeze(1)
-
-
-class TorchField:
-    """A torch network as a `Field` (see `field.py`): value and gradient, backward, Adam.
-
-    Args:
-        network: `MLP` or `FeatureNetwork`.
-        device: where it computes, such as "cpu" or "cuda".
-        beta2: decay of Adam's second moment.
-    """
-
-    def __init__(self, network: MLP | FeatureNetwork, *, device: str = "cpu", beta2: float = 0.999) -> None:
-        self.network = network.to(device)
-        self.dimension = network.dimension
-        self.device = torch.device(device)
-        lazy = [p for name, p in network.named_parameters() if name == "table"]
-        dense = [p for name, p in network.named_parameters() if name != "table"]
-        self.optimizer = torch.optim.Adam(dense, betas=(0.9, beta2), eps=1e-8)
-        self.lazy = _LazyAdam(lazy, beta2=beta2)
-        self._pending: tuple[Tensor, Tensor] | None = None
-
-    def array(self, values: np.ndarray) -> Tensor:
-        """`values` as a float32 tensor on this field's device."""
-        return torch.as_tensor(values, dtype=torch.float32, device=self.device)
-
-    def distance(self, x: Tensor) -> Tensor:
-        """Signed distance (n,) at `x` (n, d)."""
-        return self.distance_and_gradient(x)[0]
-
-    def distance_and_gradient(self, x: Tensor, *, training: bool = False) -> tuple[Tensor, Tensor]:
-        """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps the graph for `backward`."""
-        if not training:
-            with torch.no_grad():
-                return self.network(x)
-        value, gradient = self.network(x)
-        self._pending = value, gradient
-        return value.detach(), gradient.detach()
-
-    def backward(self, df: Tensor, dg: Tensor) -> None:
-        """Parameter derivatives from dL/df (n,) and dL/d∇f (n, d) of the last training call."""
-        if self._pending is None:
-            raise RuntimeError("backward needs a call of distance_and_gradient(training=True) before it")
-        self.network.zero_grad(set_to_none=True)
-        torch.autograd.backward(list(self._pending), [df, dg])
-        self._pending = None
-
-    def update(self, learning_rate: float) -> None:
-        """One Adam step with the derivatives of the last `backward`."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
-        self.lazy.step(learning_rate)
-
-    def set_detail(self, progress: float) -> None:
-        """Switch on the levels of features that are due at `progress` of the run; no effect on an MLP."""
-        if isinstance(self.network, FeatureNetwork):
-            self.network.detail = level_weights(self.network.config, progress)
-
-    def state(self, *, optimizer: bool = False) -> dict[str, np.ndarray]:
-        """Copies of the parameters by name; with `optimizer` also Adam's moments and step count."""
-        state = {name: p.detach().cpu().numpy().copy() for name, p in self.network.named_parameters()}
-        if optimizer:
-            for name, parameter in self.network.named_parameters():
-                moments = self._moments(parameter)
-                for key in ("exp_avg", "exp_avg_sq"):
-                    state[f"adam.{key}.{name}"] = moments[key].detach().cpu().numpy().copy()
-            state["adam.step"] = np.array([self.lazy.count], np.int64)
-        return state
-
-    def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Take parameters, and moments where present, from `state`."""
-        with torch.no_grad():
-            for name, parameter in self.network.named_parameters():
-                parameter.copy_(torch.tensor(state[name]))
-                if "adam.step" in state:
-                    moments = self._moments(parameter)
-                    for key in ("exp_avg", "exp_avg_sq"):
-                        moments[key].copy_(torch.tensor(state[f"adam.{key}.{name}"]))
-                    if "step" in moments:
-                        moments["step"].fill_(float(state["adam.step"][0]))
-        self.lazy.count = int(state["adam.step"][0]) if "adam.step" in state else 0
-
-    def _moments(self, parameter: Tensor) -> dict[str, Tensor]:
-        if any(parameter is one for one in self.lazy.parameters):
-            return self.lazy.moments[0]
-        moments = self.optimizer.state[parameter]
-        if not moments:
-            moments["step"] = torch.tensor(0.0)
-            moments["exp_avg"] = torch.zeros_like(parameter)
-            moments["exp_avg_sq"] = torch.zeros_like(parameter)
-        return moments
-
-
-class _LazyAdam:
-    """Adam on a table whose untouched rows (derivative exactly zero) keep value and moments."""
-
-    def __init__(self, parameters: Sequence[nn.Parameter], *, beta2: float) -> None:
-        self.parameters, self.beta2, self.count = list(parameters), beta2, 0
-        self.moments = [
-            {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)} for p in self.parameters
-        ]
-
-    @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        self.count += 1
-        rate = learning_rate / (1 - 0.9**self.count)
-        root = math.sqrt(1 - self.beta2**self.count)
-        for parameter, moments in zip(self.parameters, self.moments, strict=True):
-            derivative = parameter.grad
-            if derivative is None:
-                continue
-            rows = derivative.ne(0).any(1).nonzero().squeeze(1)
-            grad, first, second = derivative[rows], moments["exp_avg"], moments["exp_avg_sq"]
-            m = 0.9 * first[rows] + 0.1 * grad
-            v = self.beta2 * second[rows] + (1 - self.beta2) * grad * grad
-            first[rows], second[rows] = m, v
-            parameter[rows] -= rate * m / (v.sqrt() / root + 1e-8)
-
-
-def torch_field(config: Config, dimension: int, *, device: str = "cpu") -> TorchField:
-    """The untrained torch field of `config`, its initial weights drawn from `config.seed`."""
-    if isinstance(config.network, MLPConfig):
-        generator = torch.Generator().manual_seed(config.seed)
-        network: MLP | FeatureNetwork = MLP(config.network, dimension, generator=generator)
-    else:
-        parameters = initial_parameters(config.network, dimension, np.random.default_rng([config.seed, 2]))
-        network = FeatureNetwork(config.network, dimension, parameters)
-    return TorchField(network, device=device, beta2=config.optimizer.beta2)
