@@ -7,7 +7,6 @@ zero set. It stays on its edge, so no triangle turns over and none degenerates.
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import time
@@ -18,7 +17,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .errors import FitError, InputError
-from .voxels import AXIS_BITS, CORNERS, SAFETY, Grid, Voxels, all_voxels, complete, refine, sample
+from .marching import END, slide, triangulate
+from .voxels import SAFETY, Grid, all_voxels, complete, refine, sample
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +35,8 @@ LEVELS = 3
 """Times that the coarsest cells are halved, at most."""
 PROBES = 4096
 """Places where the gradient is asked for its length."""
-END = 1e-3
-"""A vertex keeps this share of its grid edge away from the ends, so that no triangle degenerates."""
 CLOSE = 0.01
 """A vertex lies on the surface when the field there, by its slope, is within this share of a cell."""
-ROUNDS = 4
-"""Evaluations of the vertices that are not on the surface yet, at most."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,10 @@ def extract_mesh(
         if len(cells) == 0:
             raise samples.nothing_found()
         voxels = complete(samples.on_grid, sample(samples.on_grid, grid, cells))
-    vertices, faces, crossed = _triangulate(samples, voxels, CLOSE * step * bounds[-1])
+    found = triangulate(samples, voxels, CLOSE * step * bounds[-1])
+    if found is None:
+        raise samples.nothing_found()
+    vertices, faces, crossed = found
     searched = np.stack([low, low + voxels.grid.step * np.array(voxels.grid.shape)])
     return vertices, faces, samples.stats(max(bounds), searched, crossed)
 
@@ -149,7 +148,7 @@ def extract_contours(
     along = np.arange(2) == axis[:, None]
     first = np.where(along, np.floor(places), np.round(places)).astype(int)
     ends = [values[tuple(first.T)], values[tuple((first + along).T)]]
-    points = _slide(samples, low + step * first, axis, ends, step, CLOSE * step * slope)
+    points = slide(samples, low + step * first, axis, ends, step, CLOSE * step * slope)
     parts = np.split(points, np.cumsum([len(line) for line in lines])[:-1])
     return [np.concatenate([part, part[:1]]) for part in parts]
 
@@ -287,90 +286,3 @@ def _slope(values: np.ndarray, low: np.ndarray, step: float, gradient: Gradient 
     nearest = np.argsort(np.abs(values), axis=None)[:PROBES]
     points = low + step * np.stack(np.unravel_index(nearest, values.shape), axis=1)
     return max(slope, float(np.quantile(np.linalg.norm(gradient(points), axis=1), 0.99)))
-
-
-@functools.cache
-def _case_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Marching cubes' triangles for all 256 patterns of signs, read off libigl by giving it a cell of each.
-
-    Returns:
-        For each pattern the number of triangles (256,), and for each vertex of them (256, 5, 3) the lower corner
-        and the axis of its edge.
-    """
-    import igl
-
-    _, order, places = igl.unique_sparse_voxel_corners(np.zeros(3), 1.0, 0, np.zeros((1, 3), np.int64))
-    slots = np.asarray(places)[np.asarray(order)[0]].astype(int) @ np.array(AXIS_BITS)
-    case = np.arange(256)
-    signs = np.where(case[:, None] >> np.arange(8) & 1, -1.0, 1.0)
-    corners = CORNERS + np.array([2.0, 0, 0]) * case[:, None, None]
-    found = igl.marching_cubes(signs.ravel(), corners.reshape(-1, 3), 8 * case[:, None] + slots[None], 0.0)
-    vertices, faces = np.asarray(found[0]), np.asarray(found[1])
-    of_face = (vertices[faces[:, 0], 0] // 2).astype(int)
-    counts = np.bincount(of_face, minlength=256)
-    nth = np.arange(len(faces)) - np.searchsorted(of_face, of_face)
-    local = vertices[faces] - np.array([2.0, 0, 0]) * of_face[:, None, None]
-    lower, axes = np.zeros((2, 256, 5, 3), np.int64)
-    lower[of_face, nth] = np.floor(local).astype(int) @ np.array(AXIS_BITS)
-    axes[of_face, nth] = (local % 1).argmax(-1)
-    return counts, lower, axes
-
-
-def _triangulate(samples: _Samples, voxels: Voxels, tolerance: float) -> tuple[np.ndarray, np.ndarray, int]:
-    """Marching cubes: vertices (v, 3), triangles (f, 3), and the number of cells with triangles."""
-    cases = voxels.cases()
-    crossed = np.flatnonzero((cases != 0) & (cases != 255))
-    if len(crossed) == 0:
-        raise samples.nothing_found()
-    cases, corners = cases[crossed], voxels.corners[crossed]
-    # Each edge that is cut starts at the low corner of one cell that is there, for all four around it are.
-    cut = [np.flatnonzero((cases ^ cases >> bit) & 1) for bit in AXIS_BITS]
-    rows, axis = np.concatenate(cut), np.repeat(np.arange(3), [len(part) for part in cut])
-    first, second = corners[rows, 0], corners[rows, np.array(AXIS_BITS)[axis]]
-    number = np.empty((3, len(voxels.keys)), np.int32)
-    number[axis, first] = np.arange(len(rows), dtype=np.int32)
-
-    ends = [voxels.values[first], voxels.values[second]]
-    points, _ = voxels.grid.points(voxels.keys[first])
-    vertices = _slide(samples, points, axis, ends, voxels.grid.step, tolerance)
-
-    counts, lower, axes = _case_table()
-    triangles = counts[cases]
-    rows = np.repeat(np.arange(len(cases)), triangles)
-    nth = np.arange(len(rows)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
-    faces = np.empty((len(rows), 3), np.int64)
-    for vertex in range(3):
-        pattern = cases[rows], nth, vertex
-        faces[:, vertex] = number[axes[pattern], corners[rows, lower[pattern]]]
-    return vertices, faces, len(crossed)
-
-
-def _slide(
-    samples: _Samples, points: np.ndarray, axis: np.ndarray, ends: list[np.ndarray], step: float, tolerance: float
-) -> np.ndarray:
-    """The zeros (v, d) on grid edges that start at `points` (v, d) along `axis` (v,), from the field at both ends.
-
-    False position with the Illinois rule (Dowell & Jarratt 1971): the sign change stays bracketed.
-    """
-    low, high = np.zeros(len(points)), np.ones(len(points))
-    f_low, f_high = (values.astype(float) for values in ends)
-    side = np.zeros(len(points), np.int8)
-    place = np.clip(f_low / (f_low - f_high), END, 1 - END)
-    todo = np.arange(len(points))
-    for _ in range(ROUNDS):
-        x = points[todo]
-        x[np.arange(len(todo)), axis[todo]] += step * place[todo]
-        value = samples(x).astype(float)
-        lower = (value < 0) == (f_low[todo] < 0)
-        up, down = todo[lower], todo[~lower]
-        f_high[up[side[up] == 1]] /= 2
-        f_low[down[side[down] == -1]] /= 2
-        low[up], f_low[up], side[up] = place[up], value[lower], 1
-        high[down], f_high[down], side[down] = place[down], value[~lower], -1
-        share = f_low[todo] / (f_low[todo] - f_high[todo])
-        place[todo] = np.clip(low[todo] + share * (high[todo] - low[todo]), END, 1 - END)
-        todo = todo[np.abs(value) > tolerance]
-        if len(todo) == 0:
-            break
-    points[np.arange(len(points)), axis] += step * place
-    return points
