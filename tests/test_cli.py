@@ -168,3 +168,23 @@ def test_an_original_configuration_is_run(ball, tmp_path, capsys):
     )
     assert run("reconstruct", "--conf", tmp_path / "setup.conf", "--steps", 3) == 0
     assert "status_frequency has no effect here" in capsys.readouterr().err
+
+
+def test_a_family_of_scans_is_split_and_sampled(tmp_path, capsys):
+    assert run("example", "dfaust", tmp_path / "family") == 0
+    assert run("dfaust", "split", tmp_path / "family", "-o", tmp_path / "splits") == 0
+    assert (tmp_path / "splits" / "train_all.json").exists()
+    folders = ["--src-path", tmp_path / "family", "--out-path", tmp_path / "out"]
+    subject = next((tmp_path / "family" / "scans").iterdir()).name
+    options = ["--names", subject, "--samples", 500, "--workers", 1]
+    assert run("dfaust", "preprocess", *folders, *options) == 0
+    samples = sorted((tmp_path / "out" / "dfaust_processed" / subject).glob("*/*.npy"))
+    assert len(samples) == 12
+    assert np.load(samples[0]).shape == (500, 6)
+    damaged = next((tmp_path / "family" / "scans" / subject).glob("*/*.ply"))
+    damaged.write_bytes(b"ply\n")
+    capsys.readouterr()
+    assert run("dfaust", "preprocess", *folders, *options) == 1
+    out, err = capsys.readouterr()
+    assert "sampled 11 scans, skipped 0, failed 1" in out
+    assert damaged.name in err

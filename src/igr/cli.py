@@ -11,6 +11,7 @@ import tyro
 from .commands import Example, Mesh, Reconstruct
 from .errors import FitError, InputError
 from .judging import Evaluate, Render, Report
+from .scanfolders import Dfaust
 from .talk import say
 
 COMMANDS = {
@@ -20,6 +21,7 @@ COMMANDS = {
     "report": Report,
     "render": Render,
     "example": Example,
+    "dfaust": Dfaust,
 }
 DESCRIPTION = "Point clouds to surfaces by implicit geometric regularization. Try: igr reconstruct scan.ply"
 
