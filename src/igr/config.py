@@ -106,6 +106,8 @@ class SamplingConfig:
     """See `neighbor`: twice the 12th is about the 50th, and quicker to find."""
     extent: float = 1.8
     """Half the edge of the cube of the uniform points."""
+    sigmas: tuple[float, ...] = ()
+    """Where given, σ is not measured: each point takes one of these at random (shape spaces)."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,27 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class LatentConfig:
+    """What tells the shapes of a shape space apart: a latent vector for each, fitted with the network."""
+
+    size: int = 256
+    """Length of a latent."""
+    enters: Literal["input", "weights"] = "input"
+    """`input`: beside the coordinates (Park et al. 2019, DeepSDF; the paper); `weights`: every weight of the network
+    is affine in it (Ha, Dai, Le 2017, HyperNetworks), which learns faster with a smaller network."""
+    shapes: int = 16
+    """Shapes a step; `SamplingConfig.surface` is for each of them."""
+    rate: float = 0.2
+    """Learning rate of the latents, as a multiple of the network's."""
+    spread: float = 0.0
+    """Standard deviation of the latents at the start."""
+    epochs: int = 0
+    """Passes over all shapes that the run takes instead of `steps`, where it is not 0."""
+    halving_epochs: int = 0
+    """Passes between two reductions of the learning rate instead of `interval`, where it is not 0."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All that decides a run besides the cloud."""
 
@@ -149,11 +172,13 @@ class Config:
     steps: int = 1000
     """Steps of a run without a budget in seconds."""
     radius: float = 0.9
-    """Radius of the ball that the cloud is scaled into."""
+    """Radius of the ball that the cloud is scaled into; 0: not scaled (shape spaces)."""
     adapt: bool = False
     """Make the finest grid as coarse as the cloud's spacing and noise ask for, see `detail.py`."""
     seed: int = 0
     """Seed of the initial weights and of all sampling."""
+    latents: LatentConfig | None = None
+    """For a shape space: its latents."""
 
     def to_json(self) -> str:
         """This configuration as JSON; `from_json` is the exact inverse."""
@@ -188,12 +213,15 @@ def _entry(hint: Any, value: Any, where: str) -> Any:
     if hint == FeatureConfig | MLPConfig:
         is_mlp = isinstance(value, dict) and value.get("kind") == "mlp"
         return _build(MLPConfig if is_mlp else FeatureConfig, value, where)
+    if hint == LatentConfig | None:
+        return None if value is None else _build(LatentConfig, value, where)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is Literal:
         valid = value in typing.get_args(hint)
     elif typing.get_origin(hint) is tuple:
-        valid = isinstance(value, list) and all(type(item) is int for item in value)
+        item_type = typing.get_args(hint)[0]
+        valid = isinstance(value, list) and all(type(item) in (int, item_type) for item in value)
         value = tuple(value) if valid else value
     elif hint is float:
         valid = type(value) in (int, float) and math.isfinite(value)
@@ -229,3 +257,32 @@ FAST = Config(
 """The default: the same regularization on multiresolution features, seconds on a laptop."""
 
 PRESETS = {"fast": FAST, "paper": PAPER}
+
+PRESETS = {"fast": FAST, "paper": PAPER}
+"""One surface from one cloud: the whole way from points to a `Surface`."""
+
+PAPER_SPACE = dataclasses.replace(
+    PAPER,
+    objective=ObjectiveConfig(latent=1e-3),
+    sampling=SamplingConfig(surface=8000, sigmas=(0.01,)),
+    optimizer=OptimizerConfig(),
+    radius=0.0,
+    latents=LatentConfig(epochs=10_000, halving_epochs=500),
+)
+"""The published shape space (section 4 and supplement of the paper)."""
+
+FAST_SPACE = Config(
+    preset="fast",
+    network=MLPConfig(width=96, layers=5, skip=(3,), beta=30.0, radius=0.5),
+    objective=ObjectiveConfig(
+        normals=0.3, eikonal=0.1, off_surface=0.05, warm_start=1.0, warm_share=1.0, far_sign=0.0, latent=1e-3
+    ),
+    sampling=SamplingConfig(surface=160, uniform=0.5, sigmas=(0.01, 0.05), extent=1.1),
+    optimizer=OptimizerConfig(initial=2e-3, final=2e-5, schedule="cosine", beta2=0.99),
+    steps=8000,
+    latents=LatentConfig(size=64, enters="weights", rate=2.0, spread=0.1),
+)
+"""The default shape space: minutes on a laptop."""
+
+SPACE_PRESETS = {"fast": FAST_SPACE, "paper": PAPER_SPACE}
+"""Shape spaces, by name."""

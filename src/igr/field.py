@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,8 +34,11 @@ class Field(Protocol):
         """Signed distance (n,) at `x` (n, d); keeps nothing for `backward`."""
         ...
 
-    def distance_and_gradient(self, x: Array, *, training: bool = False) -> tuple[Array, Array]:
-        """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs."""
+    def distance_and_gradient(
+        self, x: Array, *, training: bool = False, shapes: Sequence[int] | None = None
+    ) -> tuple[Array, Array]:
+        """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs. In a shape space row
+        i of `x` belongs to `shapes[i mod k]` of k shapes; elsewhere `shapes` is None."""
         ...
 
     def backward(self, df: Array, dg: Array) -> None:
@@ -95,8 +99,11 @@ class NativeField:
         """Signed distance (n,) at `x` (n, d)."""
         return self.core.evaluate(x)
 
-    def distance_and_gradient(self, x: np.ndarray, *, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def distance_and_gradient(
+        self, x: np.ndarray, *, training: bool = False, shapes: Sequence[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs."""
+        assert shapes is None, "the native core has no latents"
         return self.core.forward(x) if training else self.core.evaluate_with_gradient(x)
 
     def backward(self, df: np.ndarray, dg: np.ndarray) -> None:

@@ -107,7 +107,7 @@ def fit(
             break
         field.set_detail(share)
         batch = _on_device(sample(state.step), field)
-        f, g = field.distance_and_gradient(batch.points, training=True)
+        f, g = field.distance_and_gradient(batch.points, training=True, shapes=batch.shapes)
         value = loss(f, g, batch, share)
         if not math.isfinite(value.total):
             _step_back(field, state, snapshot)

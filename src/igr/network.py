@@ -8,6 +8,7 @@ derivative of the graph (no `create_graph`), and torch.compile and DDP work as t
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,36 +93,78 @@ class MLP(nn.Module):
         self, x: Float[Tensor, "*b n d"], latents: Float[Tensor, "*b z"] | None = None
     ) -> tuple[Float[Tensor, "*b n"], Float[Tensor, "*b n d"]]:
         """Value and spatial gradient at `x`; the latent's part of a layer is computed once per shape."""
-        layers, slopes, root2 = self.layers, [], math.sqrt(2)
-        z, d = self.latent, self.dimension
+        layers = [self._without_latent(index, latents) for index in range(self.config.layers + 1)]
+        return value_and_gradient(x, layers, self.config.skip, self.config.beta)
+
+    def value(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Value at `x` alone, of a network without latents."""
         h = x
-        for index, layer in enumerate(layers):
-            weight, bias = layer.weight, layer.bias
+        for index in range(self.config.layers + 1):
+            weight, shift = self._without_latent(index, None)
+            a = nn.functional.linear(torch.cat([h, x], -1) if index in self.config.skip else h, weight, shift)
+            h = softplus(a, self.config.beta)[0] if index < self.config.layers else a
+        return h.squeeze(-1)
+
+    def _without_latent(self, index: int, latents: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A layer's weight for the previous output and the coordinates, and the shift that remains."""
+        layer, z, skip = self.layers[index], self.latent, index in self.config.skip
+        weight = layer.weight / math.sqrt(2) if skip else layer.weight
+        if not z or not (skip or index == 0):
+            return weight, layer.bias
+        own = layer.in_features - z - self.dimension
+        shift = latents @ weight[:, own : own + z].T + layer.bias  # type: ignore[operator]
+        return torch.cat([weight[:, :own], weight[:, own + z :]], 1), shift.unsqueeze(-2)
+
+    @torch.no_grad()
+    def decode(self, latent: Float[Tensor, " z"]) -> MLP:
+        """The network of one shape, without a latent: its part goes into the biases. Where the coordinates come in
+        again, units that nothing reads make up for the latent's place."""
+        plain = MLP(self.config, self.dimension)
+        for index, layer in enumerate(plain.layers):
+            weight, shift = self._without_latent(index, latent)
             if index in self.config.skip:
-                weight = weight / root2
-                own = h.shape[-1]
-                h = torch.cat([h, x], -1)
+                weight, own = weight * math.sqrt(2), weight.shape[1] - self.dimension
+                layer.weight.zero_()
+                layer.weight[:, :own], layer.weight[:, -self.dimension :] = weight[:, :own], weight[:, own:]
             else:
-                own = 0
-            if z and (index == 0 or own):
-                shape_part = latents @ weight[:, own : own + z].T + bias  # type: ignore[operator]
-                weight = torch.cat([weight[:, :own], weight[:, own + z :]], 1)
-                a = h @ weight.T + shape_part.unsqueeze(-2)
-            else:
-                a = nn.functional.linear(h, weight, bias)
-            if index < self.config.layers:
-                h, slope = softplus(a, self.config.beta)
-                slopes.append((slope, weight, own))
-        value = a.squeeze(-1)  # type: ignore[possibly-undefined]
-        sensitivity = layers[-1].weight  # df/dh of the last hidden layer, (1, width)
-        gradient: Tensor | float = 0.0
-        for index in reversed(range(self.config.layers)):
-            slope, weight, own = slopes[index]
-            sensitivity = (sensitivity * slope) @ weight
-            if own:
-                gradient = gradient + sensitivity[..., own:]
-                sensitivity = sensitivity[..., :own]
-        return value, gradient + sensitivity[..., -d:]
+                layer.weight.zero_()
+                layer.weight[: len(weight)] = weight
+            layer.bias.zero_()
+            layer.bias[: len(weight)] = shift
+        return plain
+
+
+def value_and_gradient(
+    x: Float[Tensor, "*b n d"], layers: Sequence[tuple[Tensor, Tensor]], skip: Collection[int], beta: float
+) -> tuple[Float[Tensor, "*b n"], Float[Tensor, "*b n d"]]:
+    """Value and spatial gradient of an MLP with softplus between its layers, by a sweep forward and one back.
+
+    Args:
+        x: where.
+        layers: weight (outputs, inputs) and shift of each layer, or with leading axes like those of `x`.
+        skip: layers that take the coordinates in again, after the previous output.
+        beta: sharpness of the softplus.
+    """
+    h, a, slopes, d = x, x, [], x.shape[-1]
+    for index, (weight, shift) in enumerate(layers):
+        a = _affine(torch.cat([h, x], -1) if index in skip else h, weight, shift)
+        if index < len(layers) - 1:
+            h, slope = softplus(a, beta)
+            slopes.append(slope)
+    sensitivity = layers[-1][0]  # df/dh of the last hidden layer
+    gradient: Tensor | float = 0.0
+    for index in reversed(range(len(slopes))):
+        sensitivity = (sensitivity * slopes[index]) @ layers[index][0]
+        if index in skip:
+            gradient = gradient + sensitivity[..., -d:]
+            sensitivity = sensitivity[..., :-d]
+    return a.squeeze(-1), gradient + sensitivity
+
+
+def _affine(h: Tensor, weight: Tensor, shift: Tensor) -> Tensor:
+    if weight.ndim == 3 and h.ndim == 3:
+        return torch.baddbmm(shift, h, weight.mT)
+    return nn.functional.linear(h, weight, shift) if shift.ndim == 1 else h @ weight.mT + shift
 
 
 class FeatureNetwork(nn.Module):
@@ -190,6 +233,10 @@ class FeatureNetwork(nn.Module):
         for axis in range(1, self.dimension):
             row = row * (resolution + 1) + index[..., axis]
         return offset + row
+
+    def value(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Value at `x` alone."""
+        return self(x)[0]
 
     def forward(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Value and spatial gradient at `x`."""

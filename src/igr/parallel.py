@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING, Any
+
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def torch_device(name: str) -> str:
@@ -25,3 +31,42 @@ def torch_device(name: str) -> str:
         reason = str(problem).splitlines()[0]
         raise InputError(f"device {name!r} cannot be used here ({reason}); try --device cpu") from None
     return name
+
+
+def rank_and_ranks() -> tuple[int, int]:
+    """This process among those that torchrun started: (0, 1) if there is no other."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def join_ranks() -> tuple[int, int]:
+    """Connect the processes that torchrun started; one alone needs no connection."""
+    rank, ranks = rank_and_ranks()
+    if ranks > 1:
+        import torch
+        from torch import distributed
+
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return rank, ranks
+
+
+def across_ranks(network: nn.Module) -> nn.Module:
+    """The module whose derivatives are averaged over the ranks; itself where there is one process."""
+    if rank_and_ranks()[1] == 1:
+        return network
+    from torch.nn.parallel import DistributedDataParallel
+
+    return DistributedDataParallel(network)
+
+
+def mean_over_ranks(values: list[float]) -> list[float]:
+    """The mean of each value over the ranks, the same on all of them."""
+    ranks = rank_and_ranks()[1]
+    if ranks == 1:
+        return values
+    import torch
+    from torch import distributed
+
+    total: Any = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(total)
+    return (total / ranks).tolist()

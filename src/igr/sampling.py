@@ -25,6 +25,8 @@ class Batch:
     """How far each normal is trusted (surface,), in [0, 1], or None for entirely."""
     target: Array
     """Signed distances (m,) known for the last m rows; empty where the sign is unknown."""
+    shapes: tuple[int, ...] | None = None
+    """In a shape space: row i belongs to `shapes[i mod k]` of k shapes, in each of the three parts."""
 
 
 @dataclass(frozen=True)

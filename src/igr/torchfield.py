@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -21,17 +22,25 @@ class TorchField:
         network: `MLP` or `FeatureNetwork`.
         device: where it computes, such as "cpu" or "cuda".
         beta2: decay of Adam's second moment.
+        rates: parameters whose untouched rows keep value and moments, and their learning rates as multiples.
     """
 
-    def __init__(self, network: MLP | FeatureNetwork, *, device: str = "cpu", beta2: float = 0.999) -> None:
+    def __init__(
+        self,
+        network: MLP | FeatureNetwork,
+        *,
+        device: str = "cpu",
+        beta2: float = 0.999,
+        rates: Mapping[str, float] = MappingProxyType({"table": 1.0}),
+    ) -> None:
         self.network = network.to(device)
         self.dimension = network.dimension
         self.device = torch.device(device)
-        lazy = [p for name, p in network.named_parameters() if name == "table"]
-        dense = [p for name, p in network.named_parameters() if name != "table"]
-        self.optimizer = torch.optim.Adam(dense, betas=(0.9, beta2), eps=1e-8)
+        lazy = {p: rates[name] for name, p in network.named_parameters() if name in rates}
+        dense = [p for p in network.parameters() if p not in lazy and p.requires_grad]
+        self.optimizer = torch.optim.Adam(dense, betas=(0.9, beta2), eps=1e-8) if dense else None
         self.lazy = _LazyAdam(lazy, beta2=beta2)
-        self._pending: tuple[Tensor, Tensor] | None = None
+        self._pending: tuple[Tensor, ...] = ()
 
     def array(self, values: np.ndarray) -> Tensor:
         """`values` as a float32 tensor on this field's device."""
@@ -39,10 +48,15 @@ class TorchField:
 
     def distance(self, x: Tensor) -> Tensor:
         """Signed distance (n,) at `x` (n, d)."""
-        return self.distance_and_gradient(x)[0]
+        with torch.no_grad():
+            return self.network.value(x)
 
-    def distance_and_gradient(self, x: Tensor, *, training: bool = False) -> tuple[Tensor, Tensor]:
+    def distance_and_gradient(
+        self, x: Tensor, *, training: bool = False, shapes: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps the graph for `backward`."""
+        if shapes is not None:
+            raise ValueError("this field has one shape; see spacefield.py for several")
         if not training:
             with torch.no_grad():
                 return self.network(x)
@@ -52,17 +66,18 @@ class TorchField:
 
     def backward(self, df: Tensor, dg: Tensor) -> None:
         """Parameter derivatives from dL/df (n,) and dL/d∇f (n, d) of the last training call."""
-        if self._pending is None:
+        if not self._pending:
             raise RuntimeError("backward needs a call of distance_and_gradient(training=True) before it")
         self.network.zero_grad(set_to_none=True)
         torch.autograd.backward(list(self._pending), [df, dg])
-        self._pending = None
+        self._pending = ()
 
     def update(self, learning_rate: float) -> None:
         """One Adam step with the derivatives of the last `backward`."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
+        if self.optimizer is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+            self.optimizer.step()
         self.lazy.step(learning_rate)
 
     def set_detail(self, progress: float) -> None:
@@ -94,10 +109,10 @@ class TorchField:
                         moments["step"].fill_(float(state["adam.step"][0]))
         self.lazy.count = int(state["adam.step"][0]) if "adam.step" in state else 0
 
-    def _moments(self, parameter: Tensor) -> dict[str, Tensor]:
-        if any(parameter is one for one in self.lazy.parameters):
-            return self.lazy.moments[0]
-        moments = self.optimizer.state[parameter]
+    def _moments(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        if parameter in self.lazy.moments:
+            return self.lazy.moments[parameter]
+        moments = {} if self.optimizer is None else self.optimizer.state[parameter]
         if not moments:
             moments["step"] = torch.tensor(0.0)
             moments["exp_avg"] = torch.zeros_like(parameter)
@@ -106,23 +121,21 @@ class TorchField:
 
 
 class _LazyAdam:
-    """Adam on a table whose untouched rows (derivative exactly zero) keep value and moments."""
+    """Adam on tables whose untouched rows (derivative exactly zero) keep value and moments."""
 
-    def __init__(self, parameters: Sequence[nn.Parameter], *, beta2: float) -> None:
-        self.parameters, self.beta2, self.count = list(parameters), beta2, 0
-        self.moments = [
-            {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)} for p in self.parameters
-        ]
+    def __init__(self, rates: Mapping[nn.Parameter, float], *, beta2: float) -> None:
+        self.rates, self.beta2, self.count = dict(rates), beta2, 0
+        self.moments = {p: {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)} for p in self.rates}
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         self.count += 1
-        rate = learning_rate / (1 - 0.9**self.count)
         root = math.sqrt(1 - self.beta2**self.count)
-        for parameter, moments in zip(self.parameters, self.moments, strict=True):
+        for parameter, moments in self.moments.items():
             derivative = parameter.grad
             if derivative is None:
                 continue
+            rate = self.rates[parameter] * learning_rate / (1 - 0.9**self.count)
             rows = derivative.ne(0).any(1).nonzero().squeeze(1)
             grad, first, second = derivative[rows], moments["exp_avg"], moments["exp_avg_sq"]
             m = 0.9 * first[rows] + 0.1 * grad

@@ -1,0 +1,275 @@
+"""Scans to latents: fitting z, and where the scan stands, with the network frozen (section 4 of the paper).
+
+A shape space knows its shapes centered, upright and in its own units. A scan may lie anywhere and miss half of the
+shape, so its center is not the shape's: a few training shapes are laid into it in several orientations, each moved
+to where its distances to the points are least squares; the best one is where the fit of latent and pose begins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .config import Config, LatentConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
+from .errors import InputError
+from .fit import Schedule, fit
+from .frame import Frame, stray_points
+from .objective import objective
+from .points import PointCloud, as_cloud
+from .scansampling import ScanSampler
+from .shapespace import Encoding, ShapeSpace
+from .spacefield import SpaceField, SpaceNetwork, rotations
+from .warmstart import point_areas
+
+if TYPE_CHECKING:
+    pass
+
+UNITS = (1.0, 1e-3, 1e-2, 1e-1, 0.0254, 0.3048, 1e3, 1e2, 10.0)
+"""Lengths of a scan's unit in the space's that are thought of, the likeliest first."""
+MAX_POINTS = 20_000
+"""Points of a scan that are used."""
+CANDIDATES = 48
+"""Training shapes that are tried as a start."""
+LIKELIER = 0.8
+"""A scan is turned only if that makes its start better than this share of the upright one's."""
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How scans are encoded."""
+
+    steps: int = 300
+    """Steps of the fit."""
+    points: int = 400
+    """Points of each scan a step."""
+    prior: float = 1e-4
+    """Weight of mean w², where w are the latent's coordinates along the principal directions of the training's."""
+    normals: Literal["auto", "ignore"] = "auto"
+    """`ignore`: do not use the scan's normals."""
+    pose: Literal["auto", "upright", "fixed"] = "auto"
+    """auto: find how the scan is turned, by quarter turns first; upright: as the training's, but fit small turns;
+    fixed: centered and turned as the training scans were."""
+    units: float | None = None
+    """Length of the scan's unit in the space's; None: guessed from its size."""
+    seed: int = 0
+    """Seed of the choice of points."""
+
+
+def encode(space: ShapeSpace, scans: Sequence[Any], options: EncodeOptions | None = None) -> list[Encoding]:
+    """The latents of scans; see `ShapeSpace.encode_all`."""
+    options = options or EncodeOptions()
+    clouds = [_prepared(as_cloud(scan), space, options) for scan in scans]
+    frames = [_frame(cloud, space, options) for cloud in clouds]
+    tables = [_table(cloud, frame, options) for cloud, frame in zip(clouds, frames, strict=True)]
+    if len({table.shape[1] for table in tables}) > 1:  # some have normals: fit the kinds one after the other
+        return [encode(space, [cloud], options)[0] for cloud in clouds]
+    mean, basis = (torch.as_tensor(a, dtype=torch.float32) for a in space.principal())
+    starts = [_start(space, table, mean, basis, options) for table in tables]
+    turns = [turn for _, turn, _ in starts]
+    placed = [_moved(table, turn, shift) for table, (_, turn, shift) in zip(tables, starts, strict=True)]
+    field = _fitted(space, placed, torch.stack([latent for latent, _, _ in starts]), mean, basis, options)
+    return _encodings(space, field, mean, basis, turns, [shift for _, _, shift in starts], frames, placed)
+
+
+def encoding_config(options: EncodeOptions, scans: int) -> Config:
+    """The configuration of a fit of latents: the surface terms alone, since the network is a distance already."""
+    return Config(
+        preset="encode",
+        objective=ObjectiveConfig(normals=0.1, eikonal=0.0, latent=options.prior),
+        sampling=SamplingConfig(surface=options.points, near=0.0, uniform=0.0, sigmas=(0.01,)),
+        optimizer=OptimizerConfig(initial=0.1, final=1e-3, schedule="cosine", beta2=0.99),
+        steps=options.steps,
+        seed=options.seed,
+        latents=LatentConfig(shapes=scans),
+    )
+
+
+class _Principal(torch.nn.Module):
+    """A frozen network that takes latents by their coordinates along the principal directions."""
+
+    def __init__(self, network: Any, mean: Tensor, basis: Tensor) -> None:
+        super().__init__()
+        self.network, self.dimension = network, network.dimension
+        self.mean, self.basis = mean, basis
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and gradient at `x`."""
+        return self.network(x, self.mean + w @ self.basis)
+
+
+def _fitted(
+    space: ShapeSpace,
+    tables: list[np.ndarray],
+    starts: Tensor,
+    mean: Tensor,
+    basis: Tensor,
+    options: EncodeOptions,
+) -> SpaceField:
+    """The field whose latents and poses are fitted to the scans."""
+    config = encoding_config(options, len(tables))
+    for parameter in space.field.space.network.parameters():
+        parameter.requires_grad_(False)
+    device = str(space.field.device)
+    network = SpaceNetwork(
+        _Principal(space.field.space.network, mean.to(device), basis.to(device)),  # type: ignore[arg-type]
+        starts,
+        posed=options.pose != "fixed",
+    )
+    field = SpaceField(
+        network,
+        latent_weight=config.objective.latent * len(tables),
+        squared=True,
+        device=device,
+        beta2=config.optimizer.beta2,
+    )
+    sampler = ScanSampler(tables, config, dimension=space.dimension, scale=1.0)
+
+    def loss(f: Any, g: Any, batch: Any, share: float) -> Any:
+        # The mean over all scans: times their number, so that each is fitted as if it were alone.
+        value = objective(f, g, batch, config.objective, share)
+        return dataclasses.replace(value, df=value.df * len(tables), dg=value.dg * len(tables))
+
+    try:
+        fit(field, sampler, loss, Schedule(config.optimizer, config.steps))
+    finally:
+        for parameter in space.field.space.network.parameters():
+            parameter.requires_grad_(True)
+    return field
+
+
+def _encodings(
+    space: ShapeSpace,
+    field: SpaceField,
+    mean: Tensor,
+    basis: Tensor,
+    turns: list[Tensor],
+    shifts: list[Tensor],
+    frames: list[Frame],
+    placed: list[np.ndarray],
+) -> list[Encoding]:
+    """What was fitted, in the scans' own frames."""
+    network, found = field.space, []
+    d = space.dimension
+    with torch.no_grad():
+        latents = (mean + network.latents.cpu() @ basis).numpy()
+        small = rotations(network.turns.cpu()) if network.posed else torch.eye(d).repeat(len(frames), 1, 1)
+        small_shift = network.shifts.cpu() if network.posed else torch.zeros(len(frames), d)
+    for index, frame in enumerate(frames):
+        # u is moved by start and fit: ((u - shift) @ turn - small shift) @ small turn
+        turn = (turns[index] @ small[index]).numpy().astype(float)
+        shift = (shifts[index] + small_shift[index] @ turns[index].T).numpy().astype(float)
+        moved = Frame(frame.to_input(shift), frame.scale)
+        value, gradient = field.distance_and_gradient(field.array(placed[index][:4000, :d]), shapes=(index,))
+        residual = float((value.abs() / gradient.norm(dim=1).clamp(min=0.3)).mean()) * frame.scale
+        found.append(Encoding(latents[index], moved, turn, residual))
+    return found
+
+
+def _prepared(cloud: PointCloud, space: ShapeSpace, options: EncodeOptions) -> PointCloud:
+    """The cloud without strays, and no larger than needed."""
+    if cloud.dimension != space.dimension:
+        raise InputError(f"{cloud.name} has {cloud.dimension} dimensions, the shape space {space.dimension}")
+    keep = np.flatnonzero(~stray_points(cloud.points))
+    if len(keep) > MAX_POINTS:
+        keep = np.random.default_rng([options.seed, 8]).choice(keep, MAX_POINTS, replace=False)
+    normals = None if cloud.normals is None or options.normals == "ignore" else cloud.normals[keep]
+    return PointCloud(cloud.points[keep], normals, name=cloud.name)
+
+
+def _frame(cloud: PointCloud, space: ShapeSpace, options: EncodeOptions) -> Frame:
+    """The scan's center, by area as the samples of the training are centered, and the space's scale in its units."""
+    if options.pose == "fixed":
+        return Frame(np.zeros(space.dimension), space.scale / (options.units or 1.0))
+    areas = point_areas(cloud.points)
+    center = np.average(cloud.points, axis=0, weights=np.minimum(areas, 4 * np.median(areas)))
+    if options.units is not None:
+        return Frame(center, space.scale / options.units)
+    reach = np.quantile(np.linalg.norm(cloud.points - center, axis=1), 0.999) / space.reach
+    fits = [unit for unit in UNITS if 0.4 < reach * unit < 1.6]
+    if not fits:
+        raise InputError(
+            f"{cloud.name} reaches {reach * space.reach:.3g} from its center, the shapes of this space "
+            f"{space.reach:.3g}: say how long its unit is in the space's (units)"
+        )
+    return Frame(center, space.scale / fits[0])
+
+
+def _table(cloud: PointCloud, frame: Frame, options: EncodeOptions) -> np.ndarray:
+    points = frame.to_unit(cloud.points)
+    return points if cloud.normals is None else np.hstack([points, cloud.normals])
+
+
+def _moved(table: np.ndarray, turn: Tensor, shift: Tensor) -> np.ndarray:
+    """Points (and normals) as the start of the fit sees them."""
+    d, matrix = len(shift), turn.numpy().astype(float)
+    points = (table[:, :d] - shift.numpy()) @ matrix
+    return np.hstack([points, table[:, d:] @ matrix]) if table.shape[1] > d else points
+
+
+@torch.no_grad()
+def _start(
+    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, options: EncodeOptions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Principal coordinates, turn and shift of the training shape that fits best as it is."""
+    d = space.dimension
+    latents = torch.as_tensor(space.latents[:: max(1, len(space.names) // CANDIDATES)][:CANDIDATES])
+    w = (
+        torch.linalg.lstsq(basis.T, (latents - mean).T).solution.T
+        if len(space.names) > 1
+        else basis.new_zeros(0, len(basis))
+    )
+    w = torch.cat([w.new_zeros(1, len(basis)), w])
+    rng = np.random.default_rng([options.seed, 9])
+    points = torch.as_tensor(table[rng.integers(0, len(table), 256)], dtype=torch.float32)
+    if options.pose == "fixed":
+        score, shift = _laid(space, points, mean + w @ basis, torch.eye(d), moves=0)
+        return w[int(score.argmin())], torch.eye(d), shift[int(score.argmin())]
+    few = w[:: max(1, len(w) // 8)][:8]
+    turns = quarter_turns(d) if options.pose == "auto" else [torch.eye(d)]
+    scores = [float(_laid(space, points, mean + few @ basis, turn, moves=3)[0].min()) for turn in turns]
+    best = int(np.argmin(scores))
+    turn = turns[best if scores[best] < LIKELIER * scores[0] else 0]
+    score, shift = _laid(space, points, mean + w @ basis, turn, moves=6)
+    return w[int(score.argmin())], turn, shift[int(score.argmin())]
+
+
+def _laid(
+    space: ShapeSpace, points: Tensor, latents: Tensor, turn: Tensor, *, moves: int
+) -> tuple[Float[Tensor, " c"], Float[Tensor, "c d"]]:
+    """How far points are from shapes moved to them, in the mean, and the shifts: Gauss-Newton on Σ f²."""
+    d, network = space.dimension, space.field.space.network
+    latents, shift = latents.to(space.field.device), points.new_zeros(len(latents), d)
+    for move in range(moves + 1):
+        places = (points[:, :d] - shift.unsqueeze(1)) @ turn
+        value, gradient = (part.cpu() for part in network(places.to(space.field.device), latents))
+        gradient = gradient @ turn.T
+        if move < moves:
+            square = gradient.mT @ gradient + 1e-3 * len(points) * torch.eye(d)
+            step = torch.linalg.solve(square, (gradient * value.unsqueeze(2)).sum(1))
+            shift = shift + step.clamp(-0.3, 0.3)
+    score = value.abs().mean(1)  # type: ignore[possibly-undefined]
+    if points.shape[1] > d:
+        aligned = (gradient * points[:, d:]).sum(2) / gradient.norm(dim=2).clamp(min=1e-6)  # type: ignore[possibly-undefined]
+        score = score + 0.05 * (1 - aligned).mean(1)
+    return score, shift
+
+
+def quarter_turns(dimension: int) -> list[Tensor]:
+    """The rotations that take the axes to the axes: 24 in space, 4 in the plane, the identity first."""
+    turns = []
+    for order in itertools.permutations(range(dimension)):
+        for signs in itertools.product((1.0, -1.0), repeat=dimension):
+            turn = torch.zeros(dimension, dimension)
+            for row, (column, sign) in enumerate(zip(order, signs, strict=True)):
+                turn[row, column] = sign
+            if torch.linalg.det(turn) > 0:
+                turns.append(turn)
+    return turns

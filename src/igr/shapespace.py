@@ -1,0 +1,266 @@
+"""A shape space: many shapes as one network f(x; z) with a latent z for each (section 4 of the paper).
+
+The space's unit frame has a training scan's center at the origin; `scale` is its unit in the scans' units.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from .config import FAST_SPACE, SPACE_PRESETS, Config
+from .errors import InputError
+from .frame import Frame
+from .spacefield import SpaceField, SpaceNetwork, make_network
+from .storage import RunFolder, read_tensors, write_tensors
+from .surface import Surface
+from .torchfield import TorchField
+
+if TYPE_CHECKING:
+    from .fit import Progress
+    from .latentfit import EncodeOptions
+    from .spacetraining import TrainingOptions
+
+FORMAT = "igr shape space 1"
+"""First entry of a saved space's metadata."""
+GRID = 48
+"""Cells along an edge of the grid that says where a decoded shape is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """Where a scan lies in a shape space: its latent, and the way from the space's frame to the scan's."""
+
+    latent: Float[np.ndarray, " z"]
+    """z."""
+    frame: Frame
+    """Between the scan's frame and a unit frame that is turned by `turn` against the space's."""
+    turn: Float[np.ndarray, "d d"]
+    """place in the space = place in the unit frame @ turn."""
+    residual: float = float("nan")
+    """Mean distance of the scan's points to the decoded surface, in the scan's units."""
+
+
+class ShapeSpace:
+    """A trained shape space: `encode` scans, `decode` latents, and go from one shape to another.
+
+    Args:
+        field: the trained field.
+        config: what it was trained with.
+        names: of the training shapes, one for each latent.
+        scale: length of the unit frame in the scans' units.
+        reach: how far the training shapes reach from their centers, in the scans' units.
+        details: how it was trained, and on what.
+    """
+
+    def __init__(
+        self,
+        field: SpaceField,
+        config: Config,
+        *,
+        names: Sequence[str],
+        scale: float,
+        reach: float,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        self.field, self.config, self.names = field, config, tuple(names)
+        self.scale, self.reach = scale, reach
+        self.details = {} if details is None else details
+        self.history: list[dict[str, float]] = []
+
+    @staticmethod
+    def train(
+        data: str | os.PathLike[str],
+        *,
+        config: Config | str = FAST_SPACE,
+        options: TrainingOptions | None = None,
+        on_step: Callable[[Progress, ShapeSpace], bool | None] | None = None,
+    ) -> ShapeSpace:
+        """Train a shape space on a folder of samples, as `igr dfaust preprocess` writes them.
+
+        Args:
+            data: the folder; every `.npy` below it is a shape, points (n, 3) or with normals (n, 6), centered.
+            config: a `Config` with latents, or the name of a preset, "fast" or "paper".
+            options: split, budget in seconds, device, run folder.
+            on_step: told after every step, with the space; the run stops, saved, when it returns True.
+
+        Raises:
+            InputError: the folder holds no usable samples.
+            FitError: the training diverged.
+        """
+        from .spacetraining import train
+
+        if isinstance(config, str):
+            if config not in SPACE_PRESETS:
+                raise InputError(f"there is no preset {config!r}; known are {', '.join(SPACE_PRESETS)}")
+            config = SPACE_PRESETS[config]
+        return train(data, config, options, on_step=on_step)
+
+    @property
+    def dimension(self) -> int:
+        """2 for curves in the plane, 3 for surfaces in space."""
+        return self.field.dimension
+
+    @property
+    def latents(self) -> Float[np.ndarray, "s z"]:
+        """The latents of the training shapes, in the order of `names`."""
+        return self.field.space.latents.detach().cpu().numpy()
+
+    def principal(self) -> tuple[Float[np.ndarray, " z"], Float[np.ndarray, "c z"]]:
+        """Mean of the training latents, and directions along which they vary by one standard deviation each, the
+        strongest first. Without training shapes: zero, and what the paper draws new latents from."""
+        latents, size = self.latents.astype(np.float64), self.field.space.latents.shape[1]
+        if len(latents) < 2:
+            return np.zeros(size), np.eye(size) / np.sqrt(256)
+        mean = latents.mean(0)
+        _, strength, directions = np.linalg.svd(latents - mean, full_matrices=False)
+        strength /= np.sqrt(len(latents))
+        kept = strength > 1e-3 * max(strength[0], 1e-12)
+        return mean, (strength[:, None] * directions)[kept] if kept.any() else np.eye(size) / np.sqrt(256)
+
+    def encode(self, scan: Any, options: EncodeOptions | None = None) -> Encoding:
+        """The latent of one scan, complete or partial, with or without normals; see `encode_all`."""
+        return self.encode_all([scan], options)[0]
+
+    def encode_all(self, scans: Sequence[Any], options: EncodeOptions | None = None) -> list[Encoding]:
+        """The latents of many scans, fitted together with the network frozen.
+
+        Args:
+            scans: paths, arrays (n, d | 2d) or `PointCloud`s, in any units and place.
+            options: steps, pose, units, seed.
+
+        Raises:
+            InputError: a scan cannot be used.
+        """
+        from .latentfit import encode
+
+        return encode(self, scans, options)
+
+    def decode(self, shape: Encoding | Float[np.ndarray, " z"] | str, *, frame: Frame | None = None) -> Surface:
+        """The surface of a latent, of an encoded scan (in its frame and units), or of a training shape by name.
+
+        Args:
+            shape: what to decode.
+            frame: where to put a bare latent; by default the training scans' units, its center at the origin.
+
+        Raises:
+            InputError: there is no training shape of that name.
+        """
+        if isinstance(shape, str):
+            shape = self.latent(shape)
+        if not isinstance(shape, Encoding):
+            place = frame or Frame(np.zeros(self.dimension), self.scale)
+            shape = Encoding(np.asarray(shape, float), place, np.eye(self.dimension))
+        network = self.field.space.network.decode(torch.as_tensor(shape.latent, dtype=torch.float32))
+        _turn(network, torch.as_tensor(shape.turn, dtype=torch.float32))
+        config = dataclasses.replace(self.config, latents=None)
+        field = TorchField(network, device=str(self.field.device), beta2=config.optimizer.beta2)
+        details = {"latent": [round(float(value), 6) for value in shape.latent]}
+        return Surface(field, shape.frame, config, samples=_whereabouts(field), details=details)
+
+    def latent(self, name: str) -> Float[np.ndarray, " z"]:
+        """The latent of a training shape.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if name not in self.names:
+            known = ", ".join(self.names[:6]) + (", …" if len(self.names) > 6 else "")
+            raise InputError(f"there is no training shape {name!r}; there are {known or 'none'}")
+        return self.latents[self.names.index(name)]
+
+    def interpolate(
+        self, first: Encoding | np.ndarray | str, second: Encoding | np.ndarray | str, *, steps: int = 8
+    ) -> Iterator[Surface]:
+        """Surfaces along the straight line between two latents, both ends included, in the first one's frame.
+
+        Args:
+            first: an encoded scan, a latent, or the name of a training shape.
+            second: likewise.
+            steps: how many surfaces, at least 2.
+        """
+        if steps < 2:
+            raise InputError(f"an interpolation has at least its 2 ends, not {steps} shapes")
+        ends = [shape if isinstance(shape, Encoding) else self._placed(shape) for shape in (first, second)]
+        for share in np.linspace(0, 1, steps):
+            latent = (1 - share) * ends[0].latent + share * ends[1].latent
+            yield self.decode(dataclasses.replace(ends[0], latent=latent))
+
+    def _placed(self, shape: np.ndarray | str) -> Encoding:
+        latent = self.latent(shape) if isinstance(shape, str) else np.asarray(shape, float)
+        return Encoding(latent, Frame(np.zeros(self.dimension), self.scale), np.eye(self.dimension))
+
+    def save(self, path: str | os.PathLike[str], *, half: bool = False) -> None:
+        """Write everything to one file (safetensors, no pickle); with `half` in half precision, half as large."""
+        tensors = {f"field.{k}": v.astype(np.float16 if half else v.dtype) for k, v in self.field.state().items()}
+        metadata = {
+            "format": FORMAT,
+            "dimension": str(self.dimension),
+            "config": self.config.to_json(),
+            "names": json.dumps(self.names),
+            "scale": repr(self.scale),
+            "reach": repr(self.reach),
+            "details": json.dumps(self.details),
+        }
+        write_tensors(path, tensors, metadata)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], *, device: str = "auto", checkpoint: str = "latest") -> ShapeSpace:
+        """The space saved in a file or in a run folder.
+
+        Raises:
+            InputError: there is none, or it is damaged.
+        """
+        from .parallel import torch_device
+
+        path = RunFolder(path).checkpoint(checkpoint) if os.path.isdir(path) else path
+        tensors, metadata = read_tensors(path)
+        if metadata.get("format") != FORMAT:
+            raise InputError(f"{path} is no saved shape space of this version (format {metadata.get('format')!r})")
+        try:
+            config = Config.from_json(metadata["config"])
+            state = {k[6:]: v.astype(np.float32) for k, v in tensors.items() if k.startswith("field.")}
+            network = SpaceNetwork(
+                make_network(config, int(metadata["dimension"])), torch.tensor(state["latents"])
+            )
+            field = SpaceField(network, device=torch_device(device), beta2=config.optimizer.beta2)
+            field.load_state(state)
+            return ShapeSpace(
+                field,
+                config,
+                names=json.loads(metadata["names"]),
+                scale=float(metadata["scale"]),
+                reach=float(metadata["reach"]),
+                details=json.loads(metadata["details"]),
+            )
+        except (KeyError, ValueError, RuntimeError, AssertionError) as problem:
+            raise InputError(f"{path} is damaged or incomplete ({problem})") from None
+
+
+@torch.no_grad()
+def _turn(network: Any, turn: torch.Tensor) -> None:
+    """Make the network take places that are turned against its own: x @ turn is what it knew as x."""
+    for index, layer in enumerate(network.layers):
+        if index == 0 or index in network.config.skip:
+            layer.weight[:, -len(turn) :] = layer.weight[:, -len(turn) :] @ turn.T
+
+
+def _whereabouts(field: TorchField, extent: float = 1.0) -> Float[np.ndarray, "s d"]:
+    """Points about on the zero set: the cells of a coarse grid that it may pass through, moved onto it."""
+    axis = (np.arange(GRID) + 0.5) / GRID * 2 * extent - extent
+    places = np.stack(np.meshgrid(*[axis] * field.dimension, indexing="ij"), -1).reshape(-1, field.dimension)
+    value = field.distance(field.array(places)).cpu().numpy()
+    near = places[abs(value) < 1.5 * extent / GRID * 2]
+    if not len(near):
+        near = places[np.argsort(abs(value))[:8]]
+    value, gradient = field.distance_and_gradient(field.array(near))
+    step = value.cpu().numpy()[:, None] * gradient.cpu().numpy()
+    return near - np.clip(step, -2 * extent / GRID, 2 * extent / GRID)

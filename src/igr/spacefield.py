@@ -1,0 +1,129 @@
+"""The field of a shape space: one network, and a latent and a pose for each shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .config import Config, MLPConfig
+from .hypernetwork import HyperMLP
+from .network import MLP
+from .torchfield import TorchField
+
+POSE_RATES = {"turns": 0.2, "shifts": 0.2}
+"""Learning rates of turn (radians) and shift (unit frame) as multiples of the latents'."""
+
+
+class SpaceNetwork(nn.Module):
+    """A network and the latents of its shapes; with `posed`, also a small motion of each shape.
+
+    Args:
+        network: takes points and latents of k shapes.
+        latents: at the start (s, z).
+        posed: give every shape a turn and a shift of its own.
+    """
+
+    def __init__(self, network: MLP | HyperMLP, latents: Float[Tensor, "s z"], *, posed: bool = False) -> None:
+        super().__init__()
+        self.network, self.dimension, self.posed = network, network.dimension, posed
+        self.latents = nn.Parameter(latents)
+        if posed:
+            self.turns = nn.Parameter(torch.zeros(len(latents), 3 if self.dimension == 3 else 1))
+            self.shifts = nn.Parameter(torch.zeros(len(latents), self.dimension))
+
+    def forward(self, x: Float[Tensor, "n d"], shapes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `shapes[i mod k]`, and their latents (k, z)."""
+        rows = torch.as_tensor(shapes, device=x.device)
+        z, k = self.latents[rows], len(shapes)
+        places = x.view(-1, k, self.dimension).transpose(0, 1)
+        if self.posed:
+            turn = rotations(self.turns[rows])
+            places = (places - self.shifts[rows].unsqueeze(1)) @ turn
+        value, gradient = self.network(places.contiguous(), z)
+        if self.posed:
+            gradient = gradient @ turn.mT  # type: ignore[possibly-undefined]
+        return value.T.reshape(-1), gradient.transpose(0, 1).reshape(-1, self.dimension), z
+
+
+def rotations(turns: Float[Tensor, "k a"]) -> Float[Tensor, "k d d"]:
+    """Rotation matrices of rotation vectors in radians (of angles in the plane)."""
+    zero = torch.zeros_like(turns[:, 0])
+    if turns.shape[1] == 1:
+        rows = [zero, -turns[:, 0], turns[:, 0], zero]
+    else:
+        x, y, z = turns.unbind(1)
+        rows = [zero, -z, y, z, zero, -x, -y, x, zero]
+    size = 2 if turns.shape[1] == 1 else 3
+    return torch.linalg.matrix_exp(torch.stack(rows, 1).view(-1, size, size))
+
+
+class SpaceField(TorchField):
+    """A `SpaceNetwork` as a `Field`: latents have a learning rate of their own and are kept short.
+
+    Args:
+        network: what is fitted; where its inner network is frozen, latents and poses alone.
+        latent_weight: of mean ‖z‖ in the loss (the paper, section 4: 1e-3).
+        latent_rate: learning rate of the latents, as a multiple of the network's.
+        squared: keep mean z² small instead of mean ‖z‖: the prior of latents that are standard normal.
+        device: where it computes.
+        beta2: decay of Adam's second moment.
+    """
+
+    def __init__(
+        self,
+        network: SpaceNetwork,
+        *,
+        latent_weight: float = 0.0,
+        latent_rate: float = 1.0,
+        squared: bool = False,
+        device: str = "cpu",
+        beta2: float = 0.999,
+    ) -> None:
+        rates = {"latents": latent_rate} | (
+            {k: v * latent_rate for k, v in POSE_RATES.items()} if network.posed else {}
+        )
+        super().__init__(network, device=device, beta2=beta2, rates=rates)
+        self.space, self.latent_weight, self.squared = network, latent_weight, squared
+        self.parallel: nn.Module = network
+        self.latent_length = 0.0
+        """The latents' term at the last training call."""
+
+    def distance_and_gradient(
+        self, x: Tensor, *, training: bool = False, shapes: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `shapes[i mod k]`."""
+        assert shapes is not None, "a shape space has to know whose points these are"
+        with torch.set_grad_enabled(training):
+            value, gradient, z = self.parallel(x, shapes)
+        if training:
+            length = z.square().mean() if self.squared else z.norm(dim=1).mean()
+            self._pending = value, gradient, self.latent_weight * length
+            self.latent_length = float(length)
+        return value.detach(), gradient.detach()
+
+    def backward(self, df: Tensor, dg: Tensor) -> None:
+        """Parameter derivatives from dL/df and dL/d∇f of the last training call, and of the latents' term."""
+        self.network.zero_grad(set_to_none=True)
+        value, gradient, length = self._pending
+        torch.autograd.backward([value, gradient, length], [df, dg, torch.ones_like(length)])
+        self._pending = ()
+
+
+def make_network(config: Config, dimension: int) -> MLP | HyperMLP:
+    """The untrained network of a shape space, its weights drawn from `config.seed`."""
+    generator = torch.Generator().manual_seed(config.seed)
+    assert isinstance(config.network, MLPConfig) and config.latents is not None
+    kind = HyperMLP if config.latents.enters == "weights" else MLP
+    return kind(config.network, dimension, latent=config.latents.size, generator=generator)
+
+
+def first_latents(config: Config, shapes: int) -> Tensor:
+    """Latents at the start of the training (shapes, z), drawn from `config.seed`."""
+    assert config.latents is not None
+    rng = np.random.default_rng([config.seed, 6])
+    values = config.latents.spread * rng.standard_normal((shapes, config.latents.size))
+    return torch.tensor(values, dtype=torch.float32)

@@ -1,0 +1,181 @@
+"""Training a shape space: the loop of `fit.py` over batches of many scans."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .config import Config
+from .dfaust import FOLDER
+from .errors import InputError
+from .fit import FitState, Progress, Schedule, fit
+from .objective import Loss, objective
+from .parallel import across_ranks, join_ranks, mean_over_ranks, torch_device
+from .sampling import Batch
+from .scansampling import Ahead, ScanSampler, open_table, read_rows
+from .shapespace import ShapeSpace
+from .spacefield import SpaceField, SpaceNetwork, first_latents, make_network
+from .splits import choose, read_split, scan_name
+from .storage import RunFolder
+
+MEASURED = 64
+"""Scans whose size decides the scale of the unit frame."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a training runs, beside its configuration."""
+
+    split: str | os.PathLike[str] | None = None
+    """Split file: only the scans it names."""
+    seconds: float | None = None
+    """Train for so long instead of for the configuration's steps."""
+    device: str = "auto"
+    """auto, cpu, or a torch device such as cuda."""
+    run: str | os.PathLike[str] | None = None
+    """Folder of the run: checkpoints, history, configuration."""
+    resume: bool = False
+    """Continue the run in that folder."""
+    save_seconds: float = 60.0
+    """Time between two checkpoints."""
+
+
+def train(
+    data: str | os.PathLike[str],
+    config: Config,
+    options: TrainingOptions | None = None,
+    *,
+    on_step: Callable[[Progress, ShapeSpace], bool | None] | None = None,
+) -> ShapeSpace:
+    """Train a shape space on a folder of samples; see `ShapeSpace.train`, whose arguments these are."""
+    options = options or TrainingOptions()
+    rank = join_ranks()
+    if rank[1] > 1 and options.seconds is not None:
+        raise InputError("a budget in seconds would stop the ranks at different steps; give steps instead")
+    scans = training_scans(data, options.split)
+    files = list(scans.values())
+    config = lengths_in_steps(config, len(files))
+    dimension = 3 if open_table(files[0]).shape[1] in (3, 6) else 2
+    device = torch_device(options.device)
+    reach = farthest(files, dimension)
+    network = SpaceNetwork(make_network(config, dimension), first_latents(config, len(files)))
+    assert config.latents is not None
+    field = SpaceField(
+        network,
+        latent_weight=config.objective.latent,
+        latent_rate=config.latents.rate,
+        device=device,
+        beta2=config.optimizer.beta2,
+    )
+    field.parallel = across_ranks(network)
+    scale = reach / config.radius if config.radius else 1.0
+    space = ShapeSpace(field, config, names=tuple(scans), scale=scale, reach=reach)
+    folder = None if options.run is None else RunFolder(options.run)
+    state = resumed(folder, field, config, resume=options.resume)
+    sampler = ScanSampler(files, config, dimension=dimension, scale=scale, rank=rank)
+    writes = folder is not None and rank[0] == 0
+    state = fit(
+        field,
+        Ahead(sampler),
+        lambda f, g, batch, share: space_loss(field, f, g, batch, config, share),
+        Schedule(config.optimizer, config.steps, options.seconds),
+        state=state,
+        on_step=lambda progress: _stopped(on_step, progress, space),
+        save=(lambda state: folder.save(space, state)) if folder is not None and writes else None,
+        save_seconds=options.save_seconds,
+    )
+    space.details["training"] = {"steps": state.step, "seconds": round(state.seconds, 1), "shapes": len(files)}
+    space.history = state.history
+    if folder is not None and writes:
+        folder.save(space, state)
+    return space
+
+
+def training_scans(data: str | os.PathLike[str], split: str | os.PathLike[str] | None = None) -> dict[str, Path]:
+    """The sample files below a folder, by the names of their scans, all with the same columns.
+
+    Raises:
+        InputError: there are none, the split names missing ones, or some lack normals that others have.
+    """
+    top = Path(data)
+    if not top.is_dir():
+        raise InputError(f"{top}: there is no such folder")
+    top = top / FOLDER if (top / FOLDER).is_dir() else top
+    found = {scan_name(path.relative_to(top)): path for path in sorted(top.rglob("*.npy"))}
+    if not found:
+        raise InputError(
+            f"{top} holds no samples (.npy); make them: igr dfaust preprocess --src-path SCANS --out-path OUT"
+        )
+    if split is not None:
+        found, missing = choose(found, read_split(split))
+        if missing:
+            raise InputError(f"{split} names {len(missing)} scans that are not in {top}, such as {missing[0]}")
+    columns = {name: open_table(path).shape[1] for name, path in found.items()}
+    first = next(iter(columns))
+    for name, number in columns.items():
+        if number != columns[first]:
+            raise InputError(
+                f"{found[name]} has {number} columns and {found[first]} {columns[first]}; train on one kind"
+            )
+    return found
+
+
+def lengths_in_steps(config: Config, shapes: int) -> Config:
+    """The configuration with its epochs, where it counts in those, turned into steps."""
+    latents = config.latents
+    assert latents is not None
+    epoch = -(-shapes // min(latents.shapes, shapes))
+    steps = latents.epochs * epoch if latents.epochs else config.steps
+    interval = latents.halving_epochs * epoch if latents.halving_epochs else config.optimizer.interval
+    return dataclasses.replace(
+        config,
+        steps=steps,
+        optimizer=dataclasses.replace(config.optimizer, interval=interval),
+        latents=dataclasses.replace(latents, epochs=0, halving_epochs=0),
+    )
+
+
+def farthest(files: Sequence[Path], dimension: int) -> float:
+    """How far the points of the scans reach from their centers, judged by some of the scans."""
+    chosen = files[:: max(1, len(files) // MEASURED)]
+    rng = np.random.default_rng(0)
+    samples = [read_rows(path, 4000, rng)[:, :dimension] for path in chosen]
+    return float(max(np.linalg.norm(points, axis=1).max() for points in samples))
+
+
+def space_loss(field: SpaceField, f: object, g: object, batch: Batch, config: Config, share: float) -> Loss:
+    """The objective with the latents' term, its values averaged over the ranks."""
+    loss = objective(f, g, batch, config.objective, share)
+    terms = loss.terms | {"latents": field.latent_length}
+    total = loss.total + config.objective.latent * field.latent_length
+    *means, total = mean_over_ranks([*terms.values(), total])
+    return dataclasses.replace(loss, terms=dict(zip(terms, means, strict=True)), total=total)
+
+
+def resumed(folder: RunFolder | None, field: SpaceField, config: Config, *, resume: bool) -> FitState | None:
+    """The state of the run in the folder, its parameters put into the field."""
+    if not resume:
+        return None
+    if folder is None:
+        raise InputError("--resume needs --run, the folder of the run to continue")
+    saved = folder.load_state(config)
+    if saved is None:
+        return None
+    try:
+        field.load_state(saved[0])
+    except (KeyError, RuntimeError) as problem:
+        raise InputError(f"{folder.path} holds a run on other scans ({problem}); use another folder") from None
+    return saved[1]
+
+
+def _stopped(
+    on_step: Callable[[Progress, ShapeSpace], bool | None] | None, progress: Progress, space: ShapeSpace
+) -> bool:
+    """Whether any rank asks to stop."""
+    stop = bool(on_step is not None and on_step(progress, space))
+    return mean_over_ranks([float(stop)])[0] > 0
