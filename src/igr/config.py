@@ -141,8 +141,8 @@ class LatentConfig:
     size: int = 256
     """Length of a latent."""
     enters: Literal["input", "weights"] = "input"
-    """`input`: beside the coordinates (Park et al. 2019, DeepSDF; the paper); `weights`: every weight of the network
-    is affine in it (Ha, Dai, Le 2017, HyperNetworks), which learns faster with a smaller network."""
+    """`input`: beside the coordinates (Park et al. 2019, DeepSDF; the paper); `weights`: every weight of the
+    network is affine in it (Ha, Dai, Le 2017, HyperNetworks), which learns faster with a smaller network."""
     shapes: int = 16
     """Shapes a step; `SamplingConfig.surface` is for each of them."""
     rate: float = 0.2

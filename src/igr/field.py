@@ -37,8 +37,8 @@ class Field(Protocol):
     def distance_and_gradient(
         self, x: Array, *, training: bool = False, shapes: Sequence[int] | None = None
     ) -> tuple[Array, Array]:
-        """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs. In a shape space row
-        i of `x` belongs to `shapes[i mod k]` of k shapes; elsewhere `shapes` is None."""
+        """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs. In a shape space
+        row i of `x` belongs to `shapes[i mod k]` of k shapes; elsewhere `shapes` is None."""
         ...
 
     def backward(self, df: Array, dg: Array) -> None:

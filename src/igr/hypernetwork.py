@@ -1,8 +1,8 @@
 """The network of the default shape space: a small MLP whose every weight is affine in the latent.
 
-Ha, Dai, Le: HyperNetworks. ICLR 2017; Sitzmann, Zollhöfer, Wetzstein: Scene Representation Networks, 2019. A latent
-that is concatenated to the input moves only biases; one that moves all weights lets a network of a tenth of the
-size tell shapes apart, and what is computed for each point is that small network alone.
+Ha, Dai, Le: HyperNetworks. ICLR 2017. A latent that is concatenated to the input moves only biases; one that moves
+all weights lets a network of a tenth of the size tell shapes apart, and what is computed for each point is that
+small network alone.
 """
 
 from __future__ import annotations

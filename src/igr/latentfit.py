@@ -185,7 +185,7 @@ def _prepared(cloud: PointCloud, space: ShapeSpace, options: EncodeOptions) -> P
 
 
 def _frame(cloud: PointCloud, space: ShapeSpace, options: EncodeOptions) -> Frame:
-    """The scan's center, by area as the samples of the training are centered, and the space's scale in its units."""
+    """The scan's center, by area as the training's samples are centered, and the space's scale in its units."""
     if options.pose == "fixed":
         return Frame(np.zeros(space.dimension), space.scale / (options.units or 1.0))
     areas = point_areas(cloud.points)

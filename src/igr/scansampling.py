@@ -1,4 +1,4 @@
-"""Batches of a shape space: a few points of a few scans a step, read from files of any number without holding them."""
+"""Batches of a shape space: a few points of a few scans a step, of any number of files, none held in memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from .errors import InputError
 from .sampling import Batch
 
 CHUNKS = 16
-"""A scan on disk is read in so many pieces a step: few page faults, and still all over a file that is in some order."""
-NEAREST = 2000
+"""A scan on disk is read in so many pieces a step: few page faults, and still all over a file in some order."""
+WIDE = 0.15
+"""Half of the places anywhere lie about so far from the surface (unit frame)."""
+NEAREST = 1000
 """Points of a scan that places anywhere are compared with."""
-MAJORITY = 8
-"""Nearest points that decide on which side a place is."""
+WINDING = 500
+"""Points of them that say on which side a place is."""
+NEIGHBORS = 8
+"""Points that share the area around one."""
 
 
 class ScanSampler:
@@ -26,7 +30,7 @@ class ScanSampler:
     and shape, so that ranks that share the shapes of a step see what one process sees.
 
     Args:
-        scans: of each shape its points, or points and normals (n, d | 2d) in its own centered frame; or a `.npy` file.
+        scans: points of each shape, perhaps with normals (n, d | 2d), in its own centered frame; or a `.npy` file.
         config: sampling, latents (shapes a step) and seed.
         dimension: 2 or 3.
         scale: length of the unit frame in the scans' units.
@@ -88,7 +92,8 @@ class ScanSampler:
         beside = on[np.arange(near) % config.surface, :d] + spread[:, None] * rng.standard_normal((near, d))
         anywhere, target = rng.uniform(-config.extent, config.extent, (uniform, d)), np.empty(0)
         if known:
-            drawn = rng.uniform(-config.extent, config.extent, (uniform * 3 // 2, d))
+            drawn = rng.uniform(-config.extent, config.extent, (uniform * 5 // 4, d))
+            drawn[::2] = around[: len(drawn[::2]), :d] + WIDE * rng.standard_normal(drawn[::2].shape)
             distance = signed_distances(around[:, :d], around[:, d:], drawn)
             far = np.argsort(-abs(distance))[:uniform]  # close to the surface these distances are too coarse
             anywhere, target = drawn[far], distance[far]
@@ -148,11 +153,17 @@ def table_columns(scan: np.ndarray | Path) -> int:
 def signed_distances(
     points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], places: Float[np.ndarray, "m d"]
 ) -> Float[np.ndarray, " m"]:
-    """Distances of places to a sparse oriented cloud, negative where the planes of most of the nearest points say
-    inside; good where the distance is large beside the cloud's spacing."""
+    """Distances of places to a sparse oriented cloud, sampled by area, negative where its winding number (Barill
+    et al. 2018) is more than half; good where the distance is large beside the cloud's spacing."""
     from scipy.spatial import KDTree
 
-    distance, near = KDTree(points).query(places, k=min(MAJORITY, len(points)))
-    distance, near = distance.reshape(len(places), -1), near.reshape(len(places), -1)
-    side = ((places[:, None] - points[near]) * normals[near]).sum(2) / np.maximum(distance, 1e-9) ** 2
-    return np.where(side.sum(1) > 0, 1.0, -1.0) * distance[:, 0]
+    tree, d = KDTree(points), points.shape[1]
+    k = min(NEIGHBORS, len(points) - 1)
+    few = slice(None, None, max(1, len(points) // WINDING))
+    around = tree.query(points[few], k=k + 1)[0][:, k]  # the disk through the k-th neighbor holds k points
+    area = (np.pi * around**2 / k if d == 3 else 2 * around / k).mean() * len(points)
+    p, n, x = (rows.astype(np.float32) for rows in (points[few], normals[few], places))
+    square = np.maximum((p * p).sum(1) + (x * x).sum(1)[:, None] - 2 * x @ p.T, 1e-6)
+    solid = ((p * n).sum(1) - x @ n.T) / (square * np.sqrt(square) if d == 3 else square)
+    winding = solid.mean(1) * area / (4 * np.pi if d == 3 else 2 * np.pi)
+    return np.where(winding > 0.5, -1.0, 1.0) * tree.query(places)[0]

@@ -36,7 +36,7 @@ class SpaceNetwork(nn.Module):
             self.shifts = nn.Parameter(torch.zeros(len(latents), self.dimension))
 
     def forward(self, x: Float[Tensor, "n d"], shapes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `shapes[i mod k]`, and their latents (k, z)."""
+        """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `shapes[i mod k]`; their latents."""
         rows = torch.as_tensor(shapes, device=x.device)
         z, k = self.latents[rows], len(shapes)
         places = x.view(-1, k, self.dimension).transpose(0, 1)
@@ -102,7 +102,7 @@ class SpaceField(TorchField):
         if training:
             length = z.square().mean() if self.squared else z.norm(dim=1).mean()
             self._pending = value, gradient, self.latent_weight * length
-            self.latent_length = float(length)
+            self.latent_length = float(length.detach())
         return value.detach(), gradient.detach()
 
     def backward(self, df: Tensor, dg: Tensor) -> None:
@@ -116,7 +116,8 @@ class SpaceField(TorchField):
 def make_network(config: Config, dimension: int) -> MLP | HyperMLP:
     """The untrained network of a shape space, its weights drawn from `config.seed`."""
     generator = torch.Generator().manual_seed(config.seed)
-    assert isinstance(config.network, MLPConfig) and config.latents is not None
+    assert isinstance(config.network, MLPConfig)
+    assert config.latents is not None
     kind = HyperMLP if config.latents.enters == "weights" else MLP
     return kind(config.network, dimension, latent=config.latents.size, generator=generator)
 

@@ -17,6 +17,7 @@ from .errors import InputError
 from .fit import FitState
 
 if TYPE_CHECKING:
+    from .shapespace import ShapeSpace
     from .surface import Surface
 
 
@@ -62,8 +63,8 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
 
 
 class RunFolder:
-    """A run on disk, which can be moved: `config.json`, `model.safetensors` (the surface), `state.safetensors`
-    (all that a resumed run needs), `history.csv`, and every saved surface under `checkpoints/STEP.safetensors`.
+    """A run on disk, which can be moved: `config.json`, `model.safetensors` (surface or space),
+    `state.safetensors` (all that a resumed run needs), `history.csv`, and every saved surface under `checkpoints/STEP.safetensors`.
 
     Args:
         path: the folder; made when something is saved.
@@ -73,17 +74,17 @@ class RunFolder:
         self.path = Path(path)
         self.written = False
 
-    def save(self, surface: Surface, state: FitState) -> None:
-        """Write the surface and the state of its fit; the previous ones stay until the new ones are whole."""
+    def save(self, model: Surface | ShapeSpace, state: FitState) -> None:
+        """Write the model and the state of its fit; the previous ones stay until the new ones are whole."""
         checkpoints = self.path / "checkpoints"
         checkpoints.mkdir(parents=True, exist_ok=True)
         progress = {k: v for k, v in dataclasses.asdict(state).items() if k != "history"}
-        metadata = {"config": surface.config.to_json(), "progress": json.dumps(progress)}
+        metadata = {"config": model.config.to_json(), "progress": json.dumps(progress)}
         metadata["history"] = json.dumps(state.history)
-        write_tensors(self.path / "state.safetensors", surface.field.state(optimizer=True), metadata)
-        surface.save(checkpoints / f"{state.step:06d}.safetensors")
-        surface.save(self.path / "model.safetensors")
-        write_bytes(self.path / "config.json", (surface.config.to_json() + "\n").encode())
+        write_tensors(self.path / "state.safetensors", model.field.state(optimizer=True), metadata)
+        model.save(checkpoints / f"{state.step:06d}.safetensors")
+        model.save(self.path / "model.safetensors")
+        write_bytes(self.path / "config.json", (model.config.to_json() + "\n").encode())
         write_bytes(self.path / "history.csv", _csv(state.history).encode())
         self.written = True
 

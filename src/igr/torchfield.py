@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ class TorchField:
     """A torch network as a `Field` (see `field.py`): value and gradient, backward, Adam.
 
     Args:
-        network: `MLP` or `FeatureNetwork`.
+        network: `MLP`, `FeatureNetwork` or, in spacefield.py, `SpaceNetwork`.
         device: where it computes, such as "cpu" or "cuda".
         beta2: decay of Adam's second moment.
         rates: parameters whose untouched rows keep value and moments, and their learning rates as multiples.
@@ -27,14 +28,14 @@ class TorchField:
 
     def __init__(
         self,
-        network: MLP | FeatureNetwork,
+        network: nn.Module,
         *,
         device: str = "cpu",
         beta2: float = 0.999,
         rates: Mapping[str, float] = MappingProxyType({"table": 1.0}),
     ) -> None:
-        self.network = network.to(device)
-        self.dimension = network.dimension
+        self.network: Any = network.to(device)
+        self.dimension: int = self.network.dimension
         self.device = torch.device(device)
         lazy = {p: rates[name] for name, p in network.named_parameters() if name in rates}
         dense = [p for p in network.parameters() if p not in lazy and p.requires_grad]
