@@ -12,6 +12,7 @@ from .commands import Example, Mesh, Reconstruct
 from .errors import FitError, InputError
 from .judging import Evaluate, Render, Report
 from .scanfolders import Dfaust
+from .spacecommands import Shapespace
 from .talk import say
 
 COMMANDS = {
@@ -22,6 +23,7 @@ COMMANDS = {
     "render": Render,
     "example": Example,
     "dfaust": Dfaust,
+    "shapespace": Shapespace,
 }
 DESCRIPTION = "Point clouds to surfaces by implicit geometric regularization. Try: igr reconstruct scan.ply"
 

@@ -19,7 +19,6 @@ from .talk import report_result, say
 
 if TYPE_CHECKING:
     from .config import Config
-    from .field import Field
     from .fit import Progress
     from .surface import Surface
 
@@ -78,7 +77,7 @@ class Reconstruct:
             notes.append(note)
             say(f"{scan.name}: {note}")
 
-        with _Interruptible(self.run or rescue, quiet=self.json) as watch:
+        with Interruptible(self.run or rescue, quiet=self.json) as watch:
             surface = reconstruct(
                 scan,
                 config=config,
@@ -182,7 +181,7 @@ class Example:
         return 0
 
 
-class _Interruptible:
+class Interruptible:
     """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step."""
 
     def __init__(self, folder: Path, *, quiet: bool) -> None:
@@ -190,7 +189,7 @@ class _Interruptible:
 
         self.folder, self.display, self.stop = folder, FitDisplay(quiet=quiet), False
 
-    def __enter__(self) -> _Interruptible:
+    def __enter__(self) -> Interruptible:
         self.display.__enter__()
         self.previous: Any = None
         return self
@@ -202,7 +201,8 @@ class _Interruptible:
         if self.stop:
             say(f"saved in {self.folder}; the same command with --resume continues")
 
-    def __call__(self, progress: Progress, field: Field) -> bool:
+    def __call__(self, progress: Progress, fitted: object) -> bool:
+        """Show the progress; whether to stop."""
         if self.previous is None:  # the fit has begun: from here on there is something to save
             self.previous = signal.signal(signal.SIGINT, self._request)
         self.display.show(progress)

@@ -257,8 +257,6 @@ FAST = Config(
 """The default: the same regularization on multiresolution features, seconds on a laptop."""
 
 PRESETS = {"fast": FAST, "paper": PAPER}
-
-PRESETS = {"fast": FAST, "paper": PAPER}
 """One surface from one cloud: the whole way from points to a `Surface`."""
 
 PAPER_SPACE = dataclasses.replace(
@@ -273,12 +271,12 @@ PAPER_SPACE = dataclasses.replace(
 
 FAST_SPACE = Config(
     preset="fast",
-    network=MLPConfig(width=96, layers=5, skip=(3,), beta=30.0, radius=0.5),
+    network=MLPConfig(width=96, layers=5, skip=(3,), beta=100.0, radius=0.5),
     objective=ObjectiveConfig(
         normals=0.3, eikonal=0.1, off_surface=0.05, warm_start=1.0, warm_share=1.0, far_sign=0.0, latent=1e-3
     ),
     sampling=SamplingConfig(surface=160, uniform=0.5, sigmas=(0.01, 0.05), extent=1.1),
-    optimizer=OptimizerConfig(initial=2e-3, final=2e-5, schedule="cosine", beta2=0.99),
+    optimizer=OptimizerConfig(initial=5e-3, final=2e-5, schedule="cosine", beta2=0.99),
     steps=8000,
     latents=LatentConfig(size=64, enters="weights", rate=2.0, spread=0.1),
 )

@@ -7,6 +7,7 @@ to where its distances to the points are least squares; the best one is where th
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -115,11 +116,10 @@ def _fitted(
 ) -> SpaceField:
     """The field whose latents and poses are fitted to the scans."""
     config = encoding_config(options, len(tables))
-    for parameter in space.field.space.network.parameters():
-        parameter.requires_grad_(False)
     device = str(space.field.device)
+    frozen = copy.deepcopy(space.field.space.network).requires_grad_(False)
     network = SpaceNetwork(
-        _Principal(space.field.space.network, mean.to(device), basis.to(device)),  # type: ignore[arg-type]
+        _Principal(frozen, mean.to(device), basis.to(device)),  # type: ignore[arg-type]
         starts,
         posed=options.pose != "fixed",
     )
@@ -137,11 +137,7 @@ def _fitted(
         value = objective(f, g, batch, config.objective, share)
         return dataclasses.replace(value, df=value.df * len(tables), dg=value.dg * len(tables))
 
-    try:
-        fit(field, sampler, loss, Schedule(config.optimizer, config.steps))
-    finally:
-        for parameter in space.field.space.network.parameters():
-            parameter.requires_grad_(True)
+    fit(field, sampler, loss, Schedule(config.optimizer, config.steps))
     return field
 
 
@@ -160,8 +156,8 @@ def _encodings(
     d = space.dimension
     with torch.no_grad():
         latents = (mean + network.latents.cpu() @ basis).numpy()
-        small = rotations(network.turns.cpu()) if network.posed else torch.eye(d).repeat(len(frames), 1, 1)
-        small_shift = network.shifts.cpu() if network.posed else torch.zeros(len(frames), d)
+        small = rotations(network.turns).cpu() if network.posed else torch.eye(d).repeat(len(frames), 1, 1)
+        small_shift = network.shifts.detach().cpu() if network.posed else torch.zeros(len(frames), d)
     for index, frame in enumerate(frames):
         # u is moved by start and fit: ((u - shift) @ turn - small shift) @ small turn
         turn = (turns[index] @ small[index]).numpy().astype(float)

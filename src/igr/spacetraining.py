@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from .shapespace import ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, first_latents, make_network
 from .splits import choose, read_split, scan_name
 from .storage import RunFolder
+
+logger = logging.getLogger(__name__)
 
 MEASURED = 64
 """Scans whose size decides the scale of the unit frame."""
@@ -43,6 +46,8 @@ class TrainingOptions:
     """Continue the run in that folder."""
     save_seconds: float = 60.0
     """Time between two checkpoints."""
+    validation: Mapping[str, Path] = field(default_factory=dict)
+    """Scans by name that are encoded and meshed at every checkpoint, into RUN/validation/STEP."""
 
 
 def train(
@@ -65,34 +70,34 @@ def train(
     reach = farthest(files, dimension)
     network = SpaceNetwork(make_network(config, dimension), first_latents(config, len(files)))
     assert config.latents is not None
-    field = SpaceField(
+    space_field = SpaceField(
         network,
         latent_weight=config.objective.latent,
         latent_rate=config.latents.rate,
         device=device,
         beta2=config.optimizer.beta2,
     )
-    field.parallel = across_ranks(network)
+    space_field.parallel = across_ranks(network)
     scale = reach / config.radius if config.radius else 1.0
-    space = ShapeSpace(field, config, names=tuple(scans), scale=scale, reach=reach)
+    space = ShapeSpace(space_field, config, names=tuple(scans), scale=scale, reach=reach)
     folder = None if options.run is None else RunFolder(options.run)
-    state = resumed(folder, field, config, resume=options.resume)
+    state = resumed(folder, space_field, config, resume=options.resume)
     sampler = ScanSampler(files, config, dimension=dimension, scale=scale, rank=rank)
     writes = folder is not None and rank[0] == 0
     state = fit(
-        field,
+        space_field,
         Ahead(sampler),
-        lambda f, g, batch, share: space_loss(field, f, g, batch, config, share),
+        lambda f, g, batch, share: space_loss(space_field, f, g, batch, config, share),
         Schedule(config.optimizer, config.steps, options.seconds),
         state=state,
         on_step=lambda progress: _stopped(on_step, progress, space),
-        save=(lambda state: folder.save(space, state)) if folder is not None and writes else None,
+        save=(lambda state: _save(folder, space, state, options)) if folder is not None and writes else None,
         save_seconds=options.save_seconds,
     )
     space.details["training"] = {"steps": state.step, "seconds": round(state.seconds, 1), "shapes": len(files)}
     space.history = state.history
     if folder is not None and writes:
-        folder.save(space, state)
+        _save(folder, space, state, options)
     return space
 
 
@@ -171,6 +176,17 @@ def resumed(folder: RunFolder | None, field: SpaceField, config: Config, *, resu
     except (KeyError, RuntimeError) as problem:
         raise InputError(f"{folder.path} holds a run on other scans ({problem}); use another folder") from None
     return saved[1]
+
+
+def _save(folder: RunFolder, space: ShapeSpace, state: FitState, options: TrainingOptions) -> None:
+    """A checkpoint, and what it makes of the validation scans."""
+    folder.save(space, state)
+    if options.validation:
+        from .spaceeval import evaluate_scans
+
+        place = folder.path / "validation" / f"{state.step:06d}"
+        for row in evaluate_scans(space, options.validation, place, resolution=96):
+            logger.info("validation %s", {key: value for key, value in row.items() if key != "latent"})
 
 
 def _stopped(

@@ -64,7 +64,8 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
 
 class RunFolder:
     """A run on disk, which can be moved: `config.json`, `model.safetensors` (surface or space),
-    `state.safetensors` (all that a resumed run needs), `history.csv`, and every saved surface under `checkpoints/STEP.safetensors`.
+    `state.safetensors` (all that a resumed run needs), `history.csv`, and every saved model under
+    `checkpoints/STEP.safetensors`.
 
     Args:
         path: the folder; made when something is saved.

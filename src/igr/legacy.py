@@ -1,0 +1,136 @@
+"""Checkpoints of the original implementation: `.pth` files with the weights lin0 … linN, and its latent codes.
+
+Read with `weights_only=True`: a file cannot run code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .config import PAPER_SPACE, MLPConfig
+from .errors import InputError
+from .network import MLP
+from .shapespace import ShapeSpace
+from .spacefield import SpaceField, SpaceNetwork
+
+WEIGHTS, LATENTS = "ModelParameters", "LatentCodes"
+"""Folders below the original's `checkpoints`."""
+
+
+def is_original(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a checkpoint of the original: a `.pth` file, or a folder that has them."""
+    path = Path(path)
+    return path.suffix == ".pth" or _folder(path) is not None
+
+
+def load_original(path: str | os.PathLike[str], *, checkpoint: str = "latest", device: str = "cpu") -> ShapeSpace:
+    """The shape space in a checkpoint of the original.
+
+    Args:
+        path: `ModelParameters/EPOCH.pth`, or the folder that holds ModelParameters and perhaps LatentCodes (also
+            its parents, up to the experiment's folder). Latent codes are optional: without them only new scans can
+            be encoded.
+        checkpoint: which one of a folder, "latest" or an epoch.
+        device: where it computes.
+
+    Raises:
+        InputError: there is none, or it is damaged or of another network.
+    """
+    path = Path(path)
+    folder = _folder(path)
+    file = path if path.is_file() or folder is None else _chosen(folder, checkpoint)
+    state = _state(_read(file, "model_state_dict"), file)
+    network, size = _network(state, file)
+    latents = torch.zeros(0, size)
+    codes = file.parent.parent / LATENTS / file.name
+    if file.parent.name == WEIGHTS and codes.is_file():
+        values: Any = _read(codes, "latent_codes")
+        values = values.get("weight") if isinstance(values, dict) else values
+        if not isinstance(values, Tensor):
+            raise InputError(f"{codes} holds no latents")
+        latents = values.float()
+        if latents.ndim != 2 or latents.shape[1] != size:
+            raise InputError(f"{codes} holds latents {tuple(latents.shape)}, the network takes {size} numbers")
+    config = dataclasses.replace(PAPER_SPACE, network=network.config)
+    assert config.latents is not None
+    config = dataclasses.replace(config, latents=dataclasses.replace(config.latents, size=size))
+    field = SpaceField(SpaceNetwork(network, latents), device=device)
+    names = tuple(f"shape{index:04d}" for index in range(len(latents)))
+    return ShapeSpace(field, config, names=names, scale=1.0, reach=1.0, details={"original": file.name})
+
+
+def _folder(path: Path) -> Path | None:
+    """The `ModelParameters` folder in or below `path`."""
+    if path.name == WEIGHTS and path.is_dir():
+        return path
+    return next(iter(sorted(path.glob(f"**/{WEIGHTS}"))), None) if path.is_dir() else None
+
+
+def _chosen(folder: Path, checkpoint: str) -> Path:
+    if (folder / f"{checkpoint}.pth").is_file():
+        return folder / f"{checkpoint}.pth"
+    epochs = sorted((p for p in folder.glob("*.pth") if p.stem.isdigit()), key=lambda p: int(p.stem))
+    if checkpoint == "latest" and epochs:
+        return epochs[-1]
+    known = ", ".join(p.stem for p in epochs) or "none"
+    raise InputError(f"{folder} has no checkpoint {checkpoint!r}; there are: {known}")
+
+
+def _read(path: Path, entry: str) -> Any:
+    """The entry of a `.pth` file, or its whole content where it is not wrapped."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+    ) as e:
+        reason = str(e).splitlines()[0][:120] if str(e) else type(e).__name__
+        raise InputError(f"{path} is no checkpoint of tensors alone, or damaged ({reason})") from None
+    return content[entry] if isinstance(content, dict) and entry in content else content
+
+
+def _state(values: Any, path: Path) -> dict[str, Tensor]:
+    """Weights by name, without the prefix that DataParallel puts before them."""
+    if not isinstance(values, dict) or not all(isinstance(v, Tensor) for v in values.values()):
+        raise InputError(f"{path} holds no weights by name")
+    state = {re.sub(r"^(module\.)+", "", str(name)): value.float() for name, value in values.items()}
+    unknown = [name for name in state if not re.fullmatch(r"lin\d+\.(weight|bias)", name)]
+    if unknown or "lin0.weight" not in state:
+        raise InputError(
+            f"{path} is of another network: expected lin0 … linN, found {(unknown or list(state))[:1]}"
+        )
+    return state
+
+
+def _network(state: dict[str, Tensor], path: Path) -> tuple[MLP, int]:
+    """The network that the weights belong to, and the length of its latents."""
+    last = max(int(name.split(".")[0][3:]) for name in state)
+    try:
+        sizes = [tuple(state[f"lin{index}.weight"].shape) for index in range(last + 1)]
+        width, inputs = sizes[1][1], sizes[0][1]
+        skip = tuple(i for i in range(1, last + 1) if sizes[i - 1][0] != sizes[i][1])
+        size = inputs - 3
+        network = MLP(
+            MLPConfig(width=sizes[0][0] if 1 not in skip else width, layers=last, skip=skip), 3, latent=size
+        )
+        network.load_state_dict(state)
+    except (KeyError, IndexError, RuntimeError, ValueError) as problem:
+        reason = str(problem).splitlines()[0][:120]
+        raise InputError(f"{path} does not fit the network of the original ({reason})") from None
+    return network, size

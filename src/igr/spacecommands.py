@@ -1,0 +1,213 @@
+"""What the subcommands for shape spaces do: shapespace train, eval, interpolate."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import OmitSubcommandPrefixes, Positional, arg
+
+from .errors import InputError
+from .talk import say
+
+if TYPE_CHECKING:
+    from .shapespace import Encoding, ShapeSpace
+
+Output = Annotated[Path, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a shape space on scans that `igr dfaust preprocess` has sampled."""
+
+    data: Positional[Path]
+    """Folder of samples: every .npy below it is a shape."""
+    split: Path | None = None
+    """Split file: only the scans it names."""
+    preset: Literal["fast", "paper"] = "fast"
+    """fast: minutes on a laptop; paper: the published method, faithfully (needs days, or GPUs)."""
+    run: Path = Path("runs/shapespace")
+    """Folder for checkpoints, history and configuration; the trained space is its model.safetensors."""
+    resume: bool = False
+    """Continue the run in that folder."""
+    steps: int | None = None
+    """Train for so many steps instead of the preset's number."""
+    epochs: int | None = None
+    """Train for so many passes over all shapes."""
+    seconds: float | None = None
+    """Train for so long."""
+    validate: Path | None = None
+    """Split file of scans that are encoded and meshed at every checkpoint, into RUN/validation."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: str = "auto"
+    """auto, cpu, or a torch device such as cuda. With torchrun the ranks share the shapes of a step."""
+    save_seconds: float = 60.0
+    """Time between two checkpoints."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        import dataclasses
+
+        from .commands import Interruptible
+        from .config import SPACE_PRESETS
+        from .parallel import rank_and_ranks
+        from .shapespace import ShapeSpace
+        from .spacetraining import TrainingOptions, training_scans
+
+        config = dataclasses.replace(SPACE_PRESETS[self.preset], seed=self.seed)
+        assert config.latents is not None
+        if self.epochs is not None:
+            config = dataclasses.replace(config, latents=dataclasses.replace(config.latents, epochs=self.epochs))
+        elif self.steps is not None:
+            latents = dataclasses.replace(config.latents, epochs=0)
+            config = dataclasses.replace(config, steps=self.steps, latents=latents)
+        validation = {} if self.validate is None else training_scans(self.data, self.validate)
+        first = rank_and_ranks()[0] == 0
+        options = TrainingOptions(
+            self.split, self.seconds, self.device, self.run, self.resume, self.save_seconds, validation
+        )
+        with Interruptible(self.run, quiet=not first) as watch:
+            space = ShapeSpace.train(self.data, config=config, options=options, on_step=watch)
+        if first:
+            training = space.details["training"]
+            print(
+                f"wrote {self.run / 'model.safetensors'}: {training['shapes']:,} shapes in {training['seconds']} s"
+            )
+        return 0
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Predict meshes of scans, seen or unseen, by fitting their latents with the trained network."""
+
+    model: Positional[str]
+    """Run folder, saved space, `bodies` (shipped), or a checkpoint of the original (.pth or its folder)."""
+    data: Positional[Path]
+    """A scan, or a folder of scans or of samples."""
+    out: Output = Path("predictions")
+    """Folder for the meshes and for errors.json."""
+    split: Path | None = None
+    """Split file: only the scans it names."""
+    normals: Literal["auto", "ignore"] = "auto"
+    """ignore: do not use the scans' normals."""
+    pose: Literal["auto", "upright", "fixed"] = "auto"
+    """auto: find how a scan is turned; upright: as the training's; fixed: also centered as those were."""
+    refine: float = 0.0
+    """Then fit the network of each scan to its points for so many seconds."""
+    resolution: int = 192
+    """Cells along the longest side."""
+    steps: int = 300
+    """Steps of the fit of the latents."""
+    checkpoint: str = "latest"
+    """Which checkpoint of a run."""
+    skip: bool = False
+    """Leave scans alone whose mesh is there: continues after a stop."""
+    json: bool = False
+    """Print the errors as one JSON object."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .latentfit import EncodeOptions
+        from .spaceeval import evaluate_scans, scans_of
+
+        scans = scans_of(self.data, self.split)
+        if self.skip:
+            scans = {name: path for name, path in scans.items() if not (self.out / f"{name}.ply").is_file()}
+        space = load_space(self.model, checkpoint=self.checkpoint)
+        options = EncodeOptions(steps=self.steps, normals=self.normals, pose=self.pose)
+        began, rows, failed = time.monotonic(), [], 0
+        for row in evaluate_scans(
+            space, scans, self.out, options, resolution=self.resolution, refine_seconds=self.refine
+        ):
+            rows.append(row)
+            failed += "error" in row
+            if "error" in row:
+                say(f"igr: failed: {row['scan']}: {row['error']}")
+            elif not self.json:
+                mean, share = row["mean_to_surface"], row["percent_of_size"]
+                print(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size")
+        seconds = round(time.monotonic() - began, 1)
+        if self.json:
+            print(json.dumps({"scans": rows, "seconds": seconds}))
+        else:
+            print(f"wrote {len(rows) - failed} meshes to {self.out} in {seconds} s, failed {failed}")
+        return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Interpolate:
+    """Meshes along the straight line between two latents, and a page that plays them."""
+
+    model: Positional[str]
+    """Run folder, saved space, `bodies`, or a checkpoint of the original."""
+    first: Positional[str]
+    """A scan, or the name of a training shape."""
+    second: Positional[str]
+    """Likewise."""
+    out: Output = Path("interpolation")
+    """Folder for the meshes, and for interpolation.glb, which plays them one after the other."""
+    interval: int = 10
+    """Meshes between and including the two."""
+    resolution: int = 128
+    """Cells along the longest side."""
+    checkpoint: str = "latest"
+    """Which checkpoint of a run."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .animation import write_animation
+        from .exports import write_mesh
+
+        space = load_space(self.model, checkpoint=self.checkpoint)
+        ends = [_shape(space, name) for name in (self.first, self.second)]
+        self.out.mkdir(parents=True, exist_ok=True)
+        meshes = []
+        for index, surface in enumerate(space.interpolate(ends[0], ends[1], steps=self.interval)):
+            mesh = surface.mesh(resolution=self.resolution)
+            write_mesh(self.out / f"{index:03d}.ply", mesh.vertices, mesh.faces)
+            meshes.append((mesh.vertices, mesh.faces))
+            say(f"shape {index + 1} of {self.interval}  volume {mesh.volume:.5g}  {mesh.body_count} component(s)")
+        write_animation(self.out / "interpolation.glb", meshes)
+        print(f"wrote {len(meshes)} meshes and interpolation.glb to {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Shapespace:
+    """Shape spaces: train on many scans, predict meshes of unseen ones, go from one shape to another."""
+
+    command: OmitSubcommandPrefixes[Train | Eval | Interpolate]
+    """What to do."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .parallel import torch_device
+
+        torch_device("cpu")  # says how to install torch where it is missing
+        return self.command()
+
+
+def load_space(model: str, *, checkpoint: str = "latest") -> ShapeSpace:
+    """The shape space that a user names: ours, the shipped one, or the original's."""
+    from importlib import resources
+
+    from .legacy import is_original, load_original
+    from .shapespace import ShapeSpace
+
+    if model == "bodies" and not Path(model).exists():
+        with resources.as_file(resources.files("igr") / "data" / "bodies.safetensors") as path:
+            return ShapeSpace.load(path)
+    if is_original(model):
+        return load_original(model, checkpoint=checkpoint)
+    if not Path(model).exists():
+        raise InputError(f"{model}: no such run or file; `bodies` is the space that is shipped")
+    return ShapeSpace.load(model, checkpoint=checkpoint)
+
+
+def _shape(space: ShapeSpace, name: str) -> Encoding | Any:
+    """A scan's encoding, or the name of a training shape."""
+    return name if name in space.names else space.encode(Path(name))
