@@ -271,7 +271,7 @@ PAPER_SPACE = dataclasses.replace(
 
 FAST_SPACE = Config(
     preset="fast",
-    network=MLPConfig(width=96, layers=5, skip=(3,), beta=100.0, radius=0.5),
+    network=MLPConfig(width=80, layers=5, skip=(3,), beta=100.0, radius=0.5),
     objective=ObjectiveConfig(
         normals=0.3, eikonal=0.1, off_surface=0.05, warm_start=1.0, warm_share=1.0, far_sign=0.0, latent=1e-3
     ),
