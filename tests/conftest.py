@@ -2,5 +2,19 @@
 
 import os
 
+import pytest
+
 # Torch's threads spin at every small operation, which costs more than they gain on the suite's small arrays.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def ellipsoids(tmp_path_factory):
+    """A folder of nine ellipsoids that grow along one axis, metres."""
+    import numpy as np
+    from families import AXES, ellipsoid
+
+    folder = tmp_path_factory.mktemp("ellipsoids")
+    for index, axes in enumerate(AXES):
+        np.save(folder / f"e{index}.npy", ellipsoid(axes, 2000, index).astype(np.float32))
+    return folder

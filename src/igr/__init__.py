@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .orientation import orient_normals
     from .points import PointCloud, as_cloud, read_points
     from .reconstruction import Options, reconstruct
+    from .shapespace import ShapeSpace
     from .surface import Surface
 
 _HOME = {
@@ -28,6 +29,7 @@ _HOME = {
     "InputError": "errors",
     "Options": "reconstruction",
     "PointCloud": "points",
+    "ShapeSpace": "shapespace",
     "Surface": "surface",
     "as_cloud": "points",
     "orient_normals": "orientation",
@@ -43,6 +45,7 @@ __all__ = [
     "InputError",
     "Options",
     "PointCloud",
+    "ShapeSpace",
     "Surface",
     "as_cloud",
     "orient_normals",

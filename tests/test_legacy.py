@@ -1,0 +1,73 @@
+"""Checkpoints of the original implementation."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from igr.errors import InputError
+from igr.legacy import load_original
+
+
+class OriginalDecoder(nn.Module):
+    """The network of the paper, written as its text says, with an input of latent and place."""
+
+    def __init__(self, width, latent):
+        super().__init__()
+        inputs = latent + 3
+        for index in range(9):
+            taken = inputs if index == 0 else width
+            given = 1 if index == 8 else width - inputs if index == 3 else width
+            setattr(self, f"lin{index}", nn.Linear(taken, given))
+
+    def forward(self, x):
+        h = x
+        for index in range(9):
+            h = torch.cat([h, x], 1) / np.sqrt(2) if index == 4 else h
+            h = getattr(self, f"lin{index}")(h)
+            h = nn.functional.softplus(h, beta=100) if index < 8 else h
+        return h
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_checkpoint_of_the_original_gives_the_same_distances(tmp_path, prefix):
+    torch.manual_seed(0)
+    decoder, codes = OriginalDecoder(64, 16), 0.1 * torch.randn(4, 16)
+    for folder in ("ModelParameters", "LatentCodes"):
+        (tmp_path / "checkpoints" / folder).mkdir(parents=True)
+    state = {prefix + name: value for name, value in decoder.state_dict().items()}
+    torch.save({"epoch": 7, "model_state_dict": state}, tmp_path / "checkpoints/ModelParameters/7.pth")
+    torch.save({"epoch": 7, "latent_codes": codes}, tmp_path / "checkpoints/LatentCodes/7.pth")
+    x = torch.rand(100, 3) * 2 - 1
+    expected = decoder.double()(torch.cat([codes[2].expand(100, 16), x], 1).double()).squeeze(1).detach()
+    space = load_original(tmp_path)
+    found = space.decode("shape0002").distance(x.numpy().astype(float))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    alone = load_original(tmp_path / "checkpoints/ModelParameters/7.pth")
+    np.testing.assert_allclose(
+        alone.decode(codes[2].numpy()).distance(x.numpy().astype(float)), expected, atol=1e-6
+    )
+    with pytest.raises(InputError, match="no checkpoint '9'; there are: 7"):
+        load_original(tmp_path, checkpoint="9")
+
+
+class Explosive:
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model_state_dict": Explosive()}, tmp_path / "bad.pth")
+    with pytest.raises(InputError, match="no checkpoint of tensors alone"):
+        load_original(tmp_path / "bad.pth")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"no checkpoint"])
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    (tmp_path / "bad.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.pth"):
+        load_original(tmp_path / "bad.pth")

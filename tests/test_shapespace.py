@@ -1,0 +1,230 @@
+"""Shape spaces: one network, many shapes."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from families import AXES, SMALL, ellipsoid
+
+import igr
+from igr.animation import write_animation
+from igr.config import FAST_SPACE, PAPER_SPACE, Config, MLPConfig
+from igr.errors import InputError
+from igr.frame import Frame
+from igr.latentfit import EncodeOptions, quarter_turns
+from igr.points import PointCloud
+from igr.refinement import refine
+from igr.shapespace import Encoding, ShapeSpace
+from igr.spacefield import make_network, rotations
+from igr.spacetraining import TrainingOptions, lengths_in_steps
+
+
+@pytest.fixture(scope="module")
+def space(ellipsoids):
+    return ShapeSpace.train(ellipsoids, config=SMALL)
+
+
+def test_the_paper_preset_is_the_published_table():
+    config = lengths_in_steps(PAPER_SPACE, 160)
+    assert config.network == MLPConfig(width=512, layers=8, skip=(4,), beta=100.0, radius=1.0)
+    assert (config.latents.size, config.latents.shapes, config.sampling.surface) == (256, 16, 8000)
+    assert (config.steps, config.optimizer.interval) == (10_000 * 10, 500 * 10)
+    assert (config.optimizer.initial, config.latents.rate) == (5e-3, pytest.approx(1e-3 / 5e-3))
+    assert config.sampling.sigmas == (0.01,)
+    assert config.objective.latent == 1e-3
+    network = make_network(config, 3)
+    assert network.lin0.in_features == 259
+    assert network.lin3.out_features == 512 - 259
+
+
+def test_a_config_with_latents_survives_json():
+    for config in (FAST_SPACE, PAPER_SPACE, SMALL):
+        assert Config.from_json(config.to_json()) == config
+
+
+def test_training_shapes_come_out_as_they_went_in(space):
+    for name, axes in list(zip(space.names, AXES, strict=True))[::4]:
+        surface = space.decode(name)
+        points = ellipsoid(axes, 500, 99)
+        assert abs(surface.distance(points[:, :3])).mean() < 0.02
+        assert surface.distance(np.zeros((1, 3)))[0] < -0.3
+        assert surface.mesh(resolution=32).is_watertight
+
+
+@pytest.mark.parametrize("columns", [6, 3])
+def test_an_unseen_scan_in_other_units_is_found(space, columns):
+    axes = np.array([0.81, 0.7, 0.8])
+    scan = ellipsoid(axes, 3000, 5)
+    scan[:, :3] = 1000 * scan[:, :3] + [5000, -300, 80]
+    encoding = space.encode(scan[:, :columns], EncodeOptions(steps=120, points=200))
+    surface = space.decode(encoding)
+    assert abs(surface.distance(scan[:, :3])).mean() < 25  # of 1,600 mm
+    assert encoding.residual < 25
+    assert surface.distance(np.array([[5000.0, -300.0, 80.0]]))[0] < -500
+
+
+def test_half_a_scan_is_completed(space):
+    scan = ellipsoid(np.array([0.81, 0.7, 0.8]), 3000, 5)
+    half = scan[scan[:, 2] > 0.05]
+    surface = space.decode(space.encode(half, EncodeOptions(steps=200, points=200)))
+    assert abs(surface.distance(half[:, :3])).mean() < 0.02
+    mesh = surface.mesh(resolution=32)
+    assert mesh.is_watertight
+    assert abs(mesh.bounds[0, 2] + 0.8) < 0.15  # the lower half, which no point shows
+
+
+def test_a_scan_on_its_side_is_turned(space):
+    turn = quarter_turns(3)[7].numpy()
+    scan = ellipsoid(np.array([0.98, 0.7, 0.8]), 3000, 5)
+    turned = np.hstack([scan[:, :3] @ turn, scan[:, 3:] @ turn])
+    surface = space.decode(space.encode(turned, EncodeOptions(steps=120, points=200)))
+    assert abs(surface.distance(turned[:, :3])).mean() < 0.03
+    gradient = surface.gradient(turned[:200, :3])
+    assert (gradient * turned[:200, 3:]).sum(1).mean() > 0.95
+
+
+def test_many_scans_together_are_each_alone(space):
+    scans = [ellipsoid(axes, 2000, 7) for axes in AXES[1:8:3]]
+    options = EncodeOptions(steps=60, points=100)
+    together = space.encode_all(scans, options)
+    alone = [space.encode(scan, options) for scan in scans]
+    for one, other in zip(together, alone, strict=True):
+        a, b = (space.decode(e).distance(scans[0][:200, :3]) for e in (one, other))
+        assert abs(a - b).max() < 0.02  # other random points, the same fit
+
+
+def test_rotations_of_the_axes_are_24_in_space():
+    turns = quarter_turns(3)
+    assert len(turns) == 24
+    assert torch.equal(turns[0], torch.eye(3))
+    assert all(math.isclose(float(torch.linalg.det(turn)), 1.0) for turn in turns)
+    assert len(quarter_turns(2)) == 4
+
+
+def test_an_encoding_is_decoded_in_the_scans_frame(space):
+    frame = Frame(np.array([10.0, 0.0, -4.0]), 2.0)
+    turn = rotations(torch.tensor([[0.2, 0.4, -0.1]]))[0].numpy().astype(float)
+    z = space.latents[0]
+    u = np.random.default_rng(0).uniform(-0.8, 0.8, (100, 3))
+    moved = space.decode(Encoding(z, frame, turn)).distance(frame.to_input(u @ turn.T))
+    still = space.decode(z, frame=Frame(np.zeros(3), 1.0)).distance(u)
+    np.testing.assert_allclose(moved / 2.0, still, atol=1e-5)
+
+
+def test_interpolation_goes_from_one_end_to_the_other(space):
+    surfaces = list(space.interpolate("e0", "e8", steps=5))
+    volumes = [surface.mesh(resolution=32).volume for surface in surfaces]
+    assert all(np.diff(volumes) > 0)
+    x = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    np.testing.assert_allclose(surfaces[0].distance(x), space.decode("e0").distance(x), atol=1e-5)
+    np.testing.assert_allclose(surfaces[-1].distance(x), space.decode("e8").distance(x), atol=1e-5)
+    with pytest.raises(InputError, match="at least its 2 ends"):
+        list(space.interpolate("e0", "e8", steps=1))
+    with pytest.raises(InputError, match="no training shape 'nobody'"):
+        space.decode("nobody")
+
+
+def test_a_saved_space_is_the_same(space, tmp_path):
+    space.save(tmp_path / "space.safetensors")
+    space.save(tmp_path / "half.safetensors", half=True)
+    again, half = (ShapeSpace.load(tmp_path / f"{name}.safetensors") for name in ("space", "half"))
+    x = np.random.default_rng(0).uniform(-1, 1, (50, 3))
+    np.testing.assert_array_equal(again.decode("e3").distance(x), space.decode("e3").distance(x))
+    assert abs(half.decode("e3").distance(x) - space.decode("e3").distance(x)).max() < 5e-3
+    assert again.names == space.names
+    space.decode("e0").save(tmp_path / "surface.igr")
+    with pytest.raises(InputError, match="no saved shape space"):
+        ShapeSpace.load(tmp_path / "surface.igr")
+
+
+def test_principal_directions_span_the_latents(space):
+    mean, basis = space.principal()
+    w = (space.latents - mean) @ np.linalg.pinv(basis)
+    np.testing.assert_allclose(w.std(0), 1, atol=1e-5)
+    np.testing.assert_allclose(mean + w @ basis, space.latents, atol=1e-4)
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(ellipsoids, tmp_path):
+    config = dataclasses.replace(SMALL, steps=12)
+    whole = ShapeSpace.train(ellipsoids, config=config)
+
+    def stop(progress, _):
+        return progress.step == 5
+
+    options = TrainingOptions(run=tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        ShapeSpace.train(ellipsoids, config=config, options=options, on_step=stop)
+    resumed = ShapeSpace.train(ellipsoids, config=config, options=dataclasses.replace(options, resume=True))
+    for name, value in whole.field.state(optimizer=True).items():
+        np.testing.assert_array_equal(value, resumed.field.state(optimizer=True)[name], err_msg=name)
+    assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 13
+
+
+TRAIN = """
+import sys, dataclasses
+sys.path.insert(0, sys.argv[3])
+from families import SMALL
+from igr.shapespace import ShapeSpace
+from families import AXES, SMALL, ellipsoid
+from igr.spacetraining import TrainingOptions
+ShapeSpace.train(sys.argv[1], config=dataclasses.replace(SMALL, steps=6), options=TrainingOptions(run=sys.argv[2]))
+"""
+
+
+def test_two_ranks_are_one(ellipsoids, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    arguments = [str(ellipsoids), str(tmp_path / "two"), os.path.dirname(__file__)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(script), *arguments], check=False, env=environment, capture_output=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    two = ShapeSpace.load(tmp_path / "two")
+    one = ShapeSpace.train(
+        ellipsoids, config=dataclasses.replace(SMALL, steps=6), options=TrainingOptions(run=tmp_path / "1")
+    )
+    for name, value in one.field.state().items():
+        np.testing.assert_allclose(two.field.state()[name], value, atol=1e-5, err_msg=name)
+    losses = [np.loadtxt(tmp_path / run / "history.csv", delimiter=",", skiprows=1)[:, 3] for run in ("1", "two")]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_an_interpolation_plays(tmp_path):
+    import trimesh
+
+    boxes = [trimesh.creation.box((1, 1, 1 + t)) for t in range(3)]
+    write_animation(tmp_path / "a.glb", [(box.vertices, box.faces) for box in boxes])
+    content = (tmp_path / "a.glb").read_bytes()
+    tree = json.loads(content[20 : 20 + int.from_bytes(content[12:16], "little")])
+    assert len(tree["animations"][0]["channels"]) == 3
+    scene = trimesh.load_scene(tmp_path / "a.glb")
+    assert len(scene.geometry) == 3
+
+
+def test_refining_goes_to_the_points_and_stays_where_there_are_none(space):
+    surface = space.decode("e4")
+    bumped = ellipsoid(AXES[4] + [0, 0, 0.08], 4000, 3)
+    half = bumped[bumped[:, 0] > 0]
+    low = np.array([[-AXES[4][0], 0.0, 0.0]])
+    before, there = abs(surface.distance(half[:, :3])).mean(), surface.distance(low)[0]
+    refined = refine(surface, PointCloud(half[:, :3], half[:, 3:]), steps=150)
+    assert abs(refined.distance(half[:, :3])).mean() < 0.3 * before
+    assert abs(refined.distance(low)[0] - there) < 0.03
+
+
+def test_training_without_samples_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="igr dfaust preprocess"):
+        igr.ShapeSpace.train(tmp_path)
+    np.save(tmp_path / "a.npy", np.zeros((10, 5), np.float32))
+    with pytest.raises(InputError, match="expected points"):
+        igr.ShapeSpace.train(tmp_path)
+    with pytest.raises(InputError, match="no preset 'slow'"):
+        igr.ShapeSpace.train(tmp_path, config="slow")
