@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
+
+logger = logging.getLogger(__name__)
 
 
 def torch_device(name: str) -> str:
@@ -31,6 +35,21 @@ def torch_device(name: str) -> str:
         reason = str(problem).splitlines()[0]
         raise InputError(f"device {name!r} cannot be used here ({reason}); try --device cpu") from None
     return name
+
+
+def compiled(network: nn.Module) -> nn.Module:
+    """The network compiled at its first call, where there is a compiler, else as it is.
+
+    What was compiled is kept on disk by torch (TORCHINDUCTOR_CACHE_DIR), so the next run starts quickly.
+    """
+    import torch
+
+    on_gpu = next(network.parameters()).is_cuda
+    if not on_gpu and shutil.which(os.environ.get("CXX", "c++")) is None:
+        logger.info("no C++ compiler here: running the network uncompiled")
+        return network
+    torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]  # slower is better than not at all
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
 
 
 def rank_and_ranks() -> tuple[int, int]:

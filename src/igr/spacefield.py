@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .config import Config, MLPConfig
@@ -35,10 +35,9 @@ class SpaceNetwork(nn.Module):
             self.turns = nn.Parameter(torch.zeros(len(latents), 3 if self.dimension == 3 else 1))
             self.shifts = nn.Parameter(torch.zeros(len(latents), self.dimension))
 
-    def forward(self, x: Float[Tensor, "n d"], shapes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `shapes[i mod k]`; their latents."""
-        rows = torch.as_tensor(shapes, device=x.device)
-        z, k = self.latents[rows], len(shapes)
+    def forward(self, x: Float[Tensor, "n d"], rows: Int[Tensor, " k"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `rows[i mod k]`; their latents."""
+        z, k = self.latents[rows], len(rows)
         places = x.view(-1, k, self.dimension).transpose(0, 1)
         if self.posed:
             turn = rotations(self.turns[rows])
@@ -88,7 +87,6 @@ class SpaceField(TorchField):
         )
         super().__init__(network, device=device, beta2=beta2, rates=rates)
         self.space, self.latent_weight, self.squared = network, latent_weight, squared
-        self.parallel: nn.Module = network
         self.latent_length = 0.0
         """The latents' term at the last training call."""
 
@@ -97,8 +95,10 @@ class SpaceField(TorchField):
     ) -> tuple[Tensor, Tensor]:
         """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `shapes[i mod k]`."""
         assert shapes is not None, "a shape space has to know whose points these are"
-        with torch.set_grad_enabled(training):
-            value, gradient, z = self.parallel(x, shapes)
+        lower, rows = self.bfloat16 and training, torch.as_tensor(shapes, device=x.device)
+        with torch.set_grad_enabled(training), torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
+            value, gradient, z = (self.stepped if training else self.network)(x, rows)
+        value, gradient, z = value.float(), gradient.float(), z.float()
         if training:
             length = z.square().mean() if self.squared else z.norm(dim=1).mean()
             self._pending = value, gradient, self.latent_weight * length

@@ -16,13 +16,14 @@ from .dfaust import FOLDER
 from .errors import InputError
 from .fit import FitState, Progress, Schedule, fit
 from .objective import Loss, objective
-from .parallel import across_ranks, join_ranks, mean_over_ranks, torch_device
+from .parallel import across_ranks, compiled, join_ranks, mean_over_ranks, torch_device
 from .sampling import Batch
 from .scansampling import Ahead, ScanSampler, open_table, read_rows
 from .shapespace import ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, first_latents, make_network
 from .splits import choose, read_split, scan_name
 from .storage import RunFolder
+from .torchfield import COMPILED_FROM
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,9 @@ def train(
         device=device,
         beta2=config.optimizer.beta2,
     )
-    space_field.parallel = across_ranks(network)
+    worth = config.latents.enters == "input" and config.network.width * config.steps >= COMPILED_FROM
+    space_field.stepped = across_ranks(compiled(network) if worth else network)
+    space_field.bfloat16 = config.precision == "bfloat16"
     scale = reach / config.radius if config.radius else 1.0
     space = ShapeSpace(space_field, config, names=tuple(scans), scale=scale, reach=reach)
     folder = None if options.run is None else RunFolder(options.run)

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from .config import Config, MLPConfig
 from .encoding import initial_parameters, level_weights
 from .network import MLP, FeatureNetwork
+from .parallel import compiled
+
+COMPILED_FROM = 500_000
+"""Runs of so many steps times width are worth a minute of compilation."""
 
 
 class TorchField:
@@ -41,6 +45,10 @@ class TorchField:
         dense = [p for p in network.parameters() if p not in lazy and p.requires_grad]
         self.optimizer = torch.optim.Adam(dense, betas=(0.9, beta2), eps=1e-8) if dense else None
         self.lazy = _LazyAdam(lazy, beta2=beta2)
+        self.stepped: Any = self.network
+        """What computes a training step: the network, compiled or spread over ranks."""
+        self.bfloat16 = False
+        """Whether the products of a training step are in bfloat16."""
         self._pending: tuple[Tensor, ...] = ()
 
     def array(self, values: np.ndarray) -> Tensor:
@@ -61,7 +69,9 @@ class TorchField:
         if not training:
             with torch.no_grad():
                 return self.network(x)
-        value, gradient = self.network(x)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            value, gradient = self.stepped(x)
+        value, gradient = value.float(), gradient.float()
         self._pending = value, gradient
         return value.detach(), gradient.detach()
 
@@ -153,4 +163,8 @@ def torch_field(config: Config, dimension: int, *, device: str = "cpu") -> Torch
     else:
         parameters = initial_parameters(config.network, dimension, np.random.default_rng([config.seed, 2]))
         network = FeatureNetwork(config.network, dimension, parameters)
-    return TorchField(network, device=device, beta2=config.optimizer.beta2)
+    field = TorchField(network, device=device, beta2=config.optimizer.beta2)
+    field.bfloat16 = config.precision == "bfloat16"
+    if isinstance(config.network, MLPConfig) and config.network.width * config.steps >= COMPILED_FROM:
+        field.stepped = compiled(network)
+    return field
