@@ -6,6 +6,8 @@ import pytest
 
 # Torch's threads spin at every small operation, which costs more than they gain on the suite's small arrays.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Compiling takes a minute each time; a slow test of its own turns it on.
+os.environ["TORCH_COMPILE_DISABLE"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
 """Torch fields against double backward and finite differences."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -185,3 +188,30 @@ def test_a_hundred_native_steps_are_the_reference_s():
     x = np.random.default_rng(1).uniform(-1, 1, (500, 3)).astype(np.float32)
     difference = fields[0].distance(x) - fields[1].distance(fields[1].array(x)).numpy()
     assert np.abs(difference).mean() < 2e-3
+
+
+COMPILED = """
+import dataclasses, numpy as np, torch
+from igr.config import PAPER, MLPConfig
+from igr.torchfield import torch_field
+config = dataclasses.replace(PAPER, network=MLPConfig(width=64, layers=4, skip=(2,)), steps=10_000)
+eager = torch_field(dataclasses.replace(config, steps=1), 3)
+x, df, dg = torch.rand(500, 3), torch.rand(500), torch.rand(500, 3)
+for precision, tolerance in (("float32", 1e-4), ("bfloat16", 0.1)):
+    field = torch_field(dataclasses.replace(config, precision=precision), 3)
+    assert field.worth_compiling
+    for one in (eager, field):
+        value, gradient = one.distance_and_gradient(x, training=True)
+        one.backward(df, dg)
+        one.found = value, gradient, one.network.lin1.weight.grad
+    assert field.stepped is not field.network
+    for one, other in zip(eager.found, field.found):
+        assert (one - other).norm() < tolerance * one.norm()
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_the_same_step():
+    environment = os.environ | {"TORCH_COMPILE_DISABLE": "0"}
+    done = subprocess.run([sys.executable, "-c", COMPILED], env=environment, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]

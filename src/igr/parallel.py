@@ -40,10 +40,13 @@ def torch_device(name: str) -> str:
 def compiled(network: nn.Module) -> nn.Module:
     """The network compiled at its first call, where there is a compiler, else as it is.
 
-    What was compiled is kept on disk by torch (TORCHINDUCTOR_CACHE_DIR), so the next run starts quickly.
+    What was compiled is kept on disk by torch (TORCHINDUCTOR_CACHE_DIR), so the next run starts quickly;
+    TORCH_COMPILE_DISABLE=1 does without.
     """
     import torch
 
+    if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
+        return network
     on_gpu = next(network.parameters()).is_cuda
     if not on_gpu and shutil.which(os.environ.get("CXX", "c++")) is None:
         logger.info("no C++ compiler here: running the network uncompiled")

@@ -46,7 +46,9 @@ class TorchField:
         self.optimizer = torch.optim.Adam(dense, betas=(0.9, beta2), eps=1e-8) if dense else None
         self.lazy = _LazyAdam(lazy, beta2=beta2)
         self.stepped: Any = self.network
-        """What computes a training step: the network, compiled or spread over ranks."""
+        """What computes a training step: the network, perhaps compiled, or spread over ranks."""
+        self.worth_compiling = False
+        """Whether to compile the network at the first training step."""
         self.bfloat16 = False
         """Whether the products of a training step are in bfloat16."""
         self._pending: tuple[Tensor, ...] = ()
@@ -69,6 +71,8 @@ class TorchField:
         if not training:
             with torch.no_grad():
                 return self.network(x)
+        if self.worth_compiling:
+            self.stepped, self.worth_compiling = compiled(self.network), False
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             value, gradient = self.stepped(x)
         value, gradient = value.float(), gradient.float()
@@ -165,6 +169,6 @@ def torch_field(config: Config, dimension: int, *, device: str = "cpu") -> Torch
         network = FeatureNetwork(config.network, dimension, parameters)
     field = TorchField(network, device=device, beta2=config.optimizer.beta2)
     field.bfloat16 = config.precision == "bfloat16"
-    if isinstance(config.network, MLPConfig) and config.network.width * config.steps >= COMPILED_FROM:
-        field.stepped = compiled(network)
+    if isinstance(config.network, MLPConfig):
+        field.worth_compiling = config.network.width * config.steps >= COMPILED_FROM
     return field
