@@ -39,8 +39,10 @@ MAX_POINTS = 20_000
 """Points of a scan that are used."""
 CANDIDATES = 48
 """Training shapes that are tried as a start."""
+POOR = 0.005
+"""Scans farther than this share of the shapes' reach from what was fitted are tried in other orientations."""
 LIKELIER = 0.8
-"""A scan is turned only if that makes its start better than this share of the upright one's."""
+"""A scan is turned only if that brings the distance to less than this share of the upright one's."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class EncodeOptions:
     normals: Literal["auto", "ignore"] = "auto"
     """`ignore`: do not use the scan's normals."""
     pose: Literal["auto", "upright", "fixed"] = "auto"
-    """auto: find how the scan is turned, by quarter turns first; upright: as the training's, but fit small turns;
-    fixed: centered and turned as the training scans were."""
+    """auto: upright as the training's but for small turns, and by quarter turns where that fits badly; upright:
+    without those; fixed: centered and turned as the training scans were."""
     units: float | None = None
     """Length of the scan's unit in the space's; None: guessed from its size."""
     seed: int = 0
@@ -68,12 +70,27 @@ def encode(space: ShapeSpace, scans: Sequence[Any], options: EncodeOptions | Non
     """The latents of scans; see `ShapeSpace.encode_all`."""
     options = options or EncodeOptions()
     clouds = [_prepared(as_cloud(scan), space, options) for scan in scans]
+    found = _encoded(space, clouds, options, turned=False)
+    if options.pose == "auto":  # those that do not fit upright may lie or stand otherwise
+        reach = space.reach / space.scale
+        poor = [i for i, one in enumerate(found) if one.residual > POOR * reach * one.frame.scale]
+        others = _encoded(space, [clouds[i] for i in poor], options, turned=True) if poor else []
+        for index, other in zip(poor, others, strict=True):
+            if other.residual < LIKELIER * found[index].residual:
+                found[index] = other
+    return found
+
+
+def _encoded(
+    space: ShapeSpace, clouds: list[PointCloud], options: EncodeOptions, *, turned: bool
+) -> list[Encoding]:
+    """Encodings that start upright, or turned as the scan's start looks best."""
     frames = [_frame(cloud, space, options) for cloud in clouds]
     tables = [_table(cloud, frame, options) for cloud, frame in zip(clouds, frames, strict=True)]
     if len({table.shape[1] for table in tables}) > 1:  # some have normals: fit the kinds one after the other
-        return [encode(space, [cloud], options)[0] for cloud in clouds]
+        return [_encoded(space, [cloud], options, turned=turned)[0] for cloud in clouds]
     mean, basis = (torch.as_tensor(a, dtype=torch.float32) for a in space.principal())
-    starts = [_start(space, table, mean, basis, options) for table in tables]
+    starts = [_start(space, table, mean, basis, options, turned=turned) for table in tables]
     turns = [turn for _, turn, _ in starts]
     placed = [_moved(table, turn, shift) for table, (_, turn, shift) in zip(tables, starts, strict=True)]
     field = _fitted(space, placed, torch.stack([latent for latent, _, _ in starts]), mean, basis, options)
@@ -212,7 +229,7 @@ def _moved(table: np.ndarray, turn: Tensor, shift: Tensor) -> np.ndarray:
 
 @torch.no_grad()
 def _start(
-    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, options: EncodeOptions
+    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, options: EncodeOptions, *, turned: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Principal coordinates, turn and shift of the training shape that fits best as it is."""
     d = space.dimension
@@ -228,11 +245,12 @@ def _start(
     if options.pose == "fixed":
         score, shift = _laid(space, points, mean + w @ basis, torch.eye(d), moves=0)
         return w[int(score.argmin())], torch.eye(d), shift[int(score.argmin())]
-    few = w[:: max(1, len(w) // 8)][:8]
-    turns = quarter_turns(d) if options.pose == "auto" else [torch.eye(d)]
-    scores = [float(_laid(space, points, mean + few @ basis, turn, moves=3)[0].min()) for turn in turns]
-    best = int(np.argmin(scores))
-    turn = turns[best if scores[best] < LIKELIER * scores[0] else 0]
+    turn = torch.eye(d)
+    if turned:
+        few = w[:: max(1, len(w) // 8)][:8]
+        turns = quarter_turns(d)[1:]
+        scores = [float(_laid(space, points, mean + few @ basis, turn, moves=3)[0].min()) for turn in turns]
+        turn = turns[int(np.argmin(scores))]
     score, shift = _laid(space, points, mean + w @ basis, turn, moves=6)
     return w[int(score.argmin())], turn, shift[int(score.argmin())]
 
