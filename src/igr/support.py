@@ -36,32 +36,41 @@ class Support:
         self.samples, self.misfit, self.normals = samples, misfit, normals
         self.tree = KDTree(samples)
         probes = np.arange(0, len(samples), max(1, len(samples) // PROBES))
-        alone = self._expected(samples[probes], first=1)  # each without itself
+        alone = self._expected(samples[probes], normals[probes], first=1)  # each without itself
         self.typical = max(float(np.median(alone)), 1e-12)
 
-    def expected_error(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    def expected_error(
+        self, x: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"]
+    ) -> Float[np.ndarray, " n"]:
         """How far the surface at `x` may be from the truth, in the samples' units; only its order is promised.
 
-        The sum of three lengths: to the nearest sample; how far the planes of the nearest samples miss the place,
-        as they do where the surface had to bend without data; and how far those samples lie off the surface.
-        """
-        return self._expected(x, first=0)
+        The sum of three lengths: to the nearest sample; how far the nearest samples and the place miss the tangent
+        planes of each other, as they do where the surface had to bend without data; and how far those samples lie
+        off the surface.
 
-    def confidence(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        Args:
+            x: places, on or near the surface.
+            normals: unit normals of the field there.
+        """
+        return self._expected(x, normals, first=0)
+
+    def confidence(
+        self, x: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"]
+    ) -> Float[np.ndarray, " n"]:
         """How well the samples support `x`, in [0, 1]: 0.9 at a typical sample, 0.5 where the expected error is
         three times as large, falling with its square."""
-        return 1 / (1 + (self.expected_error(x) / (HALF * self.typical)) ** 2)
+        return 1 / (1 + (self.expected_error(x, normals) / (HALF * self.typical)) ** 2)
 
-    def _expected(self, x: np.ndarray, first: int) -> np.ndarray:
+    def _expected(self, x: np.ndarray, normals: np.ndarray, first: int) -> np.ndarray:
         count = min(NEIGHBORS, len(self.samples) - first)
         distance, index = self.tree.query(x, k=count + first, workers=-1)
         distance = np.asarray(distance).reshape(len(x), -1)[:, first]
         index = np.asarray(index).reshape(len(x), -1)[:, first:]
-        parts = [
-            np.abs(np.einsum("nkd,nkd->nk", x[rows, None] - self.samples[index[rows]], self.normals[index[rows]]))
-            for rows in np.array_split(np.arange(len(x)), 1 + len(x) // 50_000)
-        ]
-        return distance + np.concatenate(parts).mean(1) + self.misfit[index].mean(1)
+        bend = np.zeros(len(x))
+        for near in index.T:
+            step = x - self.samples[near]
+            bend += np.abs((step * self.normals[near]).sum(1)) + np.abs((step * normals).sum(1))
+        return distance + bend / count + self.misfit[index].mean(1)
 
 
 def trimmed_mesh(

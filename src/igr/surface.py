@@ -73,8 +73,7 @@ class Surface:
 
     def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Unit outward normals (n, d) of the level set through each `x` (n, d)."""
-        gradient = self._gradient_unit(self.frame.to_unit(self._checked(x)))
-        return _like(x, gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12))
+        return _like(x, self._normals_unit(self.frame.to_unit(self._checked(x))))
 
     def project(self, x: Float[np.ndarray, "n d"], *, steps: int = 8) -> Float[np.ndarray, "n d"]:
         """The points `x` (n, d) moved onto the surface along the gradient, by `steps` Newton steps of at most
@@ -95,10 +94,9 @@ class Surface:
         """
         if self._support is None:
             samples = self.samples.astype(float)
-            gradient = self._gradient_unit(samples)
-            normals = gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
-            self._support = Support(samples, np.abs(self._distance_unit(samples)), normals)
-        return _like(x, self._support.confidence(self.frame.to_unit(self._checked(x))))
+            self._support = Support(samples, np.abs(self._distance_unit(samples)), self._normals_unit(samples))
+        u = self.frame.to_unit(self._checked(x))
+        return _like(x, self._support.confidence(u, self._normals_unit(u)))
 
     def mesh(
         self, *, resolution: int = 256, level: float = 0.0, keep_crumbs: bool = False, trim: float | None = None
@@ -228,6 +226,10 @@ class Surface:
     def _gradient_unit(self, u: np.ndarray) -> np.ndarray:
         parts = [_numpy(self.field.distance_and_gradient(self.field.array(c))[1]) for c in self._chunks(u)]
         return np.concatenate(parts) if parts else np.empty((0, self.dimension))
+
+    def _normals_unit(self, u: np.ndarray) -> np.ndarray:
+        gradient = self._gradient_unit(u)
+        return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
 
     def _chunks(self, u: np.ndarray) -> list[np.ndarray]:
         size = CHUNK[isinstance(self.config.network, MLPConfig)]
