@@ -106,6 +106,15 @@ def test_without_normals_the_normal_term_is_absent():
     assert "normals" not in terms.objective(F, G, batch(normals=None), ALL_ON).terms
 
 
+def test_from_some_time_on_the_field_decides_the_side_of_estimated_normals():
+    flipped = dataclasses.replace(batch(-NORMALS[:20]), trust=TRUST[:20])
+    weights = ObjectiveConfig(normals=1.0, estimated_normals=1.0, field_side=0.4)
+    early = terms.objective(F, np.concatenate([NORMALS[:20]] * 2), flipped, weights, progress=0.3)
+    late = terms.objective(F, np.concatenate([NORMALS[:20]] * 2), flipped, weights, progress=0.5)
+    assert early.terms["normals"] == pytest.approx(2 * TRUST[:20].mean())
+    assert late.terms["normals"] == pytest.approx(0, abs=1e-12)
+
+
 def test_estimated_normals_lose_their_weight_during_the_run():
     weights = ObjectiveConfig(normals=0.5, estimated_normals=0.05)
     assert terms.normal_weight(weights, 0.7, estimated=False) == 0.5

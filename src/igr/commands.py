@@ -39,7 +39,7 @@ class Reconstruct:
     preset: Literal["fast", "paper"] = "fast"
     """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
     normals: Literal["auto", "ignore"] = "auto"
-    """auto: use the scan's normals, turned if they point inward; ignore: fit without them."""
+    """auto: judge the scan's normals, and use, turn, down-weight or leave them out; ignore: fit without them."""
     seconds: float | None = None
     """Fit for so long instead of for the preset's number of steps."""
     steps: int | None = None

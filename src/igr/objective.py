@@ -138,7 +138,10 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
     add("surface", weights.surface, on, df, surface_distance(f[on]))
     if weights.normals and batch.normals is not None:
         weight = normal_weight(weights, progress, estimated=batch.trust is not None)
-        add("normals", weight, on, dg, normal_alignment(g[on], batch.normals, batch.trust))
+        normals, trust = batch.normals, batch.trust
+        if trust is not None and progress >= weights.field_side:
+            normals, trust = on_the_side_of(g[on], normals), None
+        add("normals", weight, on, dg, normal_alignment(g[on], normals, trust))
     if weights.eikonal:
         add("eikonal", weights.eikonal, off, dg, eikonal(g[off]))
     if weights.off_surface:
@@ -149,6 +152,11 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
         if weights.far_sign:
             add("far_sign", weights.far_sign, known, df, far_sign(f[known], batch.target))
     return Loss({name: float(value) for name, value in terms.items()}, total, df, dg)
+
+
+def on_the_side_of(g: Array, normals: Array) -> Array:
+    """The normals (n, d), each turned to the side that the gradient g (n, d) points to."""
+    return normals * (1 - 2 * ((normals * g).sum(-1) < 0))[:, None]
 
 
 def normal_weight(weights: ObjectiveConfig, progress: float, *, estimated: bool) -> float:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -25,15 +26,13 @@ from .warmstart import Indicator
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
-NEIGHBORHOODS = {2: (4, 8, 16, 32), 3: (8, 16, 32, 64)}
-"""Neighbors that a normal is estimated from, by dimension: the first that is flat enough and about as flat as any
-larger one, or the flattest."""
+NEIGHBORHOODS = {2: (4, 8, 16, 32), 3: (10, 32, 64)}
+"""Neighbors that a normal is estimated from, by dimension: the first that are flat enough, or the flattest. Small
+ones err more, but each differently, and a fit averages that; large ones round off edges, which no fit undoes."""
 ENOUGH = 100_000
 """Points that are oriented themselves; those of larger clouds follow the nearest of so many."""
 FLAT = 0.04
 """Share of the variance across a neighborhood, up to which it counts as flat."""
-GAIN = 1.25
-"""A larger neighborhood is taken if it is so many times flatter."""
 VOXELS = {2: (64, 400), 3: (48, 200)}
 """Fewest and most voxels along an edge of the grid that sheets are counted on, by dimension."""
 OPEN, CLOSED = 0.4, 0.04
@@ -58,6 +57,9 @@ class Orientation:
     """Share of the points whose sides differ clearly; below 0.9 the result deserves a look."""
     spacing: float
     """Median distance to the sixth neighbor, in the points' units."""
+    errs_at_random: bool
+    """Whether noise, not curvature, is what the directions err by: neighboring normals then err differently, and a
+    fit to all of them is better than each."""
 
 
 def orient_normals(
@@ -95,7 +97,7 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
         return _by_nearest(points)
     frame = unit_frame(points, strays=np.zeros(len(points), bool))
     unit = frame.to_unit(points)
-    normals, flatness, spacing = estimate_normals(unit)
+    normals, flatness, spacing, errs_at_random = estimate_normals(unit)
     count = min(PARTNERS, len(unit) - 1)
     distance, index = KDTree(unit).query(unit, k=count + 1, workers=-1)
     neighbors = np.asarray(index)[:, 1:]
@@ -105,7 +107,7 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
     typical = max(float(np.median(np.abs(votes))), 1e-12)
     clear = _shared(np.clip(votes / typical, -1, 1), unit, normals, neighbors)
     confidence = np.clip(1.5 * clear - 0.2, 0, 1) * agreement * flatness
-    return Orientation(normals, confidence, float((clear > 0.2).mean()), spacing * frame.scale)
+    return Orientation(normals, confidence, float((clear > 0.2).mean()), spacing * frame.scale, errs_at_random)
 
 
 def _votes(points: np.ndarray, normals: np.ndarray, spacing4: float, spacing6: float) -> Float[np.ndarray, " n"]:
@@ -129,41 +131,44 @@ def _by_nearest(points: np.ndarray) -> Orientation:
     found = orient(points[chosen])
     nearest = np.asarray(KDTree(points[chosen]).query(points, workers=-1)[1])
     thinned = found.spacing * np.sqrt(ENOUGH / len(points))
-    return Orientation(found.normals[nearest], found.confidence[nearest], found.quality, thinned)
+    return dataclasses.replace(
+        found, normals=found.normals[nearest], confidence=found.confidence[nearest], spacing=thinned
+    )
 
 
 def estimate_normals(
     points: Float[np.ndarray, "n d"],
-) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], float]:
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], float, bool]:
     """Unsigned normals of points from their neighborhoods.
 
     Returns:
-        Unit normals (n, d) of arbitrary sign, flatness (n,) of the neighborhoods in [0, 1], and the spacing
-        (median distance to the sixth neighbor).
+        Unit normals (n, d) of arbitrary sign, flatness (n,) of the neighborhoods in [0, 1], the spacing (median
+        distance to the sixth neighbor), and whether the normals err at random (see `Orientation`).
     """
     from scipy.spatial import KDTree
 
     tree, n = KDTree(points), len(points)
-    count = min(_neighborhood(points, tree), n - 1)
+    size, errs_at_random = neighborhood(points, tree)
+    count = min(size, n - 1)
     distance, index = tree.query(points, k=max(count, min(6, n - 1)) + 1, workers=-1)
     index = np.asarray(index)[:, : count + 1]
-    parts = [_smallest_direction(points, rows) for rows in np.array_split(index, max(1, n // 20_000))]
+    parts = [smallest_direction(points, rows) for rows in np.array_split(index, max(1, n // 20_000))]
     normals, variation = (np.concatenate(part) for part in zip(*parts, strict=True))
     spacing = float(np.median(np.asarray(distance)[:, min(6, n - 1)]))
-    return normals, np.clip(1 - variation / 0.15, 0, 1), spacing
+    return normals, np.clip(1 - variation / 0.15, 0, 1), spacing, errs_at_random
 
 
-def _neighborhood(points: np.ndarray, tree: KDTree) -> int:
-    """How many neighbors normals are estimated from, see `NEIGHBORHOODS`."""
+def neighborhood(points: np.ndarray, tree: KDTree) -> tuple[int, bool]:
+    """How many neighbors normals are estimated from, see `NEIGHBORHOODS`; and whether more would be flatter, as
+    they are where noise bends the neighborhoods and not the surface."""
     n, d = points.shape
     sizes = NEIGHBORHOODS[d]
     sample = points[:: max(1, n // 3000)]
     index = np.asarray(tree.query(sample, k=min(sizes[-1], n - 1) + 1, workers=-1)[1])
-    rough = [float(np.median(_smallest_direction(points, index[:, : size + 1])[1])) for size in sizes]
-    for place, size in enumerate(sizes):
-        if rough[place] < FLAT and rough[place] <= GAIN * min(rough[place:]):
-            return size
-    return sizes[int(np.argmin(rough))]
+    rough = [float(np.median(smallest_direction(points, index[:, : size + 1])[1])) for size in sizes]
+    flat = [place for place, variation in enumerate(rough) if variation < FLAT]
+    chosen = flat[0] if flat else int(np.argmin(rough))
+    return sizes[chosen], chosen + 1 < len(sizes) and rough[chosen + 1] < rough[chosen]
 
 
 def outsideness(points: Float[np.ndarray, "n d"], spacing: float, *, bound: float = 1.1) -> Indicator:
@@ -248,7 +253,7 @@ def _shared(
     return vote
 
 
-def _smallest_direction(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def smallest_direction(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Direction of least variance of each neighborhood (rows of `index`), and its share of the variance."""
     around = points[index]
     around = around - around.mean(1, keepdims=True)
