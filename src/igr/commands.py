@@ -40,6 +40,8 @@ class Reconstruct:
     """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
     normals: Literal["auto", "ignore"] = "auto"
     """auto: judge the scan's normals, and use, turn, down-weight or leave them out; ignore: fit without them."""
+    objective: Literal["igr", "sal", "sald"] = "igr"
+    """igr: this method; sal, sald: regress the cloud's unsigned distance (and its gradient), without normals."""
     seconds: float | None = None
     """Fit for so long instead of for the preset's number of steps."""
     steps: int | None = None
@@ -121,7 +123,8 @@ class Reconstruct:
             raise InputError("--steps and --seconds must be positive")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed} is negative; use a whole number of at least 0")
-        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps)
+        objective = dataclasses.replace(config.objective, kind=self.objective)
+        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps, objective=objective)
         return config, Path(scan), resolution, level
 
 

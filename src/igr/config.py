@@ -66,6 +66,9 @@ class FeatureConfig:
 class ObjectiveConfig:
     """Weights of the terms in `objective.py`; a term of weight 0 is not computed."""
 
+    kind: Literal["igr", "sal", "sald"] = "igr"
+    """igr: the terms below; sal: off the cloud only the unsigned distance to it is regressed by |f|; sald: its
+    gradient too, up to sign, with the weight `eikonal`. Both need no normals and use none."""
     surface: float = 1.0
     """mean |f| on the cloud (equation 2 of the paper)."""
     normals: float = 1.0

@@ -41,8 +41,12 @@ HIDDEN = 0.02
 """A point both of whose sides see the border in less than that share of directions is hidden."""
 CAVITY = 0.01
 """Share of hidden points from which on sheets are counted for them."""
-PARTNERS, SWEEPS = 12, 12
-"""Neighbors that a point shares its vote with, and how often."""
+PARTNERS = {2: 4, 3: 12}
+"""Neighbors that a point shares its vote with, by dimension."""
+SWEEPS = 12
+"""How often they share."""
+ADJOINING = {2: 2, 3: 4}
+"""The neighbor at whose distance the surface goes on, by dimension: on a curve one on each side."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,11 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
     frame = unit_frame(points, strays=np.zeros(len(points), bool))
     unit = frame.to_unit(points)
     normals, flatness, spacing, errs_at_random = estimate_normals(unit)
-    count = min(PARTNERS, len(unit) - 1)
+    d = unit.shape[1]
+    count = min(PARTNERS[d], len(unit) - 1)
     distance, index = KDTree(unit).query(unit, k=count + 1, workers=-1)
     neighbors = np.asarray(index)[:, 1:]
-    votes = _votes(unit, normals, float(np.median(np.asarray(distance)[:, min(4, count)])), spacing)
+    votes = _votes(unit, normals, float(np.median(np.asarray(distance)[:, min(ADJOINING[d], count)])), spacing)
     sign, agreement = patch_signs(unit, normals, votes, neighbors)
     normals, votes = normals * sign[:, None], votes * sign
     typical = max(float(np.median(np.abs(votes))), 1e-12)
@@ -110,12 +115,12 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
     return Orientation(normals, confidence, float((clear > 0.2).mean()), spacing * frame.scale, errs_at_random)
 
 
-def _votes(points: np.ndarray, normals: np.ndarray, spacing4: float, spacing6: float) -> Float[np.ndarray, " n"]:
+def _votes(points: np.ndarray, normals: np.ndarray, adjoining: float, spacing: float) -> Float[np.ndarray, " n"]:
     """Votes for the sign of each normal: from openness, and from counting sheets where nothing is open."""
-    votes, seen = openness_votes(points, normals, spacing4)
+    votes, seen = openness_votes(points, normals, adjoining)
     hidden = seen < HIDDEN
     if hidden.mean() > CAVITY:
-        side = outsideness(points, spacing6)
+        side = outsideness(points, spacing)
         counted = _difference(side, points[hidden], normals[hidden], np.array([1.2, 1.8]) * side.cell)
         votes[hidden] = (
             np.median(np.abs(votes[~hidden])) * np.clip(counted, -1, 1) if not hidden.all() else counted

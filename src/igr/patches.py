@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-PARTNERS = 12
-"""Neighbors that a point is linked to."""
 BENT = 0.3
 """Sine of the angle that the link to a neighbor makes with either tangent plane from which on it is taken to run
 over an edge: the normal is then mirrored on the way instead of kept."""
@@ -55,7 +53,7 @@ def patch_signs(
         points: positions.
         normals: unit normals of any sign.
         votes: for the sign of each normal, by size how surely.
-        neighbors: (n, k) rows of the nearest other points, nearest first.
+        neighbors: (n, k) rows of the nearest other points, which each point is linked to.
 
     Returns:
         Signs, 1 or -1, and the agreement in [0, 1] of the votes of each point's patch.
@@ -64,7 +62,7 @@ def patch_signs(
     from scipy.sparse.csgraph import connected_components
 
     n = len(points)
-    links = _linked(points, normals, neighbors[:, :PARTNERS])
+    links = _linked(points, normals, neighbors)
     start, stop, cost, sign = _tree(links, n)
     limit, patch = np.full(len(cost), CUTS[0]), np.zeros(n, int)
     total = agreement = np.zeros(1)

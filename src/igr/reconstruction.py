@@ -175,12 +175,20 @@ def _lasting_normals(config: Config) -> Config:
 def cloud_sampler(cloud: PointCloud, trust: np.ndarray | None, config: Config) -> CloudSampler:
     """The batches of a prepared cloud, with what its normals tell about the space around."""
     known = None
-    if cloud.normals is not None and (config.objective.warm_start or config.objective.far_sign):
+    weights = config.objective
+    wanted = weights.kind == "igr" and (weights.warm_start or weights.far_sign)
+    if cloud.normals is not None and wanted:
         known = known_space(
             cloud.points, cloud.normals, extent=config.sampling.extent, seed=config.seed, trust=trust
         )
     return CloudSampler(
-        cloud.points, config.sampling, seed=config.seed, normals=cloud.normals, trust=trust, known=known
+        cloud.points,
+        config.sampling,
+        seed=config.seed,
+        normals=cloud.normals,
+        trust=trust,
+        known=known,
+        unsigned=config.objective.kind != "igr",
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 VOXEL_SPACINGS = 1.5
-"""Edge of a voxel in spacings of the cloud (distance to the fourth neighbor)."""
+"""Edge of a voxel in spacings of the cloud."""
 VOXELS = {2: 512, 3: 128}
 """Most voxels along an edge of the grid, by dimension."""
 BORDER = 6
@@ -32,7 +32,7 @@ def openness_votes(
     Args:
         points: positions, any frame.
         normals: unit normals of any sign.
-        spacing: median distance to the fourth neighbor.
+        spacing: median distance to the neighbors that adjoin (see `orientation.ADJOINING`).
 
     Returns:
         Votes in [-1, 1], and the openness in [0, 1] of the more open side.
