@@ -11,6 +11,7 @@ from igr.cli import main
 from igr.errors import InputError
 from igr.examples import example_cloud
 from igr.frame import Frame
+from igr.render import View, render
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,27 @@ def test_trimming_opens_the_mesh_where_no_sample_is(bowl):
     assert 0.75 < open_.area / whole.area < 0.9
     with pytest.raises(InputError, match="nothing of the surface lies within 1e-09"):
         bowl.mesh(resolution=64, trim=1e-9)
+
+
+def test_a_single_view_is_closed_without_ghosts_and_unsure_of_its_back():
+    points, _ = sphere(4000)
+    seen = 10 * points[points[:, 2] > 0.2]
+    surface = igr.reconstruct(seen, config=QUICK)
+    mesh = surface.mesh(resolution=64)
+    assert mesh.is_watertight
+    assert mesh.body_count == 1
+    assert np.linalg.norm(mesh.vertices, axis=1).max() < 11
+    confidence = surface.confidence(np.asarray(mesh.vertices))
+    back, front = mesh.vertices[:, 2] < 1, mesh.vertices[:, 2] > 4
+    assert np.median(confidence[front]) > 0.8
+    assert np.median(confidence[back]) < 0.3
+
+
+def test_a_picture_shows_what_was_filled_in(bowl):
+    plain, colored = (render(bowl, View(0, 70, 60, flag)).astype(int) for flag in (False, True))
+    redder = (colored[..., 0] - colored[..., 2]) - (plain[..., 0] - plain[..., 2])
+    assert 0.05 < (redder > 40).mean() < 0.6
+    np.testing.assert_array_equal(plain[0, 0], [255, 255, 255])
 
 
 def test_curves_are_trimmed_too():
