@@ -14,7 +14,7 @@ import numpy as np
 
 from igr import native
 
-from . import speed, surfaces
+from . import bare, holes, speed, surfaces
 from .clouds import available
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -36,6 +36,10 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "scans": ("Benchmark scans, whole command, 256³", surfaces.scans),
     "clean": ("50,000 clean samples of closed meshes, true normals", lambda: surfaces.sampled(noise=0.0)),
     "noise": ("The same with 1 % Gaussian noise", lambda: surfaces.sampled(noise=0.01)),
+    "bare-scans": ("Scans without normals", bare.bare_scans),
+    "bare-samples": ("Samples of closed meshes without normals", bare.bare_samples),
+    "bare-seeds": ("Without normals, seed by seed", bare.bare_seeds),
+    "confidence": ("Confidence against the true error", holes.confidence),
     "everyday": ("Other input, whole command", surfaces.everyday),
     "budgets": ("Quality against time; distance quality", surfaces.budgets),
     "native": ("Native training step and evaluation", native_step),

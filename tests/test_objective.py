@@ -30,6 +30,8 @@ CASES = {
     "eikonal": (G, terms.eikonal),
     "off_surface": (F, lambda f: terms.off_surface(f, 5.0)),
     "warm_start": (F, lambda f: terms.warm_start(f, same(TARGET, f))),
+    "unsigned_distance": (F, lambda f: terms.unsigned_distance(f, same(abs(TARGET), f))),
+    "unsigned_gradient": (G, lambda g: terms.unsigned_gradient(g, same(NORMALS, g))),
     "far_sign": (F, lambda f: terms.far_sign(f, same(TARGET, f))),
 }
 
@@ -104,6 +106,28 @@ def test_the_warm_start_ends():
 
 def test_without_normals_the_normal_term_is_absent():
     assert "normals" not in terms.objective(F, G, batch(normals=None), ALL_ON).terms
+
+
+@pytest.mark.parametrize("kind", ["sal", "sald"])
+def test_sign_agnostic_objectives_do_not_know_the_sign(kind):
+    away = dataclasses.replace(batch(None), nearest=NORMALS[20:] * abs(TARGET[20:, None]))
+    weights = ObjectiveConfig(kind=kind)
+    one, other = terms.objective(F, G, away, weights), terms.objective(-F, -G, away, weights)
+    assert one.total == pytest.approx(other.total)
+    np.testing.assert_allclose(one.df, -other.df)
+    np.testing.assert_allclose(one.dg, -other.dg)
+    exact = terms.objective(np.r_[np.zeros(20), abs(TARGET[20:])], G * 0 + NORMALS, away, weights)
+    assert exact.total == pytest.approx(0, abs=1e-10)
+    assert ("unsigned_gradient" in exact.terms) == (kind == "sald")
+
+
+def test_from_some_time_on_the_field_decides_the_side_of_estimated_normals():
+    flipped = dataclasses.replace(batch(-NORMALS[:20]), trust=TRUST[:20])
+    weights = ObjectiveConfig(normals=1.0, estimated_normals=1.0, field_side=0.4)
+    early = terms.objective(F, np.concatenate([NORMALS[:20]] * 2), flipped, weights, progress=0.3)
+    late = terms.objective(F, np.concatenate([NORMALS[:20]] * 2), flipped, weights, progress=0.5)
+    assert early.terms["normals"] == pytest.approx(2 * TRUST[:20].mean())
+    assert late.terms["normals"] == pytest.approx(0, abs=1e-12)
 
 
 def test_estimated_normals_lose_their_weight_during_the_run():

@@ -18,6 +18,9 @@ from .errors import InputError
 from .talk import report_result, say
 
 if TYPE_CHECKING:
+    import numpy as np
+    import trimesh
+
     from .config import Config
     from .fit import Progress
     from .surface import Surface
@@ -36,7 +39,9 @@ class Reconstruct:
     preset: Literal["fast", "paper"] = "fast"
     """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
     normals: Literal["auto", "ignore"] = "auto"
-    """auto: use the scan's normals, turned if they point inward; ignore: fit without them."""
+    """auto: judge the scan's normals, and use, turn, down-weight or leave them out; ignore: fit without them."""
+    objective: Literal["igr", "sal", "sald"] = "igr"
+    """igr: this method; sal, sald: regress the cloud's unsigned distance (and its gradient), without normals."""
     seconds: float | None = None
     """Fit for so long instead of for the preset's number of steps."""
     steps: int | None = None
@@ -45,6 +50,8 @@ class Reconstruct:
     """Cells along the longest side of the scan's box (default 256 in space, 512 in the plane)."""
     level: float = 0.0
     """Extract the offset surface at this distance (the scan's units, positive outside)."""
+    trim: float | None = None
+    """Leave out what is farther than this from every sample (the scan's units); the result is then open."""
     seed: int = 0
     """Seed of everything random: same seed, machine and threads, same result."""
     device: str = "auto"
@@ -67,7 +74,7 @@ class Reconstruct:
         from .reconstruction import Options, reconstruct
 
         began = time.monotonic()
-        _check_output(self.output, self.resolution)
+        _check_output(self.output, self.resolution, self.trim)
         config, scan, resolution, level = self._settings()
         rescue = Path("runs") / scan.stem
         options = Options(self.normals, self.seconds, self.device, self.run, rescue, self.resume)
@@ -88,7 +95,7 @@ class Reconstruct:
         if self.model is not None:
             surface.save(self.model)
         result = {"scan": str(scan), **surface.details, "notes": notes}
-        result |= _extract(surface, self.output, scan, resolution, level)
+        result |= _extract(surface, self.output, scan, resolution, level, self.trim)
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
             from .report import write_report
@@ -116,7 +123,8 @@ class Reconstruct:
             raise InputError("--steps and --seconds must be positive")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed} is negative; use a whole number of at least 0")
-        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps)
+        objective = dataclasses.replace(config.objective, kind=self.objective)
+        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps, objective=objective)
         return config, Path(scan), resolution, level
 
 
@@ -134,6 +142,8 @@ class Mesh:
     """Step of a run's saved checkpoint, or `latest`."""
     level: float = 0.0
     """Extract the offset surface at this distance (the scan's units, positive outside)."""
+    trim: float | None = None
+    """Leave out what is farther than this from every sample (the scan's units); the result is then open."""
     device: str = "auto"
     """auto, cpu, torch, or a torch device such as cuda."""
     json: bool = False
@@ -144,10 +154,10 @@ class Mesh:
         from .storage import load_model
 
         began = time.monotonic()
-        _check_output(self.output, self.resolution)
+        _check_output(self.output, self.resolution, self.trim)
         surface = load_model(self.model, checkpoint=self.checkpoint, device=self.device)
         result = {"model": str(self.model)} | _extract(
-            surface, self.output, self.model, self.resolution, self.level
+            surface, self.output, self.model, self.resolution, self.level, self.trim
         )
         result["seconds"] = round(time.monotonic() - began, 3)
         report_result(result, as_json=self.json)
@@ -214,32 +224,47 @@ class Interruptible:
         self.stop = True
 
 
-def _check_output(output: Path | None, resolution: int | None) -> None:
+def _check_output(output: Path | None, resolution: int | None, trim: float | None) -> None:
     """Refuse what cannot be written, before any work."""
     from .exports import check_output
 
     if resolution is not None and not 8 <= resolution <= 4096:
         raise InputError(f"--resolution {resolution} is out of range; use 8 to 4096")
+    if trim is not None and not trim > 0:
+        raise InputError(f"--trim {trim:g} must be a positive distance, in the scan's units")
     if output is not None:
         check_output(output)
 
 
+def _supported_share(mesh: trimesh.Trimesh, confidence: np.ndarray) -> float:
+    """Share of the area whose confidence is at least one half."""
+    return float(mesh.area_faces[confidence[mesh.faces].mean(1) >= 0.5].sum() / mesh.area)
+
+
 def _extract(
-    surface: Surface, output: Path | None, source: Path, resolution: int | None, level: float
+    surface: Surface,
+    output: Path | None,
+    source: Path,
+    resolution: int | None,
+    level: float,
+    trim: float | None,
 ) -> dict[str, Any]:
     """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
+    import numpy as np
+
     from .exports import check_output, write_curves, write_mesh
 
     planar = surface.dimension == 2
     target = output or source.with_name(source.stem + ("_curve.svg" if planar else "_mesh.ply"))
     check_output(target, surface.dimension)
     if planar:
-        curves = surface.contour(resolution=resolution or 512, level=level)
+        curves = surface.contour(resolution=resolution or 512, level=level, trim=trim)
         write_curves(target, curves)
         closed = all((curve[0] == curve[-1]).all() for curve in curves)
         return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
-    mesh = surface.mesh(resolution=resolution or 256, level=level)
-    write_mesh(target, mesh.vertices, mesh.faces)
+    mesh = surface.mesh(resolution=resolution or 256, level=level, trim=trim)
+    confidence = surface.confidence(np.asarray(mesh.vertices))
+    write_mesh(target, mesh.vertices, mesh.faces, attributes={"confidence": confidence})
     return {
         "output": str(target),
         "resolution": resolution or 256,
@@ -247,4 +272,5 @@ def _extract(
         "triangles": len(mesh.faces),
         "watertight": bool(mesh.is_watertight),
         "components": int(mesh.body_count),
+        "supported": round(_supported_share(mesh, confidence), 4),
     }

@@ -66,6 +66,9 @@ class FeatureConfig:
 class ObjectiveConfig:
     """Weights of the terms in `objective.py`; a term of weight 0 is not computed."""
 
+    kind: Literal["igr", "sal", "sald"] = "igr"
+    """igr: the terms below; sal: off the cloud only the unsigned distance to it is regressed by |f|; sald: its
+    gradient too, up to sign, with the weight `eikonal`. Both need no normals and use none."""
     surface: float = 1.0
     """mean |f| on the cloud (equation 2 of the paper)."""
     normals: float = 1.0
@@ -73,6 +76,9 @@ class ObjectiveConfig:
     estimated_normals: float = 0.0
     """The same for normals that were estimated from bare points, each by its confidence, at the end of the run; it
     falls to this from `normals`. At 0 nothing is estimated: bare points are fitted as in the paper."""
+    field_side: float = 1.0
+    """Share of the run after which estimated normals are turned to the side that the field has found, and each
+    counts fully: its sign is known by then. 1: never."""
     eikonal: float = 0.1
     """mean (‖∇f‖ − 1)² off the cloud (equation 2, λ)."""
     off_surface: float = 0.0

@@ -57,7 +57,7 @@ def write_mesh(
         path: .ply, .obj, .stl, .glb or .off.
         vertices: positions, in the unit that the file shall have.
         faces: triangles, counter-clockwise seen from outside.
-        attributes: further numbers of each vertex, by name; only PLY keeps them.
+        attributes: further numbers of each vertex, by name; PLY and GLB (there as _NAME) keep them.
 
     Raises:
         InputError: as `check_output`.

@@ -90,6 +90,8 @@ class Render:
     """Degrees above the x-y plane."""
     pixels: int = 800
     """Height and width of the picture."""
+    confidence: bool = False
+    """Color by confidence: red where the surface was filled in."""
 
     def __call__(self) -> int:
         """Run the subcommand."""
@@ -98,7 +100,8 @@ class Render:
 
         if self.output.suffix.lower() != ".png":
             raise InputError(f"{self.output}: pictures are written as .png")
-        save_picture(self.output, render(load_model(self.model), View(self.azimuth, self.elevation, self.pixels)))
+        view = View(self.azimuth, self.elevation, self.pixels, self.confidence)
+        save_picture(self.output, render(load_model(self.model), view))
         print(f"wrote {self.output}")
         return 0
 

@@ -96,6 +96,32 @@ def far_sign(f: Array, target: Array) -> tuple[Array, Array]:
     return (shortfall * violated).mean(), -sign * violated / len(f)
 
 
+def unsigned_distance(f: Array, distance: Array) -> tuple[Array, Array]:
+    """Mean ||f| − h| with the unsigned distance h to the cloud (SAL, Atzmon & Lipman 2020, equation 3 with ℓ = 1):
+    the start as a sphere makes f choose opposite signs inside and outside.
+
+    Returns:
+        Value and dL/df (n,).
+    """
+    sign = _functions(f).sign
+    difference = abs(f) - distance
+    return abs(difference).mean(), sign(difference) * sign(f) / len(f)
+
+
+def unsigned_gradient(g: Array, direction: Array) -> tuple[Array, Array]:
+    """Mean min(‖∇f − ∇h‖, ‖∇f + ∇h‖) with the gradient ∇h of the unsigned distance (SALD, Atzmon & Lipman 2021,
+    equation 4).
+
+    Args:
+        g: spatial gradients (n, d).
+        direction: unit vectors (n, d) away from the nearest point of the cloud.
+
+    Returns:
+        Value and dL/dg (n, d).
+    """
+    return normal_alignment(g, on_the_side_of(g, direction))
+
+
 @dataclass(frozen=True)
 class Loss:
     """The weighted terms of one batch and their derivatives."""
@@ -120,6 +146,8 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
         weights: weight of each term.
         progress: share of the run that is done, for the terms that act only at its start.
     """
+    if weights.kind != "igr":
+        return _sign_agnostic(f, g, batch, weights)
     df, dg = f * 0, g * 0
     terms: dict[str, Any] = {}
     total = 0.0
@@ -138,7 +166,10 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
     add("surface", weights.surface, on, df, surface_distance(f[on]))
     if weights.normals and batch.normals is not None:
         weight = normal_weight(weights, progress, estimated=batch.trust is not None)
-        add("normals", weight, on, dg, normal_alignment(g[on], batch.normals, batch.trust))
+        normals, trust = batch.normals, batch.trust
+        if trust is not None and progress >= weights.field_side:
+            normals, trust = on_the_side_of(g[on], normals), None
+        add("normals", weight, on, dg, normal_alignment(g[on], normals, trust))
     if weights.eikonal:
         add("eikonal", weights.eikonal, off, dg, eikonal(g[off]))
     if weights.off_surface:
@@ -149,6 +180,30 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
         if weights.far_sign:
             add("far_sign", weights.far_sign, known, df, far_sign(f[known], batch.target))
     return Loss({name: float(value) for name, value in terms.items()}, total, df, dg)
+
+
+def _sign_agnostic(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig) -> Loss:
+    """The loss of SAL or SALD: on the cloud h is 0, off it the distance to the nearest point."""
+    on, off = slice(0, batch.surface), slice(batch.surface, len(f))
+    assert batch.nearest is not None
+    h = _norm(batch.nearest)
+    df, dg = f * 0, g * 0
+    surface, df[on] = surface_distance(f[on])
+    terms = {"surface": surface}
+    terms["unsigned_distance"], df[off] = unsigned_distance(f[off], h)
+    df[on] *= weights.surface
+    total = weights.surface * float(surface) + float(terms["unsigned_distance"])
+    if weights.kind == "sald":
+        direction = batch.nearest / (h + TINY)[:, None]
+        terms["unsigned_gradient"], derivative = unsigned_gradient(g[off], direction)
+        total += weights.eikonal * float(terms["unsigned_gradient"])
+        dg[off] = weights.eikonal * derivative
+    return Loss({name: float(value) for name, value in terms.items()}, total, df, dg)
+
+
+def on_the_side_of(g: Array, normals: Array) -> Array:
+    """The normals (n, d), each turned to the side that the gradient g (n, d) points to."""
+    return normals * (1 - 2 * ((normals * g).sum(-1) < 0))[:, None]
 
 
 def normal_weight(weights: ObjectiveConfig, progress: float, *, estimated: bool) -> float:

@@ -1,45 +1,52 @@
-"""Bare points to oriented normals: directions from neighborhoods, signs from what encloses what.
+"""Bare points to oriented normals: directions from neighborhoods, signs from what is open to the outside.
 
 1. *Directions*: the normal of a point is the direction in which its neighbors vary least, in a neighborhood as
    small as the noise allows.
-2. *First signs*: space is cut into voxels; along many directions, the runs of occupied voxels between a voxel and
-   the border are counted. An odd count says inside, and seeing the border in many directions says outside; both
-   hold for scans with holes, since every voxel is asked in many directions. A normal points to the more outside
-   side, and neighbors on one sheet of the surface share their votes.
-3. *Agreement*: the oriented points define an indicator function (`warmstart.indicator`), which averages over all
-   of them; normals that it and the first signs together speak against are turned, a few times.
+2. *Votes*: the outside is where much of the space around sees the border (`visibility.py`). For points that
+   nothing sees, on the walls of closed cavities, the sheets between them and the border are counted instead.
+3. *Patches*: points on one smooth patch of the surface decide together (`patches.py`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from .frame import unit_frame
-from .warmstart import Indicator, indicator, point_areas
+from .patches import patch_signs
+from .visibility import openness_votes
+from .warmstart import Indicator
 
-NEIGHBORHOODS = (16, 32, 64, 128)
-"""Neighbors that a normal is estimated from: the first that is flat enough, or the flattest."""
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
+
+NEIGHBORHOODS = {2: (4, 8, 16, 32), 3: (10, 32, 64)}
+"""Neighbors that a normal is estimated from, by dimension: the first that are flat enough, or the flattest. Small
+ones err more, but each differently, and a fit averages that; large ones round off edges, which no fit undoes."""
 ENOUGH = 100_000
 """Points that are oriented themselves; those of larger clouds follow the nearest of so many."""
 FLAT = 0.04
 """Share of the variance across a neighborhood, up to which it counts as flat."""
 VOXELS = {2: (64, 400), 3: (48, 200)}
-"""Fewest and most voxels along an edge of the grid, by dimension."""
-VOXEL_SPACINGS = 1.0
-"""Edge of a voxel in spacings of the cloud, where that many voxels are allowed."""
+"""Fewest and most voxels along an edge of the grid that sheets are counted on, by dimension."""
 OPEN, CLOSED = 0.4, 0.04
 """Seeing the border in more than the first share of directions is outside, in less than the second not."""
-CLEAR = 0.5
-"""Difference of outsideness between both sides of a point, from which its sign is clear."""
-PARTNERS, SWEEPS = 12, 12
-"""Neighbors that a point shares its vote with, and how often."""
-ROUNDS = 4
-"""Times that the normals are turned to agree with the indicator, at most."""
+HIDDEN = 0.02
+"""A point both of whose sides see the border in less than that share of directions is hidden."""
+CAVITY = 0.01
+"""Share of hidden points from which on sheets are counted for them."""
+PARTNERS = {2: 4, 3: 12}
+"""Neighbors that a point shares its vote with, by dimension."""
+SWEEPS = 12
+"""How often they share."""
+ADJOINING = {2: 2, 3: 4}
+"""The neighbor at whose distance the surface goes on, by dimension: on a curve one on each side."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,9 @@ class Orientation:
     """Share of the points whose sides differ clearly; below 0.9 the result deserves a look."""
     spacing: float
     """Median distance to the sixth neighbor, in the points' units."""
+    errs_at_random: bool
+    """Whether noise, not curvature, is what the directions err by: neighboring normals then err differently, and a
+    fit to all of them is better than each."""
 
 
 def orient_normals(
@@ -85,30 +95,37 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
     Args:
         points: positions in any frame and units; strays should have been left out.
     """
+    from scipy.spatial import KDTree
+
     if len(points) > ENOUGH:
         return _by_nearest(points)
     frame = unit_frame(points, strays=np.zeros(len(points), bool))
     unit = frame.to_unit(points)
-    normals, flatness, spacing = estimate_normals(unit)
-    side = outsideness(unit, spacing)
-    reach = np.array([1.2, 1.8]) * side.cell
-    first = _shared(np.clip(_vote(side, unit, normals, reach) / CLEAR, -1, 1), unit, normals)
-    sign = np.where(first >= 0, 1.0, -1.0)
-    normals, first = normals * sign[:, None], np.abs(first)
-    total, areas = first, point_areas(unit)
-    for _ in range(ROUNDS):
-        inside = indicator(unit, normals, areas=areas * np.clip(total, 0.1, 1.0))
-        agreement = _vote(inside, unit, normals, np.array([1.0, 1.6]) * inside.cell)
-        scale = max(float(np.median(np.abs(agreement))), 1e-12)
-        total = 0.5 * (first + np.clip(agreement / scale, -1, 1))
-        turned = total < 0
-        sign = np.where(turned, -1.0, 1.0)
-        normals, first, total = normals * sign[:, None], first * sign, np.abs(total)
-        if turned.mean() < 1e-4:
-            break
-    clear = total
-    confidence = np.clip((clear - 0.2) / 0.5, 0, 1) * flatness
-    return Orientation(normals, confidence, float((clear > 0.4).mean()), spacing * frame.scale)
+    normals, flatness, spacing, errs_at_random = estimate_normals(unit)
+    d = unit.shape[1]
+    count = min(PARTNERS[d], len(unit) - 1)
+    distance, index = KDTree(unit).query(unit, k=count + 1, workers=-1)
+    neighbors = np.asarray(index)[:, 1:]
+    votes = _votes(unit, normals, float(np.median(np.asarray(distance)[:, min(ADJOINING[d], count)])), spacing)
+    sign, agreement = patch_signs(unit, normals, votes, neighbors)
+    normals, votes = normals * sign[:, None], votes * sign
+    typical = max(float(np.median(np.abs(votes))), 1e-12)
+    clear = _shared(np.clip(votes / typical, -1, 1), unit, normals, neighbors)
+    confidence = np.clip(1.5 * clear - 0.2, 0, 1) * agreement * flatness
+    return Orientation(normals, confidence, float((clear > 0.2).mean()), spacing * frame.scale, errs_at_random)
+
+
+def _votes(points: np.ndarray, normals: np.ndarray, adjoining: float, spacing: float) -> Float[np.ndarray, " n"]:
+    """Votes for the sign of each normal: from openness, and from counting sheets where nothing is open."""
+    votes, seen = openness_votes(points, normals, adjoining)
+    hidden = seen < HIDDEN
+    if hidden.mean() > CAVITY:
+        side = outsideness(points, spacing)
+        counted = _difference(side, points[hidden], normals[hidden], np.array([1.2, 1.8]) * side.cell)
+        votes[hidden] = (
+            np.median(np.abs(votes[~hidden])) * np.clip(counted, -1, 1) if not hidden.all() else counted
+        )
+    return votes
 
 
 def _by_nearest(points: np.ndarray) -> Orientation:
@@ -119,35 +136,44 @@ def _by_nearest(points: np.ndarray) -> Orientation:
     found = orient(points[chosen])
     nearest = np.asarray(KDTree(points[chosen]).query(points, workers=-1)[1])
     thinned = found.spacing * np.sqrt(ENOUGH / len(points))
-    return Orientation(found.normals[nearest], found.confidence[nearest], found.quality, thinned)
+    return dataclasses.replace(
+        found, normals=found.normals[nearest], confidence=found.confidence[nearest], spacing=thinned
+    )
 
 
 def estimate_normals(
     points: Float[np.ndarray, "n d"],
-) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], float]:
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], float, bool]:
     """Unsigned normals of points from their neighborhoods.
 
     Returns:
-        Unit normals (n, d) of arbitrary sign, flatness (n,) of the neighborhoods in [0, 1], and the spacing
-        (median distance to the sixth neighbor).
+        Unit normals (n, d) of arbitrary sign, flatness (n,) of the neighborhoods in [0, 1], the spacing (median
+        distance to the sixth neighbor), and whether the normals err at random (see `Orientation`).
     """
     from scipy.spatial import KDTree
 
-    tree = KDTree(points)
-    n = len(points)
-    sample = points[:: max(1, n // 3000)]
-    variations = []
-    for count in NEIGHBORHOODS:
-        index = np.asarray(tree.query(sample, k=min(count, n - 1) + 1, workers=-1)[1])
-        variations.append(np.median(_smallest_direction(points, index)[1]))
-        if variations[0] < FLAT:
-            break
-    best = NEIGHBORHOODS[int(np.argmin(variations))]
-    distance, index = tree.query(points, k=min(best, n - 1) + 1, workers=-1)
-    parts = [_smallest_direction(points, rows) for rows in np.array_split(np.asarray(index), max(1, n // 20_000))]
+    tree, n = KDTree(points), len(points)
+    size, errs_at_random = neighborhood(points, tree)
+    count = min(size, n - 1)
+    distance, index = tree.query(points, k=max(count, min(6, n - 1)) + 1, workers=-1)
+    index = np.asarray(index)[:, : count + 1]
+    parts = [smallest_direction(points, rows) for rows in np.array_split(index, max(1, n // 20_000))]
     normals, variation = (np.concatenate(part) for part in zip(*parts, strict=True))
     spacing = float(np.median(np.asarray(distance)[:, min(6, n - 1)]))
-    return normals, np.clip(1 - variation / 0.15, 0, 1), spacing
+    return normals, np.clip(1 - variation / 0.15, 0, 1), spacing, errs_at_random
+
+
+def neighborhood(points: np.ndarray, tree: KDTree) -> tuple[int, bool]:
+    """How many neighbors normals are estimated from, see `NEIGHBORHOODS`; and whether more would be flatter, as
+    they are where noise bends the neighborhoods and not the surface."""
+    n, d = points.shape
+    sizes = NEIGHBORHOODS[d]
+    sample = points[:: max(1, n // 3000)]
+    index = np.asarray(tree.query(sample, k=min(sizes[-1], n - 1) + 1, workers=-1)[1])
+    rough = [float(np.median(smallest_direction(points, index[:, : size + 1])[1])) for size in sizes]
+    flat = [place for place, variation in enumerate(rough) if variation < FLAT]
+    chosen = flat[0] if flat else int(np.argmin(rough))
+    return sizes[chosen], chosen + 1 < len(sizes) and rough[chosen + 1] < rough[chosen]
 
 
 def outsideness(points: Float[np.ndarray, "n d"], spacing: float, *, bound: float = 1.1) -> Indicator:
@@ -162,7 +188,7 @@ def outsideness(points: Float[np.ndarray, "n d"], spacing: float, *, bound: floa
     from scipy.ndimage import gaussian_filter
 
     d = points.shape[1]
-    cells = int(np.clip(2 * bound / (VOXEL_SPACINGS * spacing), *VOXELS[d]))
+    cells = int(np.clip(2 * bound / (spacing), *VOXELS[d]))
     occupied = np.zeros((cells,) * d, bool)
     occupied[tuple(np.clip(((points + bound) / (2 * bound) * cells).astype(int), 0, cells - 1).T)] = True
     odd, escaped = np.zeros((2, *occupied.shape), np.float32)
@@ -206,7 +232,9 @@ def _shifted(values: np.ndarray, offset: tuple[int, ...]) -> np.ndarray:
     return out
 
 
-def _vote(side: Indicator, points: np.ndarray, normals: np.ndarray, reach: np.ndarray) -> Float[np.ndarray, " n"]:
+def _difference(
+    side: Indicator, points: np.ndarray, normals: np.ndarray, reach: np.ndarray
+) -> Float[np.ndarray, " n"]:
     """Mean difference of `side` in front of and behind each point, over several distances."""
     total = np.zeros(len(points))
     for distance in reach:
@@ -214,25 +242,23 @@ def _vote(side: Indicator, points: np.ndarray, normals: np.ndarray, reach: np.nd
     return total / len(reach)
 
 
-def _shared(vote: np.ndarray, points: np.ndarray, normals: np.ndarray) -> Float[np.ndarray, " n"]:
+def _shared(
+    vote: np.ndarray, points: np.ndarray, normals: np.ndarray, neighbors: np.ndarray
+) -> Float[np.ndarray, " n"]:
     """The votes averaged along the surface: between neighbors that lie in each other's tangent plane and whose
     normals are parallel, up to their sign; not across a thin wall."""
-    from scipy.spatial import KDTree
-
-    count = min(PARTNERS, len(points) - 1)
-    index = np.asarray(KDTree(points).query(points, k=count + 1, workers=-1)[1])[:, 1:]
-    step = points[index] - points[:, None]
+    step = points[neighbors] - points[:, None]
     step /= np.maximum(np.linalg.norm(step, axis=2, keepdims=True), 1e-300)
-    parallel = np.einsum("nkd,nd->nk", normals[index], normals)
+    parallel = np.einsum("nkd,nd->nk", normals[neighbors], normals)
     tilt = np.abs(np.einsum("nkd,nd->nk", step, normals))
     weight = np.sign(parallel) * np.clip(2 * np.abs(parallel) - 1, 0, 1) * np.clip(1 - 2 * tilt, 0, 1)
     total = 1 + np.abs(weight).sum(1)
     for _ in range(SWEEPS):
-        vote = (vote + np.einsum("nk,nk->n", weight, vote[index])) / total
+        vote = (vote + np.einsum("nk,nk->n", weight, vote[neighbors])) / total
     return vote
 
 
-def _smallest_direction(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def smallest_direction(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Direction of least variance of each neighborhood (rows of `index`), and its share of the variance."""
     around = points[index]
     around = around - around.mean(1, keepdims=True)

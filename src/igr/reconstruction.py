@@ -17,9 +17,10 @@ from .errors import InputError
 from .field import Field, make_field
 from .fit import FitState, Progress, Schedule, fit
 from .frame import Frame, stray_points, unit_frame
+from .given import judge_normals
 from .objective import objective
 from .orientation import orient
-from .points import PointCloud, as_cloud, inward_normals
+from .points import PointCloud, as_cloud
 from .sampling import CloudSampler
 from .storage import RunFolder
 from .surface import Surface
@@ -28,6 +29,11 @@ from .warmstart import known_space
 logger = logging.getLogger(__name__)
 
 Normals = Literal["auto", "ignore"]
+SURE = 4.0
+"""Confidence of an estimated normal, times this, is the trust in it where directions err at random: it is then
+low because the neighborhood is rough, not because the side is doubtful."""
+FIELD_KNOWS = 0.4
+"""Share of the run after which the field knows the sides of such normals better than their estimate."""
 MAX_SAMPLES = 100_000
 """Points of the cloud that a surface carries along, to say where it is supported."""
 
@@ -92,7 +98,7 @@ def reconstruct(
     elif isinstance(normals, str):
         raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
     cloud = as_cloud(source, given)
-    cloud, trust, frame, details = prepare(cloud, config, options.normals, notify)
+    cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
         config = adapted(config, sharp, dimension=cloud.dimension, measured_normals=trust is None)
@@ -122,9 +128,9 @@ def reconstruct(
 
 def prepare(
     cloud: PointCloud, config: Config, normals: Normals, notify: Callable[[str], None]
-) -> tuple[PointCloud, np.ndarray | None, Frame, dict[str, Any]]:
+) -> tuple[PointCloud, np.ndarray | None, Frame, Config, dict[str, Any]]:
     """The cloud in the unit frame, without strays and with normals where the configuration wants them; the trust
-    in normals that were estimated; the frame; and what was noticed."""
+    in normals that were estimated; the frame; the configuration for such normals; and what was noticed."""
     for note in cloud.notes:
         notify(note)
     strays = stray_points(cloud.points)
@@ -138,32 +144,51 @@ def prepare(
         rng = np.random.default_rng([config.seed, 7])
         cloud = _select(cloud, np.sort(rng.choice(len(cloud), visited, replace=False)))
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
-    points, given = frame.to_unit(cloud.points), cloud.normals if normals == "auto" else None
-    trust = None
+    points, given, trust = frame.to_unit(cloud.points), cloud.normals if normals == "auto" else None, None
+    details["normals"] = "none"
+    if given is not None:
+        judged = judge_normals(points, given, seed=config.seed)
+        if judged.sentence:
+            notify(judged.sentence)
+        given, trust, details["normals"] = judged.normals, judged.trust, judged.use
+        figures = {"angle": judged.angle, "roughness": judged.roughness, "right": judged.right}
+        details["given_normals"] = {name: round(figure, 3) for name, figure in figures.items()}
     if given is None and config.objective.estimated_normals:
         found = orient(points)
         notify(f"no normals are used as given; estimated them, {found.quality:.0%} of them with a clear side")
-        given, trust, details["normals"] = found.normals, found.confidence, "estimated"
+        given, trust = found.normals, found.confidence
+        details["normals"] = "ignored, estimated" if cloud.normals is not None else "estimated"
         details["orientation"] = round(found.quality, 4)
-    elif given is None:
-        details["normals"] = "none"
-    elif inward_normals(cloud.points, given):
-        notify("the normals point inward; turned them around")
-        given, details["normals"] = -given, "turned"
-    else:
-        details["normals"] = "given"
-    return PointCloud(points, given, name=cloud.name), trust, frame, details
+        if found.errs_at_random:
+            trust, config = np.clip(SURE * trust, 0, 1), _lasting_normals(config)
+    return PointCloud(points, given, name=cloud.name), trust, frame, config, details
+
+
+def _lasting_normals(config: Config) -> Config:
+    """`config` for estimated normals that err at random: they keep their weight, on the side the field finds."""
+    weights = dataclasses.replace(
+        config.objective, estimated_normals=config.objective.normals, field_side=FIELD_KNOWS
+    )
+    return dataclasses.replace(config, objective=weights)
 
 
 def cloud_sampler(cloud: PointCloud, trust: np.ndarray | None, config: Config) -> CloudSampler:
     """The batches of a prepared cloud, with what its normals tell about the space around."""
     known = None
-    if cloud.normals is not None and (config.objective.warm_start or config.objective.far_sign):
+    weights = config.objective
+    wanted = weights.kind == "igr" and (weights.warm_start or weights.far_sign)
+    if cloud.normals is not None and wanted:
         known = known_space(
             cloud.points, cloud.normals, extent=config.sampling.extent, seed=config.seed, trust=trust
         )
     return CloudSampler(
-        cloud.points, config.sampling, seed=config.seed, normals=cloud.normals, trust=trust, known=known
+        cloud.points,
+        config.sampling,
+        seed=config.seed,
+        normals=cloud.normals,
+        trust=trust,
+        known=known,
+        unsigned=config.objective.kind != "igr",
     )
 
 

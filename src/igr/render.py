@@ -22,6 +22,8 @@ LIGHTS = ((np.array([0.35, 0.5, 0.8]), 0.75), (np.array([-0.8, 0.2, 0.3]), 0.25)
 """Direction of each light (right, up, toward the viewer) and its strength."""
 COLOR = np.array([0.70, 0.77, 0.86])
 """Color of the surface, red, green, blue in [0, 1]."""
+INVENTED = np.array([0.85, 0.25, 0.2])
+"""Color of confidence 0."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class View:
     """Degrees above the x-y plane."""
     pixels: int = 800
     """Height and width of the picture."""
+    confidence: bool = False
+    """Color by confidence: the usual color where data supports the surface, red where it was filled in."""
 
 
 def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w 3"]:
@@ -58,7 +62,10 @@ def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w
     for direction, strength in LIGHTS:
         light = direction @ np.stack([right, up, toward])
         shade += strength * np.clip(normals @ (light / np.linalg.norm(light)), 0, None)
-    image[hit] = np.clip(shade[:, None] * COLOR, 0, 1)
+    color = COLOR[None]
+    if view.confidence:
+        color = INVENTED + surface.confidence(places[hit])[:, None] * (COLOR - INVENTED)
+    image[hit] = np.clip(shade[:, None] * color, 0, 1)
     return (255 * image.reshape(view.pixels, view.pixels, 3)).astype(np.uint8)
 
 

@@ -37,6 +37,7 @@ def write_report(path: str | os.PathLike[str], surface: Surface, *, facts: dict[
     body = [f"<h1>{title}</h1>", _pictures(surface), _table(rows)]
     if surface.dimension == 3:
         body.append(f"<h2>In 3D</h2>{_scene(surface)}")
+    body.append(f"<h2>Confidence</h2>{_histogram(surface)}")
     body.append(f"<h2>Cuts through the field</h2>{_cuts(surface)}")
     if surface.history:
         body.append(f"<h2>While fitting</h2>{_curves(surface.history)}")
@@ -82,6 +83,28 @@ def _scene(surface: Surface) -> str:
     upright = trimesh.transformations.rotation_matrix(-np.pi / 2, [1, 0, 0])  # the viewer's y axis points up
     page = scene_to_html(trimesh.Scene([shape, points]).apply_transform(upright))
     return f'<iframe title="the surface in 3D" srcdoc="{html.escape(page)}"></iframe>'
+
+
+def _histogram(surface: Surface) -> str:
+    """How much of the surface is supported how well by the samples, as SVG."""
+    if surface.dimension == 3:
+        places = np.asarray(surface.mesh(resolution=112).vertices)
+    else:
+        places = np.concatenate(surface.contour(resolution=256))
+    values = surface.confidence(places)
+    share = np.histogram(values, 20, (0, 1))[0] / len(values)
+    heights = 120 * share / share.max()
+    bars = "".join(
+        f'<rect x="{30 * k}" y="{120 - height:.1f}" width="27" height="{height:.1f}"'
+        f' fill="{COLORS[1] if k < 10 else COLORS[0]}"><title>{bar:.1%}</title></rect>'
+        for k, (bar, height) in enumerate(zip(share, heights, strict=True))
+    )
+    ticks = "".join(f'<text x="{600 * x:.0f}" y="136" font-size="12">{x:.1f}</text>' for x in (0, 0.5, 0.96))
+    low = float((values < 0.5).mean())
+    text = (
+        f"<p>{low:.1%} of the surface has a confidence below one half: filled in, or fitting its points badly.</p>"
+    )
+    return f'{text}<svg viewBox="0 0 620 140" style="width:38em">{bars}{ticks}</svg>'
 
 
 def _cuts(surface: Surface) -> str:

@@ -27,6 +27,8 @@ class Batch:
     """Signed distances (m,) known for the last m rows; empty where the sign is unknown."""
     shapes: tuple[int, ...] | None = None
     """In a shape space: row i belongs to `shapes[i mod k]` of k shapes, in each of the three parts."""
+    nearest: Array | None = None
+    """Vector (n - surface, d) from the nearest point of the cloud to each row off it, where it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,17 @@ class CloudSampler:
         normals: Float[np.ndarray, "n d"] | None = None,
         trust: Float[np.ndarray, " n"] | None = None,
         known: KnownSpace | None = None,
+        unsigned: bool = False,
     ) -> None:
+        from scipy.spatial import KDTree
+
         self.config = config
         self.known = known
         self.seed = seed
         rng = np.random.default_rng([seed, 0])
         order = rng.permutation(len(points))
         self.points = points[order].astype(np.float32)
+        self.tree = KDTree(self.points) if unsigned else None
         self.normals = None if normals is None else normals[order].astype(np.float32)
         self.trust = None if trust is None else trust[order].astype(np.float32)
         self.sigma = (config.spread * local_sigma(points, config.neighbor)[order]).astype(np.float32)
@@ -83,12 +89,15 @@ class CloudSampler:
         spread = self.sigma[near_rows, None]
         near = self.points[near_rows] + spread * rng.standard_normal((len(near_rows), on.shape[1]), np.float32)
         anywhere, target = self._anywhere(rng, int(self.config.uniform * count), on.shape[1])
+        off = np.concatenate([near, anywhere])
+        nearest = None if self.tree is None else off - self.points[self.tree.query(off, workers=-1)[1]]
         return Batch(
-            points=np.concatenate([on, near, anywhere]),
+            points=np.concatenate([on, off]),
             surface=count,
             normals=None if self.normals is None else self.normals[rows],
             trust=None if self.trust is None else self.trust[rows],
             target=target,
+            nearest=nearest,
         )
 
     def _anywhere(self, rng: np.random.Generator, count: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from .errors import InputError
 from .field import Field, make_field
 from .frame import Frame
 from .storage import read_tensors, write_tensors
+from .support import Support, trimmed_curves, trimmed_mesh
 
 if TYPE_CHECKING:
     import trimesh
@@ -52,6 +53,7 @@ class Surface:
         self.samples = np.asarray(samples, np.float32)
         self.details = {} if details is None else details
         self.history: list[dict[str, float]] = []
+        self._support: Support | None = None
 
     @property
     def dimension(self) -> int:
@@ -71,8 +73,7 @@ class Surface:
 
     def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Unit outward normals (n, d) of the level set through each `x` (n, d)."""
-        gradient = self._gradient_unit(self.frame.to_unit(self._checked(x)))
-        return _like(x, gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12))
+        return _like(x, self._normals_unit(self.frame.to_unit(self._checked(x))))
 
     def project(self, x: Float[np.ndarray, "n d"], *, steps: int = 8) -> Float[np.ndarray, "n d"]:
         """The points `x` (n, d) moved onto the surface along the gradient, by `steps` Newton steps of at most
@@ -84,7 +85,22 @@ class Surface:
             u = u - gradient * (value / square)[:, None]
         return _like(x, self.frame.to_input(u))
 
-    def mesh(self, *, resolution: int = 256, level: float = 0.0, keep_crumbs: bool = False) -> trimesh.Trimesh:
+    def confidence(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """How well the samples support each `x` (n, d), in [0, 1].
+
+        It is 0.9 at a typical sample, and the less the farther the samples are, the more the surface bends
+        without them, and the worse it fits them (see `Support`). It ranks places of one surface and is no
+        probability.
+        """
+        if self._support is None:
+            samples = self.samples.astype(float)
+            self._support = Support(samples, np.abs(self._distance_unit(samples)), self._normals_unit(samples))
+        u = self.frame.to_unit(self._checked(x))
+        return _like(x, self._support.confidence(u, self._normals_unit(u)))
+
+    def mesh(
+        self, *, resolution: int = 256, level: float = 0.0, keep_crumbs: bool = False, trim: float | None = None
+    ) -> trimesh.Trimesh:
         """The surface as a watertight, outward-oriented triangle mesh in the input's frame and units.
 
         Args:
@@ -92,10 +108,11 @@ class Surface:
             level: mesh the offset surface at this signed distance (input units, positive outside).
             keep_crumbs: keep also small pieces on which none of the samples lies (see `without_crumbs`); how many
                 were left out is logged.
+            trim: leave out the triangles farther than this from every sample (input units): the mesh is then open.
 
         Raises:
             FitError: there is no surface at this level.
-            InputError: the surface is a planar curve; use `contour`.
+            InputError: the surface is a planar curve, use `contour`; or all of it would be trimmed.
         """
         if self.dimension != 3:
             raise InputError("this is a planar curve and has no mesh; use contour()")
@@ -115,15 +132,18 @@ class Surface:
             vertices, faces, crumbs = without_crumbs(vertices, faces, self.samples)
             if crumbs:
                 logger.info("left out %d small pieces on which no point lies", crumbs)
+        if trim is not None:
+            vertices, faces = trimmed_mesh(vertices, faces, self.samples, trim / self.frame.scale)
+            _check_trimmed(len(faces), trim)
         return trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
 
-    def contour(self, *, resolution: int = 512, level: float = 0.0) -> list[np.ndarray]:
+    def contour(self, *, resolution: int = 512, level: float = 0.0, trim: float | None = None) -> list[np.ndarray]:
         """The curve of a planar surface as polylines (m, 2) in the input's frame and units, closed ones with
-        their first point repeated, counter-clockwise around the inside.
+        their first point repeated, counter-clockwise around the inside. Options as for `mesh`.
 
         Raises:
             FitError: there is no curve at this level.
-            InputError: the surface is not planar; use `mesh`.
+            InputError: the surface is not planar, use `mesh`; or all of it would be trimmed.
         """
         if self.dimension != 2:
             raise InputError("this surface lies in space and has no contour; use mesh()")
@@ -137,7 +157,11 @@ class Surface:
             level=level / self.frame.scale,
             gradient=self._gradient_unit,
         )
-        return [self.frame.to_input(curve) for curve in without_curve_crumbs(curves, self.samples)]
+        curves = without_curve_crumbs(curves, self.samples)
+        if trim is not None:
+            curves = trimmed_curves(curves, self.samples, trim / self.frame.scale)
+            _check_trimmed(len(curves), trim)
+        return [self.frame.to_input(curve) for curve in curves]
 
     @property
     def box(self) -> Float[np.ndarray, "2 d"]:
@@ -203,9 +227,18 @@ class Surface:
         parts = [_numpy(self.field.distance_and_gradient(self.field.array(c))[1]) for c in self._chunks(u)]
         return np.concatenate(parts) if parts else np.empty((0, self.dimension))
 
+    def _normals_unit(self, u: np.ndarray) -> np.ndarray:
+        gradient = self._gradient_unit(u)
+        return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
+
     def _chunks(self, u: np.ndarray) -> list[np.ndarray]:
         size = CHUNK[isinstance(self.config.network, MLPConfig)]
         return [np.asarray(u[start : start + size], np.float32) for start in range(0, len(u), size)]
+
+
+def _check_trimmed(kept: int, trim: float) -> None:
+    if not kept:
+        raise InputError(f"nothing of the surface lies within {trim:g} of a sample; use a larger distance to trim")
 
 
 def _numpy(values: Any) -> np.ndarray:

@@ -20,7 +20,10 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
     if "curves" in result:
         say(f"curve  {result['curves']} pieces, {'closed' if result['closed'] else 'open'}")
     else:
+        filled = 1 - result["supported"]
         shape = "watertight" if result["watertight"] else "not watertight"
         pieces = f"{result['components']} component{'s' if result['components'] != 1 else ''}"
         say(f"mesh  {result['resolution']}³, {result['triangles']:,} triangles, {shape}, {pieces}")
+        if filled >= 0.001:
+            say(f"      {filled:.1%} of the area is filled in, or fits its points badly (confidence below 0.5)")
     print(f"wrote {result['output']} in {result['seconds']:.1f} s")

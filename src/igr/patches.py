@@ -1,0 +1,146 @@
+"""One sign for each smooth patch of a cloud: a point alone may be deceived, its patch hardly.
+
+The points are linked to their neighbors, and along the strongest links (a spanning tree) signs are passed on.
+Where the tree's links are weak it is cut: the parts are patches, and only signs within a patch are sure. Patches
+whose points vote against each other are cut further. Then each patch takes the sign of its votes, and of the
+patches around it as far as they are linked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+BENT = 0.3
+"""Sine of the angle that the link to a neighbor makes with either tangent plane from which on it is taken to run
+over an edge: the normal is then mirrored on the way instead of kept."""
+CUTS = (0.2, 0.1, 0.03)
+"""Links of the tree weaker than that are cut: the first for all patches, the next for those that disagree."""
+AGREEING = 0.9
+"""Votes of a patch agree if their sum is that share of what it could be."""
+NEIGHBORLY = 0.3
+"""Weight of a link between two patches, beside a point's vote."""
+SWEEPS = 30
+"""Times that every patch is asked again, at most."""
+
+
+@dataclass(frozen=True)
+class _Links:
+    """The links of each point i to its neighbors j."""
+
+    i: np.ndarray
+    j: np.ndarray
+    parity: np.ndarray
+    """Whether the normals point to the same side (1) or not (-1)."""
+    strength: np.ndarray
+    """In [0, 1]: how sure that is."""
+    cost: np.ndarray
+    """For the spanning tree and its cuts: about 0 within a smooth sheet."""
+
+
+def patch_signs(
+    points: Float[np.ndarray, "n d"],
+    normals: Float[np.ndarray, "n d"],
+    votes: Float[np.ndarray, " n"],
+    neighbors: np.ndarray,
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """The sign of each normal from the votes of all points of its patch.
+
+    Args:
+        points: positions.
+        normals: unit normals of any sign.
+        votes: for the sign of each normal, by size how surely.
+        neighbors: (n, k) rows of the nearest other points, which each point is linked to.
+
+    Returns:
+        Signs, 1 or -1, and the agreement in [0, 1] of the votes of each point's patch.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(points)
+    links = _linked(points, normals, neighbors)
+    start, stop, cost, sign = _tree(links, n)
+    limit, patch = np.full(len(cost), CUTS[0]), np.zeros(n, int)
+    total = agreement = np.zeros(1)
+    for cut in CUTS:
+        limit = np.where(agreement[patch[start]] < AGREEING, cut, limit)
+        kept = cost < limit
+        graph = coo_array((np.ones(kept.sum(), np.int8), (start[kept], stop[kept])), shape=(n, n))
+        patch = connected_components(graph, directed=False)[1]
+        total = np.bincount(patch, sign * votes)
+        agreement = np.abs(total) / np.maximum(np.bincount(patch, np.abs(votes)), 1e-12)
+    chosen = _settled(total, _between(links, patch, sign, len(total)))
+    return sign * chosen[patch], agreement[patch]
+
+
+def _linked(points: np.ndarray, normals: np.ndarray, neighbors: np.ndarray) -> _Links:
+    i = np.repeat(np.arange(len(points)), neighbors.shape[1])
+    j = neighbors.ravel()
+    step = points[j] - points[i]
+    length = np.maximum(np.linalg.norm(step, axis=1), 1e-300)
+    step /= length[:, None]
+    parallel = (normals[i] * normals[j]).sum(1)
+    rise, fall = (step * normals[i]).sum(1), (step * normals[j]).sum(1)
+    tilt = np.maximum(np.abs(rise), np.abs(fall))
+    agreement = np.where(tilt < BENT, parallel, parallel - 2 * rise * fall)
+    relative = length / np.median(length)
+    strength = np.abs(agreement) * np.exp(-((2 * tilt) ** 2)) * np.minimum(1, 1 / relative)
+    cost = 1 - np.abs(agreement) + 0.5 * tilt + 0.05 * relative + 1e-6
+    return _Links(i, j, np.where(agreement >= 0, 1.0, -1.0), strength, cost)
+
+
+def _tree(links: _Links, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The links of the least spanning forest (start, stop, cost), and the sign of every point along it, the first
+    point of each tree having 1."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
+
+    cost = coo_array((links.cost, (links.i, links.j)), shape=(n, n)).tocsr()
+    forest = minimum_spanning_tree(cost.maximum(cost.T)).tocoo()
+    parity = coo_array((links.parity, (links.i, links.j)), shape=(n, n)).tocsr()
+    one, other = parity[forest.row, forest.col], parity[forest.col, forest.row]
+    turn = np.where(one != 0, one, other)
+    trees, tree = connected_components(forest, directed=False)
+    first = np.unique(tree, return_index=True)[1]
+    rows = np.concatenate([forest.row, np.full(trees, n)])  # one more point, the root of all trees
+    columns = np.concatenate([forest.col, first])
+    values = np.concatenate([turn, np.ones(trees)])
+    rooted = coo_array((values, (rows, columns)), shape=(n + 1, n + 1)).tocsr()
+    rooted = (rooted + rooted.T).tocsr()
+    parent = np.append(breadth_first_order(rooted, n, directed=False)[1][:n], n)
+    sign = np.append(np.asarray(rooted[np.arange(n), parent[:n]]).ravel(), 1.0)
+    while (parent != n).any():  # each time twice as far up
+        sign, parent = sign * sign[parent], parent[parent]
+    return forest.row, forest.col, forest.data, np.sign(sign[:n])
+
+
+def _between(links: _Links, patch: np.ndarray, sign: np.ndarray, count: int) -> Any:
+    """How strongly each two patches hold that their signs go together (positive) or not (negative)."""
+    from scipy.sparse import coo_array
+
+    across = patch[links.i] != patch[links.j]
+    i, j = links.i[across], links.j[across]
+    value = links.strength[across] * links.parity[across] * sign[i] * sign[j]
+    held = coo_array((value, (patch[i], patch[j])), shape=(count, count)).tocsr()
+    return (held + held.T).tocsr()
+
+
+def _settled(total: np.ndarray, between: Any) -> np.ndarray:
+    """A sign for each patch: that of its votes and of its neighbors, the surest asked first, until none turns."""
+    starts, others, strengths = between.indptr, between.indices, between.data
+    chosen = np.where(total >= 0, 1.0, -1.0)
+    order = [k for k in np.argsort(-np.abs(total)).tolist() if starts[k] < starts[k + 1]]
+    for _ in range(SWEEPS):
+        turned = False
+        for k in order:
+            part = slice(starts[k], starts[k + 1])
+            say = total[k] + NEIGHBORLY * strengths[part] @ chosen[others[part]]
+            if say * chosen[k] < 0:
+                chosen[k], turned = -chosen[k], True
+        if not turned:
+            break
+    return chosen
