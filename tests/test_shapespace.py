@@ -17,12 +17,13 @@ from igr.animation import write_animation
 from igr.config import FAST_SPACE, PAPER_SPACE, Config, MLPConfig
 from igr.errors import InputError
 from igr.frame import Frame
-from igr.latentfit import EncodeOptions, quarter_turns
+from igr.latentfit import EncodeOptions
 from igr.points import PointCloud
 from igr.refinement import refine
 from igr.shapespace import Encoding, ShapeSpace
 from igr.spacefield import make_network, rotations
 from igr.spacetraining import TrainingOptions, lengths_in_steps
+from igr.starts import quarter_turns
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_two_ranks_are_one(ellipsoids, tmp_path):
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
     arguments = [str(ellipsoids), str(tmp_path / "two"), os.path.dirname(__file__)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(script), *arguments], check=False, env=environment, capture_output=True, timeout=300

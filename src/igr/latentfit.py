@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from .config import Config, LatentConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
@@ -28,6 +26,7 @@ from .points import PointCloud, as_cloud
 from .scansampling import ScanSampler
 from .shapespace import Encoding, ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, rotations
+from .starts import Start, turned_starts
 from .warmstart import point_areas
 
 if TYPE_CHECKING:
@@ -37,8 +36,6 @@ UNITS = (1.0, 1e-3, 1e-2, 1e-1, 0.0254, 0.3048, 1e3, 1e2, 10.0)
 """Lengths of a scan's unit in the space's that are thought of, the likeliest first."""
 MAX_POINTS = 20_000
 """Points of a scan that are used."""
-CANDIDATES = 48
-"""Training shapes that are tried as a start."""
 POOR = 0.005
 """Scans farther than this share of the shapes' reach from what was fitted are tried in other orientations."""
 LIKELIER = 0.8
@@ -70,31 +67,50 @@ def encode(space: ShapeSpace, scans: Sequence[Any], options: EncodeOptions | Non
     """The latents of scans; see `ShapeSpace.encode_all`."""
     options = options or EncodeOptions()
     clouds = [_prepared(as_cloud(scan), space, options) for scan in scans]
-    found = _encoded(space, clouds, options, turned=False)
-    if options.pose == "auto":  # those that do not fit upright may lie or stand otherwise
-        reach = space.reach / space.scale
-        poor = [i for i, one in enumerate(found) if one.residual > POOR * reach * one.frame.scale]
-        others = _encoded(space, [clouds[i] for i in poor], options, turned=True) if poor else []
-        for index, other in zip(poor, others, strict=True):
+    frames = [_frame(cloud, space, options) for cloud in clouds]
+    tables = [_table(cloud, frame) for cloud, frame in zip(clouds, frames, strict=True)]
+    mean, basis = (torch.as_tensor(a, dtype=torch.float32) for a in space.principal())
+    moves = 0 if options.pose == "fixed" else 6
+    trials = [
+        (index, start)
+        for index, table in enumerate(tables)
+        for start in upright_starts(space, table, mean, basis, seed=options.seed, moves=moves)
+    ]
+    found = _fits(space, tables, frames, [trial for trial in trials if trial[1].rank == 0], mean, basis, options)
+    if options.pose == "auto":  # what fits badly may have begun at the wrong shape, or lie or stand otherwise
+        limit = POOR * space.reach / space.scale
+        poor = [index for index, one in found.items() if one.residual > limit * frames[index].scale]
+        again = [trial for trial in trials if trial[0] in poor and trial[1].rank > 0]
+        for index in poor:
+            turned = turned_starts(space, tables[index], mean, basis, seed=options.seed)
+            again += [(index, start) for start in turned]
+        for index, other in _fits(space, tables, frames, again, mean, basis, options).items():
             if other.residual < LIKELIER * found[index].residual:
                 found[index] = other
-    return found
+    return [found[index] for index in range(len(clouds))]
 
 
-def _encoded(
-    space: ShapeSpace, clouds: list[PointCloud], options: EncodeOptions, *, turned: bool
-) -> list[Encoding]:
-    """Encodings that start upright, or turned as the scan's start looks best."""
-    frames = [_frame(cloud, space, options) for cloud in clouds]
-    tables = [_table(cloud, frame, options) for cloud, frame in zip(clouds, frames, strict=True)]
-    if len({table.shape[1] for table in tables}) > 1:  # some have normals: fit the kinds one after the other
-        return [_encoded(space, [cloud], options, turned=turned)[0] for cloud in clouds]
-    mean, basis = (torch.as_tensor(a, dtype=torch.float32) for a in space.principal())
-    starts = [_start(space, table, mean, basis, options, turned=turned) for table in tables]
-    turns = [turn for _, turn, _ in starts]
-    placed = [_moved(table, turn, shift) for table, (_, turn, shift) in zip(tables, starts, strict=True)]
-    field = _fitted(space, placed, torch.stack([latent for latent, _, _ in starts]), mean, basis, options)
-    return _encodings(space, field, mean, basis, turns, [shift for _, _, shift in starts], frames, placed)
+def _fits(
+    space: ShapeSpace,
+    tables: list[np.ndarray],
+    frames: list[Frame],
+    trials: list[tuple[int, Start]],
+    mean: Tensor,
+    basis: Tensor,
+    options: EncodeOptions,
+) -> dict[int, Encoding]:
+    """The best encoding of each scan that was tried, from fits of all trials in one batch."""
+    best: dict[int, Encoding] = {}
+    for columns in {tables[index].shape[1] for index, _ in trials}:  # scans with normals, and without
+        batch = [trial for trial in trials if tables[trial[0]].shape[1] == columns]
+        starts = [start for _, start in batch]
+        placed = [_moved(tables[index], start.turn, start.shift) for index, start in batch]
+        field = _fitted(space, placed, torch.stack([s.coordinates for s in starts]), mean, basis, options)
+        encodings = _encodings(space, field, mean, basis, starts, [frames[index] for index, _ in batch], placed)
+        for (index, _), one in zip(batch, encodings, strict=True):
+            if index not in best or one.residual < best[index].residual:
+                best[index] = one
+    return best
 
 
 def encoding_config(options: EncodeOptions, scans: int) -> Config:
@@ -163,8 +179,7 @@ def _encodings(
     field: SpaceField,
     mean: Tensor,
     basis: Tensor,
-    turns: list[Tensor],
-    shifts: list[Tensor],
+    starts: list[Start],
     frames: list[Frame],
     placed: list[np.ndarray],
 ) -> list[Encoding]:
@@ -177,8 +192,9 @@ def _encodings(
         small_shift = network.shifts.detach().cpu() if network.posed else torch.zeros(len(frames), d)
     for index, frame in enumerate(frames):
         # u is moved by start and fit: ((u - shift) @ turn - small shift) @ small turn
-        turn = (turns[index] @ small[index]).numpy().astype(float)
-        shift = (shifts[index] + small_shift[index] @ turns[index].T).numpy().astype(float)
+        start = starts[index]
+        turn = (start.turn @ small[index]).numpy().astype(float)
+        shift = (start.shift + small_shift[index] @ start.turn.T).numpy().astype(float)
         moved = Frame(frame.to_input(shift), frame.scale)
         value, gradient = field.distance_and_gradient(field.array(placed[index][:4000, :d]), shapes=(index,))
         residual = float((value.abs() / gradient.norm(dim=1).clamp(min=0.3)).mean()) * frame.scale
@@ -215,7 +231,7 @@ def _frame(cloud: PointCloud, space: ShapeSpace, options: EncodeOptions) -> Fram
     return Frame(center, space.scale / fits[0])
 
 
-def _table(cloud: PointCloud, frame: Frame, options: EncodeOptions) -> np.ndarray:
+def _table(cloud: PointCloud, frame: Frame) -> np.ndarray:
     points = frame.to_unit(cloud.points)
     return points if cloud.normals is None else np.hstack([points, cloud.normals])
 
@@ -225,65 +241,3 @@ def _moved(table: np.ndarray, turn: Tensor, shift: Tensor) -> np.ndarray:
     d, matrix = len(shift), turn.numpy().astype(float)
     points = (table[:, :d] - shift.numpy()) @ matrix
     return np.hstack([points, table[:, d:] @ matrix]) if table.shape[1] > d else points
-
-
-@torch.no_grad()
-def _start(
-    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, options: EncodeOptions, *, turned: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Principal coordinates, turn and shift of the training shape that fits best as it is."""
-    d = space.dimension
-    latents = torch.as_tensor(space.latents[:: max(1, len(space.names) // CANDIDATES)][:CANDIDATES])
-    w = (
-        torch.linalg.lstsq(basis.T, (latents - mean).T).solution.T
-        if len(space.names) > 1
-        else basis.new_zeros(0, len(basis))
-    )
-    w = torch.cat([w.new_zeros(1, len(basis)), w])
-    rng = np.random.default_rng([options.seed, 9])
-    points = torch.as_tensor(table[rng.integers(0, len(table), 256)], dtype=torch.float32)
-    if options.pose == "fixed":
-        score, shift = _laid(space, points, mean + w @ basis, torch.eye(d), moves=0)
-        return w[int(score.argmin())], torch.eye(d), shift[int(score.argmin())]
-    turn = torch.eye(d)
-    if turned:
-        few = w[:: max(1, len(w) // 8)][:8]
-        turns = quarter_turns(d)[1:]
-        scores = [float(_laid(space, points, mean + few @ basis, turn, moves=3)[0].min()) for turn in turns]
-        turn = turns[int(np.argmin(scores))]
-    score, shift = _laid(space, points, mean + w @ basis, turn, moves=6)
-    return w[int(score.argmin())], turn, shift[int(score.argmin())]
-
-
-def _laid(
-    space: ShapeSpace, points: Tensor, latents: Tensor, turn: Tensor, *, moves: int
-) -> tuple[Float[Tensor, " c"], Float[Tensor, "c d"]]:
-    """How far points are from shapes moved to them, in the mean, and the shifts: Gauss-Newton on Σ f²."""
-    d, network = space.dimension, space.field.space.network
-    latents, shift = latents.to(space.field.device), points.new_zeros(len(latents), d)
-    for move in range(moves + 1):
-        places = (points[:, :d] - shift.unsqueeze(1)) @ turn
-        value, gradient = (part.cpu() for part in network(places.to(space.field.device), latents))
-        gradient = gradient @ turn.T
-        if move < moves:
-            square = gradient.mT @ gradient + 1e-3 * len(points) * torch.eye(d)
-            step = torch.linalg.solve(square, (gradient * value.unsqueeze(2)).sum(1))
-            shift = shift + step.clamp(-0.3, 0.3)
-    score = value.abs().mean(1)  # type: ignore[possibly-undefined]
-    if points.shape[1] > d:
-        aligned = (gradient * points[:, d:]).sum(2) / gradient.norm(dim=2).clamp(min=1e-6)  # type: ignore[possibly-undefined]
-        score = score + 0.05 * (1 - aligned).mean(1)
-    return score, shift
-
-
-def quarter_turns(dimension: int) -> list[Tensor]:
-    """The rotations that take the axes to the axes: 24 in space, 4 in the plane, the identity first."""
-    turns = []
-    for order in itertools.permutations(range(dimension)):
-        for signs in itertools.product((1.0, -1.0), repeat=dimension):
-            turn = torch.zeros(dimension, dimension)
-            for row, (column, sign) in enumerate(zip(order, signs, strict=True)):
-                turn[row, column] = sign
-            if torch.linalg.det(turn) > 0:
-                turns.append(turn)
-    return turns

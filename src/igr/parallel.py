@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
@@ -60,16 +62,22 @@ def rank_and_ranks() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join_ranks() -> tuple[int, int]:
-    """Connect the processes that torchrun started; one alone needs no connection."""
+@contextmanager
+def joined_ranks() -> Iterator[tuple[int, int]]:
+    """Connect the processes that torchrun started, for a while; one alone needs no connection."""
     rank, ranks = rank_and_ranks()
-    if ranks > 1:
-        import torch
-        from torch import distributed
+    if ranks == 1:
+        yield rank, ranks
+        return
+    import torch
+    from torch import distributed
 
-        if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return rank, ranks
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield rank, ranks
+        distributed.barrier()  # nobody leaves while another still needs it
+    finally:
+        distributed.destroy_process_group()
 
 
 def across_ranks(network: nn.Module) -> nn.Module:

@@ -6,17 +6,18 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 
 import numpy as np
 
-from .config import Config
+from .config import Config, MLPConfig
 from .dfaust import FOLDER
 from .errors import InputError
 from .fit import FitState, Progress, Schedule, fit
 from .objective import Loss, objective
-from .parallel import across_ranks, compiled, join_ranks, mean_over_ranks, torch_device
+from .parallel import across_ranks, compiled, joined_ranks, mean_over_ranks, torch_device
 from .sampling import Batch
 from .scansampling import Ahead, ScanSampler, open_table, read_rows
 from .shapespace import ShapeSpace
@@ -47,7 +48,7 @@ class TrainingOptions:
     """Continue the run in that folder."""
     save_seconds: float = 60.0
     """Time between two checkpoints."""
-    validation: Mapping[str, Path] = field(default_factory=dict)
+    validation: Mapping[str, Path] = dataclass_field(default_factory=dict)
     """Scans by name that are encoded and meshed at every checkpoint, into RUN/validation/STEP."""
 
 
@@ -60,48 +61,61 @@ def train(
 ) -> ShapeSpace:
     """Train a shape space on a folder of samples; see `ShapeSpace.train`, whose arguments these are."""
     options = options or TrainingOptions()
-    rank = join_ranks()
-    if rank[1] > 1 and options.seconds is not None:
-        raise InputError("a budget in seconds would stop the ranks at different steps; give steps instead")
     scans = training_scans(data, options.split)
+    config = lengths_in_steps(config, len(scans))
+    space = untrained(scans, config, device=torch_device(options.device))
+    folder = None if options.run is None else RunFolder(options.run)
+    state = resumed(folder, space.field, config, resume=options.resume)
+    with joined_ranks() as rank:
+        if rank[1] > 1 and options.seconds is not None:
+            raise InputError("a budget in seconds would stop the ranks at different steps; give steps instead")
+        sampler = ScanSampler(
+            list(scans.values()), config, dimension=space.dimension, scale=space.scale, rank=rank
+        )
+        network = space.field.space
+        space.field.stepped = across_ranks(compiled(network) if _worth_compiling(config) else network)
+        writes = folder is not None and rank[0] == 0
+        state = fit(
+            space.field,
+            Ahead(sampler),
+            lambda f, g, batch, share: space_loss(space.field, f, g, batch, config, share),
+            Schedule(config.optimizer, config.steps, options.seconds),
+            state=state,
+            on_step=lambda progress: _stopped(on_step, progress, space),
+            save=(lambda state: _save(folder, space, state, options)) if folder is not None and writes else None,
+            save_seconds=options.save_seconds,
+        )
+        space.field.stepped = network
+        space.details["training"] = {"steps": state.step, "seconds": round(state.seconds, 1), "shapes": len(scans)}
+        space.history = state.history
+        if folder is not None and writes:
+            _save(folder, space, state, options)
+    return space
+
+
+def untrained(scans: Mapping[str, Path], config: Config, *, device: str) -> ShapeSpace:
+    """The shape space of a configuration at the start of its training on sample files."""
     files = list(scans.values())
-    config = lengths_in_steps(config, len(files))
     dimension = 3 if open_table(files[0]).shape[1] in (3, 6) else 2
-    device = torch_device(options.device)
-    reach = farthest(files, dimension)
     network = SpaceNetwork(make_network(config, dimension), first_latents(config, len(files)))
     assert config.latents is not None
-    space_field = SpaceField(
+    field = SpaceField(
         network,
         latent_weight=config.objective.latent,
         latent_rate=config.latents.rate,
         device=device,
         beta2=config.optimizer.beta2,
     )
-    worth = config.latents.enters == "input" and config.network.width * config.steps >= COMPILED_FROM
-    space_field.stepped = across_ranks(compiled(network) if worth else network)
-    space_field.bfloat16 = config.precision == "bfloat16"
+    field.bfloat16 = config.precision == "bfloat16"
+    reach = farthest(files, dimension)
     scale = reach / config.radius if config.radius else 1.0
-    space = ShapeSpace(space_field, config, names=tuple(scans), scale=scale, reach=reach)
-    folder = None if options.run is None else RunFolder(options.run)
-    state = resumed(folder, space_field, config, resume=options.resume)
-    sampler = ScanSampler(files, config, dimension=dimension, scale=scale, rank=rank)
-    writes = folder is not None and rank[0] == 0
-    state = fit(
-        space_field,
-        Ahead(sampler),
-        lambda f, g, batch, share: space_loss(space_field, f, g, batch, config, share),
-        Schedule(config.optimizer, config.steps, options.seconds),
-        state=state,
-        on_step=lambda progress: _stopped(on_step, progress, space),
-        save=(lambda state: _save(folder, space, state, options)) if folder is not None and writes else None,
-        save_seconds=options.save_seconds,
-    )
-    space.details["training"] = {"steps": state.step, "seconds": round(state.seconds, 1), "shapes": len(files)}
-    space.history = state.history
-    if folder is not None and writes:
-        _save(folder, space, state, options)
-    return space
+    return ShapeSpace(field, config, names=tuple(scans), scale=scale, reach=reach)
+
+
+def _worth_compiling(config: Config) -> bool:
+    assert config.latents is not None
+    assert isinstance(config.network, MLPConfig)
+    return config.latents.enters == "input" and config.network.width * config.steps >= COMPILED_FROM
 
 
 def training_scans(data: str | os.PathLike[str], split: str | os.PathLike[str] | None = None) -> dict[str, Path]:
