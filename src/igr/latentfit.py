@@ -26,7 +26,7 @@ from .points import PointCloud, as_cloud
 from .scansampling import ScanSampler
 from .shapespace import Encoding, ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, rotations
-from .starts import Start, turned_starts
+from .starts import Start, turned_starts, upright_starts
 from .warmstart import point_areas
 
 if TYPE_CHECKING:
