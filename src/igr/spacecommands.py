@@ -85,7 +85,7 @@ class Eval:
     """Predict meshes of scans, seen or unseen, by fitting their latents with the trained network."""
 
     model: Positional[str]
-    """Run folder, saved space, `bodies` (shipped), or a checkpoint of the original (.pth or its folder)."""
+    """Run folder, saved space, `bodies` (the shipped one), or a checkpoint of the original (.pth or its folder)."""
     data: Positional[Path]
     """A scan, or a folder of scans or of samples."""
     out: Output = Path("predictions")
@@ -198,7 +198,7 @@ def load_space(model: str, *, checkpoint: str = "latest") -> ShapeSpace:
     from .legacy import is_original, load_original
     from .shapespace import ShapeSpace
 
-    if model == "bodies" and not Path(model).exists():
+    if model == "bodies":
         with resources.as_file(resources.files("igr") / "data" / "bodies.safetensors") as path:
             return ShapeSpace.load(path)
     if is_original(model):
