@@ -85,7 +85,7 @@ class Eval:
     """Predict meshes of scans, seen or unseen, by fitting their latents with the trained network."""
 
     model: Positional[str]
-    """Run folder, saved space, `bodies` (the shipped one), or a checkpoint of the original (.pth or its folder)."""
+    """Run folder, saved space, `bodies` (shipped), or a checkpoint of the original (.pth or its folder)."""
     data: Positional[Path]
     """A scan, or a folder of scans or of samples."""
     out: Output = Path("predictions")
