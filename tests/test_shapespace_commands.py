@@ -15,12 +15,14 @@ pytest.importorskip("torch")
 def test_preprocess_train_eval_interpolate(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["example", "dfaust", "family"]) == 0
-    assert main(["dfaust", "preprocess", "--src-path", "family", "--out-path", "samples", "--samples", "5000"]) == 0
+    preprocess = ["dfaust", "preprocess", "--src-path", "family", "--out-path", "samples"]
+    assert main([*preprocess, "--samples", "5000"]) == 0
     split = ["--split", "family/splits/train_all.json"]
     assert main(["shapespace", "train", "samples", *split, "--run", "space", "--steps", "300"]) == 0
     held = ["--split", "family/splits/test_all.json"]
     capsys.readouterr()
-    assert main(["shapespace", "eval", "space", "samples", *held, "-o", "out", "--resolution", "64", "--json"]) == 0
+    evaluate = ["shapespace", "eval", "space", "samples", *held, "-o", "out"]
+    assert main([*evaluate, "--resolution", "64", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["scans"]
     assert rows == json.loads((tmp_path / "out" / "errors.json").read_text())["scans"]
     for row in rows:
@@ -32,7 +34,8 @@ def test_preprocess_train_eval_interpolate(tmp_path, monkeypatch, capsys):
     trained = sorted(path.relative_to(tmp_path / "samples/dfaust_processed").with_suffix("").as_posix()
                      for path in (tmp_path / "samples").rglob("*.npy"))  # fmt: skip
     first, second = [name for name in trained if name not in names][:2]
-    assert main(["shapespace", "interpolate", "space", first, second, "--interval", "3", "--resolution", "48"]) == 0
+    interpolate = ["shapespace", "interpolate", "space", first, second]
+    assert main([*interpolate, "--interval", "3", "--resolution", "48"]) == 0
     assert len(list((tmp_path / "interpolation").glob("*.ply"))) == 3
 
 

@@ -100,7 +100,7 @@ class Eval:
     """Then fit the network of each scan to its points for so many seconds."""
     resolution: int = 192
     """Cells along the longest side."""
-    steps: int = 300
+    steps: int = 250
     """Steps of the fit of the latents."""
     checkpoint: str = "latest"
     """Which checkpoint of a run."""
