@@ -84,6 +84,18 @@ def test_a_saved_model_is_reported_rendered_and_evaluated(ball, tmp_path, capsys
     assert found["eikonal_band"] < 0.2
 
 
+def test_a_field_is_exported_for_other_programs(ball, tmp_path, capsys):
+    model = tmp_path / "ball.igr"
+    assert run("reconstruct", ball, "--model", model, *QUICK) == 0
+    for name in ("grid.vti", "grid.npz"):
+        assert run("export", model, "-o", tmp_path / name, "--resolution", 16) == 0
+        assert (tmp_path / name).stat().st_size > 4 * 16**3
+    assert run("export", model, "-o", tmp_path / "grid.vtk") == 2
+    assert "written as .vti, .npz or .onnx" in capsys.readouterr().err
+    pytest.importorskip("onnx")
+    assert run("export", model, "-o", tmp_path / "ball.onnx") == 0
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

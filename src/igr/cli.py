@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tyro
 
-from .commands import Example, Mesh, Reconstruct
+from .commands import Example, Export, Mesh, Reconstruct
 from .errors import FitError, InputError
 from .judging import Evaluate, Render, Report
 from .scanfolders import Dfaust
@@ -18,6 +18,7 @@ from .talk import say
 COMMANDS = {
     "reconstruct": Reconstruct,
     "mesh": Mesh,
+    "export": Export,
     "evaluate": Evaluate,
     "report": Report,
     "render": Render,

@@ -1,4 +1,4 @@
-"""What the subcommands around one surface do: reconstruct, mesh, example.
+"""What the subcommands around one surface do: reconstruct, mesh, export, example.
 
 Each is a frozen dataclass whose fields are its options; nothing heavy is imported before it runs.
 """
@@ -164,6 +164,35 @@ class Mesh:
         )
         result["seconds"] = round(time.monotonic() - began, 3)
         report_result(result, as_json=self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the field of a saved model for other programs: on a grid, or as a network."""
+
+    model: Positional[Path]
+    """A model saved by --model, or a run folder."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """.vti (VTK image data, for ParaView), .npz (numpy arrays), or .onnx (needs the extra `export`)."""
+    resolution: int = 128
+    """Cells of a grid along the longest side of the scan's box."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .exports import check_folder
+        from .storage import load_model
+
+        check_folder(self.output)
+        suffix = self.output.suffix.lower()
+        if suffix not in (".vti", ".npz", ".onnx"):
+            raise InputError(f"{self.output}: fields are written as .vti, .npz or .onnx, not {suffix or 'bare'}")
+        surface = load_model(self.model)
+        if suffix == ".onnx":
+            surface.to_onnx(self.output)
+        else:
+            surface.to_grid(self.resolution).save(self.output)
+        print(f"wrote {self.output}")
         return 0
 
 

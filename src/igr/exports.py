@@ -34,6 +34,16 @@ def check_output(path: str | os.PathLike[str], dimension: int | None = None) -> 
     if path.suffix.lower() not in known:
         what = {2: "a planar curve is", 3: "a mesh is"}.get(dimension or 0, "results are")
         raise InputError(f"{path}: {what} written as {', '.join(known)}, not {path.suffix or 'without a suffix'}")
+    check_folder(path)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a file of any kind whose folder is missing or cannot be written to.
+
+    Raises:
+        InputError: it is so.
+    """
+    path = Path(path)
     folder = path.parent
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}; make it first")

@@ -1,4 +1,4 @@
-"""Pictures of a fitted surface without a screen: rays marched through its distance field (Hart 1996)."""
+"""Pictures of a fitted surface without a screen: rays cast through its distance field."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from .errors import InputError
 
 if TYPE_CHECKING:
     from .surface import Surface
 
-STEPS = 160
-"""Longest march of a ray."""
-SAFETY = 0.7
-"""Share of the distance that a ray advances: the field's slope may exceed 1 a little."""
 LIGHTS = ((np.array([0.35, 0.5, 0.8]), 0.75), (np.array([-0.8, 0.2, 0.3]), 0.25))
 """Direction of each light (right, up, toward the viewer) and its strength."""
 COLOR = np.array([0.70, 0.77, 0.86])
@@ -55,9 +51,8 @@ def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w
     steps = (np.arange(view.pixels) + 0.5) / view.pixels * 2 - 1
     across, upward = np.meshgrid(steps * reach, -steps * reach)
     eyes = center + across.ravel()[:, None] * right + upward.ravel()[:, None] * up + reach * toward
-    hit, places = _march(surface, eyes, -toward, 2 * reach)
+    _, hit, normals = surface.cast_rays(eyes, np.broadcast_to(-toward, eyes.shape), multiple_hits=False)
     image = np.ones((view.pixels**2, 3))
-    normals = surface.normals(places[hit])
     shade = np.full(len(normals), 0.18)
     for direction, strength in LIGHTS:
         light = direction @ np.stack([right, up, toward])
@@ -93,21 +88,3 @@ def _axes(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     toward = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
     right = np.array([-np.sin(around), np.cos(around), 0.0])
     return right, np.cross(toward, right), toward
-
-
-def _march(
-    surface: Surface, eyes: Float[np.ndarray, "n 3"], direction: Float[np.ndarray, " 3"], far: float
-) -> tuple[np.ndarray, Float[np.ndarray, "n 3"]]:
-    """Rows of the rays that meet the surface, and the place that every ray reached."""
-    depth = np.zeros(len(eyes))
-    alive = np.arange(len(eyes))
-    hits = []
-    for _ in range(STEPS):
-        distance = surface.distance(eyes[alive] + depth[alive, None] * direction)
-        close = distance < 2e-4 * far
-        hits.append(alive[close])
-        depth[alive] += SAFETY * distance
-        alive = alive[~close & (depth[alive] < far)]
-        if len(alive) == 0:
-            break
-    return np.sort(np.concatenate(hits)), eyes + depth[:, None] * direction

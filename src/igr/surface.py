@@ -14,11 +14,14 @@ from .config import Config, MLPConfig
 from .errors import InputError
 from .field import Field, make_field
 from .frame import Frame
-from .storage import read_tensors, write_tensors
+from .storage import read_tensors, write_bytes, write_tensors
 from .support import Support, trimmed_curves, trimmed_mesh
 
 if TYPE_CHECKING:
     import trimesh
+
+    from .grids import DistanceGrid
+    from .rays import RayHits
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +166,74 @@ class Surface:
             _check_trimmed(len(curves), trim)
         return [self.frame.to_input(curve) for curve in curves]
 
+    def to_grid(self, resolution: int = 128, *, margin: float = 0.1) -> DistanceGrid:
+        """Signed distances on a regular grid over the cloud's box; `.save("field.vti")` writes it to a file.
+
+        Args:
+            resolution: cells along the longest side of the cloud's box, 1 to 2048.
+            margin: what the grid reaches beyond that box on every side, as a share of its longest side.
+
+        Raises:
+            InputError: the resolution or the margin is out of range.
+        """
+        from .grids import sampled_grid
+
+        return sampled_grid(self.distance, self.frame.to_input(self.box), resolution, margin)
+
+    def cast_rays(
+        self,
+        origins: Float[np.ndarray, "n d"],
+        directions: Float[np.ndarray, "n d"],
+        *,
+        multiple_hits: bool = True,
+    ) -> RayHits:
+        """Where rays meet the surface, like trimesh's `mesh.ray.intersects_location`.
+
+        Args:
+            origins: where the rays begin (n, d), input units; only what lies ahead is found.
+            directions: where they go (n, d), of any length but zero.
+            multiple_hits: every place along each ray, or only its first.
+
+        Returns:
+            `(locations, index_ray, normals)`; a field has no triangles, so the normals take the place of
+            `index_tri`. The surface is looked for in the samples' box, grown by a quarter of its longest side; of
+            what is thinner than a 4,000th of it, both sides can be missed.
+
+        Raises:
+            InputError: the shapes differ, or a direction is zero or not finite.
+        """
+        from .rays import cast
+
+        return cast(self, self._checked(origins), self._checked(directions), multiple_hits=multiple_hits)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the distance function as an ONNX model, for programs without this package (extra `export`).
+
+        Its input `points` (n, d) and output `distance` (n,) are float64 in the input's frame and units, so that
+        far-off places lose nothing; the network inside computes in float32.
+
+        Raises:
+            InputError: onnx is not installed, or the surface is a combination of others.
+        """
+        from .onnxfile import onnx_bytes
+
+        write_bytes(path, onnx_bytes(self))
+
+    def __or__(self, other: Surface) -> Surface:
+        from .combine import union
+
+        return union(self, other)
+
+    def __and__(self, other: Surface) -> Surface:
+        from .combine import intersection
+
+        return intersection(self, other)
+
+    def __sub__(self, other: Surface) -> Surface:
+        from .combine import difference
+
+        return difference(self, other)
+
     @property
     def box(self) -> Float[np.ndarray, "2 d"]:
         """Lower and upper corner of the samples in the unit frame, with a margin of 5 % of its longest side."""
@@ -233,7 +304,7 @@ class Surface:
 
     def _chunks(self, u: np.ndarray) -> list[np.ndarray]:
         size = CHUNK[isinstance(self.config.network, MLPConfig)]
-        return [np.asarray(u[start : start + size], np.float32) for start in range(0, len(u), size)]
+        return [u[start : start + size] for start in range(0, len(u), size)]
 
 
 def _check_trimmed(kept: int, trim: float) -> None:
