@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import tyro
 
-from .commands import Example, Export, Mesh, Reconstruct
+from .commands import Example, Mesh, Reconstruct
 from .errors import FitError, InputError
-from .judging import Evaluate, Render, Report
+from .judging import Evaluate
 from .scanfolders import Dfaust
+from .showing import Export, Render, Report
 from .spacecommands import Shapespace
 from .talk import say
 

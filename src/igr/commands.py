@@ -1,4 +1,4 @@
-"""What the subcommands around one surface do: reconstruct, mesh, export, example.
+"""What the subcommands around one surface do: reconstruct, mesh, example.
 
 Each is a frozen dataclass whose fields are its options; nothing heavy is imported before it runs.
 """
@@ -30,12 +30,13 @@ Output = Annotated[Path | None, arg(aliases=["-o"])]
 
 @dataclass(frozen=True)
 class Reconstruct:
-    """Turn a point cloud into a surface: a mesh in space, a curve in the plane."""
+    """Turn point clouds into surfaces: a mesh in space, a curve in the plane."""
 
-    scan: Positional[Path | None] = None
-    """Cloud: xyz, txt, csv, npy, npz, ply, or any mesh file (its vertices)."""
+    scans: Positional[tuple[Path, ...]] = ()
+    """Cloud: xyz, txt, csv, npy, npz, ply, or any mesh file (its vertices). Several, or a folder: each in turn."""
     output: Output = None
-    """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan."""
+    """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan. For several
+    scans, the folder for their meshes and the table results.csv."""
     preset: Literal["fast", "paper"] = "fast"
     """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
     normals: Literal["auto", "ignore"] = "auto"
@@ -59,34 +60,51 @@ class Reconstruct:
     device: str = "auto"
     """auto, cpu, torch (the torch reference on the CPU), or a torch device such as cuda."""
     model: Path | None = None
-    """Save the fitted surface here, for `igr mesh` and Python."""
+    """Save the fitted surface here, for `igr mesh` and Python; for several scans, a folder."""
     report: Path | None = None
-    """Write a page (.html) about the result here."""
+    """Write a page (.html) about the result here; for several scans, a folder."""
     run: Path | None = None
     """Folder for checkpoints, history and configuration (default: runs/NAME, only if stopped or long)."""
     resume: bool = False
     """Continue the run in that folder."""
     conf: Path | None = None
     """Read the settings from an original configuration (.conf); needs the extra `legacy`."""
+    skip: bool = False
+    """Of several scans, leave those alone whose result is there already: continues after a stop."""
     json: bool = False
-    """Print the result as one JSON object."""
+    """Print the result as one JSON object (of several scans, one a line)."""
 
     def __call__(self) -> int:
         """Run the subcommand."""
+        several = len(self.scans) > 1 or any(path.is_dir() for path in self.scans)
+        if several or (self.output is not None and self.output.is_dir()):
+            from .manyclouds import reconstruct_all
+
+            return reconstruct_all(self)
+        report_result(self.reconstruct(rescue=True), as_json=self.json)
+        return 0
+
+    def reconstruct(self, *, rescue: bool, beside: Path | None = None) -> dict[str, Any]:
+        """Reconstruct the one scan and write its files; returns what there is to say.
+
+        Args:
+            rescue: keep what is fitted under runs/ when it is stopped or takes long.
+            beside: where no output is named, write it beside this file instead of the scan.
+        """
         from .reconstruction import Options, reconstruct
 
         began = time.monotonic()
         _check_output(self.output, self.resolution, self.trim)
         config, scan, resolution, level = self._settings()
-        rescue = Path("runs") / scan.stem
-        options = Options(self.normals, self.seconds, self.device, self.run, rescue, self.resume)
+        kept = self.run or (Path("runs") / scan.stem if rescue else None)
+        options = Options(self.normals, self.seconds, self.device, self.run, kept, self.resume)
         notes: list[str] = []
 
         def notify(note: str) -> None:
             notes.append(note)
             say(f"{scan.name}: {note}")
 
-        with Interruptible(self.run or rescue, quiet=self.json) as watch:
+        with Interruptible(kept, quiet=self.json) as watch:
             surface = reconstruct(
                 scan,
                 config=config,
@@ -97,20 +115,20 @@ class Reconstruct:
         if self.model is not None:
             surface.save(self.model)
         result = {"scan": str(scan), **surface.details, "notes": notes}
-        result |= _extract(surface, self.output, scan, resolution, level, self.trim)
+        result |= _extract(surface, self.output, beside or scan, resolution, level, self.trim)
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
             from .report import write_report
 
             write_report(self.report, surface, facts=result)
-        report_result(result, as_json=self.json)
-        return 0
+        return result
 
     def _settings(self) -> tuple[Config, Path, int | None, float]:
         """Configuration, scan, resolution and level, from the options and perhaps an original .conf file."""
         from .config import PRESETS
 
-        config, scan, resolution, level = PRESETS[self.preset], self.scan, self.resolution, self.level
+        scan = self.scans[0] if self.scans else None
+        config, resolution, level = PRESETS[self.preset], self.resolution, self.level
         if self.conf is not None:
             from .original import read_conf
 
@@ -168,35 +186,6 @@ class Mesh:
 
 
 @dataclass(frozen=True)
-class Export:
-    """Write the field of a saved model for other programs: on a grid, or as a network."""
-
-    model: Positional[Path]
-    """A model saved by --model, or a run folder."""
-    output: Annotated[Path, arg(aliases=["-o"])]
-    """.vti (VTK image data, for ParaView), .npz (numpy arrays), or .onnx (needs the extra `export`)."""
-    resolution: int = 128
-    """Cells of a grid along the longest side of the scan's box."""
-
-    def __call__(self) -> int:
-        """Run the subcommand."""
-        from .exports import check_folder
-        from .storage import load_model
-
-        check_folder(self.output)
-        suffix = self.output.suffix.lower()
-        if suffix not in (".vti", ".npz", ".onnx"):
-            raise InputError(f"{self.output}: fields are written as .vti, .npz or .onnx, not {suffix or 'bare'}")
-        surface = load_model(self.model)
-        if suffix == ".onnx":
-            surface.to_onnx(self.output)
-        else:
-            surface.to_grid(self.resolution).save(self.output)
-        print(f"wrote {self.output}")
-        return 0
-
-
-@dataclass(frozen=True)
 class Example:
     """Write an example to try things on: a scanned body, a planar outline, analytic solids, a D-FAUST folder."""
 
@@ -226,7 +215,7 @@ class Example:
 class Interruptible:
     """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step."""
 
-    def __init__(self, folder: Path, *, quiet: bool) -> None:
+    def __init__(self, folder: Path | None, *, quiet: bool) -> None:
         from .terminal import FitDisplay
 
         self.folder, self.display, self.stop = folder, FitDisplay(quiet=quiet), False
@@ -240,7 +229,7 @@ class Interruptible:
         self.display.__exit__(kind, *rest)
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
-        if self.stop:
+        if self.stop and self.folder is not None:
             say(f"saved in {self.folder}; the same command with --resume continues")
 
     def __call__(self, progress: Progress, fitted: object) -> bool:

@@ -1,4 +1,4 @@
-"""What the subcommands that show and judge a result do: evaluate, report, render."""
+"""What the subcommand that judges a result does: evaluate."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from .errors import InputError
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import trimesh
 
     from .surface import Surface
-
-Output = Annotated[Path, arg(aliases=["-o"])]
 
 
 @dataclass(frozen=True)
@@ -54,55 +52,6 @@ class Evaluate:
             return 0
         for name, value in found.items():
             print(f"{name:20s} {value:.6g}" if isinstance(value, float) else f"{name:20s} {value}")
-        return 0
-
-
-@dataclass(frozen=True)
-class Report:
-    """Write one page about a saved model: pictures, the surface in 3D, cuts, loss curves, facts."""
-
-    model: Positional[Path]
-    """Model saved by --model, or a run folder."""
-    output: Output
-    """The page (.html)."""
-
-    def __call__(self) -> int:
-        """Run the subcommand."""
-        from .report import write_report
-        from .storage import load_model
-
-        write_report(self.output, load_model(self.model))
-        print(f"wrote {self.output}")
-        return 0
-
-
-@dataclass(frozen=True)
-class Render:
-    """Draw a picture of a saved model, without a screen."""
-
-    model: Positional[Path]
-    """Model saved by --model, or a run folder."""
-    output: Output
-    """The picture (.png)."""
-    azimuth: float = -60.0
-    """Degrees around the z axis."""
-    elevation: float = 15.0
-    """Degrees above the x-y plane."""
-    pixels: int = 800
-    """Height and width of the picture."""
-    confidence: bool = False
-    """Color by confidence: red where the surface was filled in."""
-
-    def __call__(self) -> int:
-        """Run the subcommand."""
-        from .render import View, render, save_picture
-        from .storage import load_model
-
-        if self.output.suffix.lower() != ".png":
-            raise InputError(f"{self.output}: pictures are written as .png")
-        view = View(self.azimuth, self.elevation, self.pixels, self.confidence)
-        save_picture(self.output, render(load_model(self.model), view))
-        print(f"wrote {self.output}")
         return 0
 
 
