@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -34,29 +34,67 @@ class Report:
 
 @dataclass(frozen=True)
 class Render:
-    """Draw a picture of a saved model, without a screen."""
+    """Draw a picture of a saved model or a mesh, or a film all around it, without a screen."""
 
-    model: Positional[Path]
-    """Model saved by --model, or a run folder."""
-    output: Output
+    source: Positional[Path]
+    """Model saved by --model, run folder, or mesh file."""
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None
     """The picture (.png)."""
-    azimuth: float = -60.0
-    """Degrees around the z axis."""
-    elevation: float = 15.0
-    """Degrees above the x-y plane."""
+    turntable: Path | None = None
+    """A film all around (.gif, or .mp4 where imageio-ffmpeg is installed)."""
+    view: Literal["corner", "front", "back", "left", "right", "top", "bottom"] = "corner"
+    """Where it is seen from; z is up."""
+    azimuth: float | None = None
+    """Degrees around the z axis, instead of the view's."""
+    elevation: float | None = None
+    """Degrees above the x-y plane, instead of the view's."""
     pixels: int = 800
     """Height and width of the picture."""
+    resolution: int = 256
+    """Cells along the longest side, where a model has to be meshed for a film."""
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        from .render import View, render, save_picture
-        from .storage import load_model
+        import numpy as np
 
-        if self.output.suffix.lower() != ".png":
-            raise InputError(f"{self.output}: pictures are written as .png")
-        save_picture(self.output, render(load_model(self.model), View(self.azimuth, self.elevation, self.pixels)))
-        print(f"wrote {self.output}")
+        from . import render
+        from .exports import check_folder
+        from .storage import load_shape
+        from .surface import Surface
+
+        self._check()
+        for path in (self.output, self.turntable):
+            if path is not None:
+                check_folder(path)
+        around, above = render.VIEWS[self.view]
+        azimuth = around if self.azimuth is None else self.azimuth
+        elevation = above if self.elevation is None else self.elevation
+        view = render.View(azimuth, elevation, self.pixels)
+        shape = load_shape(self.source)
+        if self.output is not None:
+            if isinstance(shape, Surface):
+                picture = render.render(shape, view)
+            else:
+                picture = render.render_mesh(*shape, view)
+            render.save_picture(self.output, picture)
+            print(f"wrote {self.output}")
+        if self.turntable is not None:
+            if isinstance(shape, Surface):
+                mesh = shape.mesh(resolution=self.resolution)
+                shape = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+            render.save_film(self.turntable, render.turntable(*shape, view))
+            print(f"wrote {self.turntable}")
         return 0
+
+    def _check(self) -> None:
+        if self.output is None and self.turntable is None:
+            raise InputError("nothing to draw: name a picture with -o or a film with --turntable")
+        if self.output is not None and self.output.suffix.lower() != ".png":
+            raise InputError(f"{self.output}: pictures are written as .png")
+        if self.turntable is not None and self.turntable.suffix.lower() not in (".gif", ".mp4"):
+            raise InputError(f"{self.turntable}: films are written as .gif or .mp4")
+        if not 16 <= self.pixels <= 8192 or (self.turntable is not None and self.pixels % 2):
+            raise InputError(f"--pixels {self.pixels} is out of range; use 16 to 8192, even for a film")
 
 
 @dataclass(frozen=True)
