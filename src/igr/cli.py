@@ -12,7 +12,7 @@ from .commands import Example, Mesh, Reconstruct
 from .errors import FitError, InputError
 from .judging import Evaluate
 from .scanfolders import Dfaust
-from .showing import Export, Render, Report
+from .showing import Export, Render, Report, View
 from .spacecommands import Shapespace
 from .talk import say
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": Evaluate,
     "report": Report,
     "render": Render,
+    "view": View,
     "example": Example,
     "dfaust": Dfaust,
     "shapespace": Shapespace,

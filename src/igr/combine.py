@@ -47,7 +47,9 @@ class CombinedField:
         """Signed distance (n,) at `x` (n, d)."""
         return self._decide(x)[0]
 
-    def distance_and_gradient(self, x: np.ndarray, *, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def distance_and_gradient(
+        self, x: np.ndarray, *, training: bool = False, shapes: Sequence[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Value (n,) and spatial gradient (n, d), that of the part which decides."""
         if training:
             self._no_parameters()

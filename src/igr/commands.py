@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     import trimesh
 
     from .config import Config
+    from .field import Field
     from .fit import Progress
     from .surface import Surface
+    from .viewer import Watch
 
 Output = Annotated[Path | None, arg(aliases=["-o"])]
 
@@ -63,6 +65,10 @@ class Reconstruct:
     """Save the fitted surface here, for `igr mesh` and Python; for several scans, a folder."""
     report: Path | None = None
     """Write a page (.html) about the result here; for several scans, a folder."""
+    watch: bool = False
+    """Show the surface in the browser while it is fitted (extra `viewer`)."""
+    port: int = 8080
+    """Port of that page, on this machine only."""
     run: Path | None = None
     """Folder for checkpoints, history and configuration (default: runs/NAME, only if stopped or long)."""
     resume: bool = False
@@ -104,14 +110,15 @@ class Reconstruct:
             notes.append(note)
             say(f"{scan.name}: {note}")
 
-        with Interruptible(kept, quiet=self.json) as watch:
-            surface = reconstruct(
-                scan,
-                config=config,
-                options=options,
-                on_step=watch,
-                notify=notify,
-            )
+        page = self._page(config) if self.watch else None
+        with Interruptible(kept, quiet=self.json) as display:
+
+            def on_step(progress: Progress, field: Field) -> bool:
+                if page is not None:
+                    page(progress, field)
+                return display(progress, field)
+
+            surface = reconstruct(scan, config=config, options=options, on_step=on_step, notify=notify)
         if self.model is not None:
             surface.save(self.model)
         result = {"scan": str(scan), **surface.details, "notes": notes}
@@ -122,6 +129,13 @@ class Reconstruct:
 
             write_report(self.report, surface, facts=result)
         return result
+
+    def _page(self, config: Config) -> Watch:
+        from .viewer import HOST, Watch, open_server
+
+        page = Watch(open_server(self.port), config)
+        say(f"watch it at http://{HOST}:{self.port}")
+        return page
 
     def _settings(self) -> tuple[Config, Path, int | None, float]:
         """Configuration, scan, resolution and level, from the options and perhaps an original .conf file."""

@@ -84,7 +84,7 @@ def write_mesh(
         mesh.vertex_attributes[name] = np.asarray(values, np.float32)
     suffix = Path(path).suffix.lower()
     if suffix == ".ply":
-        data = _ply(mesh.vertices, mesh.faces, attributes or {}, colors)
+        data = ply_bytes(mesh.vertices, mesh.faces, attributes, colors)
     elif suffix == ".obj":
         data = mesh.export(file_type="obj", digits=9)
     elif suffix == ".off":
@@ -121,10 +121,14 @@ def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray
     write_bytes(path, data)
 
 
-def _ply(
-    vertices: np.ndarray, faces: np.ndarray, attributes: Mapping[str, np.ndarray], colors: np.ndarray | None
+def ply_bytes(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
 ) -> bytes:
-    """Binary PLY with float64 positions, which trimesh writes only as float32."""
+    """Binary PLY with float64 positions, which trimesh writes only as float32; see `write_mesh`."""
+    attributes = attributes or {}
     color = [] if colors is None else [("color", "u1", 3)]
     rows = np.empty(len(vertices), np.dtype([("xyz", "<f8", 3), *color, *[(name, "<f4") for name in attributes]]))
     rows["xyz"] = vertices

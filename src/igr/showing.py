@@ -1,4 +1,4 @@
-"""What the subcommands that show a result and hand it on do: report, render, export."""
+"""What the subcommands that show a result and hand it on do: report, render, view, export."""
 
 from __future__ import annotations
 
@@ -95,6 +95,27 @@ class Render:
             raise InputError(f"{self.turntable}: films are written as .gif or .mp4")
         if not 16 <= self.pixels <= 8192 or (self.turntable is not None and self.pixels % 2):
             raise InputError(f"--pixels {self.pixels} is out of range; use 16 to 8192, even for a film")
+
+
+@dataclass(frozen=True)
+class View:
+    """Look at a saved model or a mesh in the browser; the page is served to this machine only."""
+
+    source: Positional[Path]
+    """Model saved by --model, run folder, or mesh file."""
+    port: int = 8080
+    """Port of the page."""
+
+    def __call__(self) -> int:
+        """Run the subcommand, until Ctrl-C."""
+        from .storage import load_shape
+        from .viewer import HOST, Viewer, open_server
+
+        shape = load_shape(self.source)
+        viewer = Viewer(open_server(self.port), shape)
+        print(f"http://{HOST}:{self.port} (Ctrl-C ends it)", flush=True)
+        viewer.worker.join()
+        return 0
 
 
 @dataclass(frozen=True)
