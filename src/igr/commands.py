@@ -5,8 +5,11 @@ Each is a frozen dataclass whose fields are its options; nothing heavy is import
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import shlex
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +113,9 @@ class Reconstruct:
             notes.append(note)
             say(f"{scan.name}: {note}")
 
-        page = self._page(config) if self.watch else None
-        with Interruptible(kept, quiet=self.json) as display:
+        with contextlib.ExitStack() as stack:
+            page = self._page(config, stack) if self.watch else None
+            display = stack.enter_context(Interruptible(kept, quiet=self.json))
 
             def on_step(progress: Progress, field: Field) -> bool:
                 if page is not None:
@@ -119,6 +123,7 @@ class Reconstruct:
                 return display(progress, field)
 
             surface = reconstruct(scan, config=config, options=options, on_step=on_step, notify=notify)
+        surface.details["command"] = shlex.join(["igr", *sys.argv[1:]])
         if self.model is not None:
             surface.save(self.model)
         result = {"scan": str(scan), **surface.details, "notes": notes}
@@ -130,12 +135,14 @@ class Reconstruct:
             write_report(self.report, surface, facts=result)
         return result
 
-    def _page(self, config: Config) -> Watch:
-        from .viewer import HOST, Watch, open_server
+    def _page(self, config: Config, stack: contextlib.ExitStack) -> Watch:
+        """The page that shows the fit, until the stack is left."""
+        from .viewer import HOST, Watch, open_server, stop
 
-        page = Watch(open_server(self.port), config)
+        server = open_server(self.port)
+        stack.callback(stop, server)
         say(f"watch it at http://{HOST}:{self.port}")
-        return page
+        return Watch(server, config)
 
     def _settings(self) -> tuple[Config, Path, int | None, float]:
         """Configuration, scan, resolution and level, from the options and perhaps an original .conf file."""

@@ -15,19 +15,26 @@ Output = Annotated[Path, arg(aliases=["-o"])]
 
 @dataclass(frozen=True)
 class Report:
-    """Write one page about a saved model: pictures, the surface in 3D, cuts, loss curves, facts."""
+    """Write one page about a saved model or a mesh: pictures, the surface in 3D, cuts, curves, facts."""
 
-    model: Positional[Path]
-    """Model saved by --model, or a run folder."""
+    source: Positional[Path]
+    """Model saved by --model, run folder, or mesh file."""
     output: Output
     """The page (.html)."""
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        from .report import write_report
-        from .storage import load_model
+        from .exports import check_folder
+        from .report import write_mesh_report, write_report
+        from .storage import load_shape
+        from .surface import Surface
 
-        write_report(self.output, load_model(self.model))
+        check_folder(self.output)
+        shape = load_shape(self.source)
+        if isinstance(shape, Surface):
+            write_report(self.output, shape)
+        else:
+            write_mesh_report(self.output, shape, name=self.source.name)
         print(f"wrote {self.output}")
         return 0
 
@@ -114,7 +121,10 @@ class View:
         shape = load_shape(self.source)
         viewer = Viewer(open_server(self.port), shape)
         print(f"http://{HOST}:{self.port} (Ctrl-C ends it)", flush=True)
-        viewer.worker.join()
+        try:
+            viewer.worker.join()
+        finally:
+            viewer.close()
         return 0
 
 

@@ -61,6 +61,12 @@ def open_server(port: int) -> viser.ViserServer:
     return server
 
 
+def stop(server: viser.ViserServer) -> None:
+    """Stop a server; its farewell does not go to stdout."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        server.stop()
+
+
 class Viewer:
     """Shows a surface or a mesh, and follows the controls of the page.
 
@@ -96,8 +102,7 @@ class Viewer:
         self.closed = True
         self.changed.set()
         self.worker.join()
-        with contextlib.redirect_stdout(io.StringIO()):
-            self.server.stop()
+        stop(self.server)
 
     def _controls(self) -> None:
         gui, field = self.server.gui, self.surface is not None
