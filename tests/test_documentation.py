@@ -46,9 +46,17 @@ def run_console(text, capsys, *, exact):
             assert_installable(arguments)
         else:
             assert program == "igr", f"{line!r}: only igr and pip are run here"
-            assert main(arguments) == 0, capsys.readouterr().err
+            assert status(arguments) == 0, capsys.readouterr().err
         captured = capsys.readouterr()
         shown = [masked(entry) for entry in (captured.out + captured.err).splitlines()]
+
+
+def status(arguments):
+    """Exit status of a command."""
+    try:
+        return main(arguments)
+    except SystemExit as stopped:  # as tyro ends what it answers itself
+        return stopped.code or 0
 
 
 def assert_installable(arguments):

@@ -37,6 +37,23 @@ def test_onnxruntime_gives_the_same_distances_anywhere(tmp_path, config, d):
     np.testing.assert_allclose(found / surface.frame.scale, surface.distance(x) / surface.frame.scale, atol=1e-5)
 
 
+def test_a_decoded_shape_has_a_model_too(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch = pytest.importorskip("torch")
+    from igr.frame import Frame
+    from igr.network import MLP
+    from igr.torchfield import TorchField
+
+    network = MLP(NETWORK.network, 3, latent=5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = network.decode(torch.linspace(-1, 1, 5))
+    surface = igr.Surface(TorchField(plain), Frame(np.zeros(3), 2.0), NETWORK, samples=np.eye(3))
+    surface.to_onnx(tmp_path / "shape.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "shape.onnx", providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(1).uniform(-3, 3, (500, 3))
+    np.testing.assert_allclose(session.run(None, {"points": x})[0], surface.distance(x), atol=2e-5)
+
+
 def test_a_combination_has_no_model(tmp_path):
     with pytest.raises(InputError, match="export its parts"):
         (sphere_surface() | sphere_surface()).to_onnx(tmp_path / "both.onnx")
