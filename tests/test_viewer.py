@@ -111,6 +111,23 @@ def test_watching_takes_at_most_a_tenth_of_the_fit(server):
     assert "step" in watch.facts.content
 
 
+def test_a_watched_command_says_where_and_keeps_stdout_for_results(tmp_path, capsys):
+    from igr.cli import main
+
+    port = str(free_port())
+    assert main(["example", "sphere", str(tmp_path / "ball.ply"), "--points", "500"]) == 0
+    assert main(["example", "outline", str(tmp_path / "leaf.xyz")]) == 0
+    capsys.readouterr()
+    quick = ["--steps", "20", "--resolution", "24", "--watch", "--port", port]
+    assert main(["reconstruct", str(tmp_path / "ball.ply"), *quick]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert out.startswith("wrote ")
+    assert f"http://127.0.0.1:{port}" in err
+    assert main(["reconstruct", str(tmp_path / "leaf.xyz"), *quick]) == 2
+    assert "shows surfaces in space" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_page_opens_a_slider_changes_the_surface_and_nothing_goes_wrong(tmp_path):
