@@ -58,6 +58,8 @@ def test_a_run_can_be_meshed_at_any_checkpoint_and_after_moving(ball, tmp_path, 
     (tmp_path / "run").rename(tmp_path / "moved")
     names = {path.name for path in (tmp_path / "moved").iterdir()}
     assert names >= {"config.json", "model.safetensors", "state.safetensors", "history.csv", "checkpoints"}
+    assert run("report", tmp_path / "moved", "-o", tmp_path / "page.html") == 0
+    assert "While fitting" in (tmp_path / "page.html").read_text()
     for checkpoint in ("latest", "60"):
         target = tmp_path / f"{checkpoint}.obj"
         assert run("mesh", tmp_path / "moved", "-o", target, "--checkpoint", checkpoint, "--resolution", 48) == 0

@@ -112,6 +112,14 @@ class RunFolder:
             )
         return tensors, state
 
+    def history(self) -> list[dict[str, float]]:
+        """The recorded steps of the run, see `FitState.history`; none where the table is missing or damaged."""
+        try:
+            with (self.path / "history.csv").open(newline="") as file:
+                return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        except (OSError, ValueError):
+            return []
+
     def checkpoint(self, which: str = "latest") -> Path:
         """The saved surface of step `which` ("latest" or a number).
 
@@ -137,7 +145,11 @@ def load_model(path: str | os.PathLike[str], *, checkpoint: str = "latest", devi
     from .surface import Surface
 
     path = Path(path)
-    return Surface.load(RunFolder(path).checkpoint(checkpoint) if path.is_dir() else path, device=device)
+    if not path.is_dir():
+        return Surface.load(path, device=device)
+    surface = Surface.load(RunFolder(path).checkpoint(checkpoint), device=device)
+    surface.history = RunFolder(path).history()
+    return surface
 
 
 def load_shape(path: str | os.PathLike[str]) -> Surface | Mesh:
