@@ -26,7 +26,7 @@ def test_a_page_tells_all_and_asks_nobody(tmp_path, center):
     text = (tmp_path / "page.html").read_text()
     assert len(text) < 4_000_000
     assert not ADDRESS.search(text)
-    titles = ["At the points", "While fitting", "Gradient length", "Configuration"]
+    titles = ["At the points", "Confidence", "While fitting", "Gradient length", "Configuration"]
     titles += ["In 3D", "Cuts"] if len(center) == 3 else ["The field"]
     for expected in ("igr reconstruct &lt;scan&gt;.ply", "yes", "7.25", "median", *titles):
         assert expected in text

@@ -50,7 +50,7 @@ def test_controls_change_the_mesh(server):
     before = len(viewer.mesh[1])
     viewer.resolution.value = 32
     wait_for(lambda: len(viewer.mesh[1]) < before / 2)
-    for colors in ("normals", "distance to points", "plain"):
+    for colors in ("normals", "confidence", "distance to points", "plain"):
         viewer.colors.value = colors
         viewer.changed.set()
     viewer.show_cut.value = True

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import shlex
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -101,6 +100,7 @@ class Reconstruct:
             beside: where no output is named, write it beside this file instead of the scan.
         """
         from .reconstruction import Options, reconstruct
+        from .terminal import Interruptible
 
         began = time.monotonic()
         _check_output(self.output, self.resolution, self.trim)
@@ -231,39 +231,6 @@ class Example:
         for path in written:
             print(f"wrote {path}")
         return 0
-
-
-class Interruptible:
-    """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step."""
-
-    def __init__(self, folder: Path | None, *, quiet: bool) -> None:
-        from .terminal import FitDisplay
-
-        self.folder, self.display, self.stop = folder, FitDisplay(quiet=quiet), False
-
-    def __enter__(self) -> Interruptible:
-        self.display.__enter__()
-        self.previous: Any = None
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        self.display.__exit__(kind, *rest)
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
-        if self.stop and self.folder is not None:
-            say(f"saved in {self.folder}; the same command with --resume continues")
-
-    def __call__(self, progress: Progress, fitted: object) -> bool:
-        """Show the progress; whether to stop."""
-        if self.previous is None:  # the fit has begun: from here on there is something to save
-            self.previous = signal.signal(signal.SIGINT, self._request)
-        self.display.show(progress)
-        return self.stop
-
-    def _request(self, number: int, frame: Any) -> None:
-        if self.stop:
-            raise KeyboardInterrupt
-        self.stop = True
 
 
 def _check_output(output: Path | None, resolution: int | None, trim: float | None) -> None:

@@ -43,13 +43,14 @@ def write_report(path: str | os.PathLike[str], surface: Surface, *, facts: dict[
         views = [View(azimuth, 15, 420) for azimuth in (-60, 30, 150)]
         body.insert(0, _pictures([render(surface, view) for view in views]))
         mesh = _small_mesh(surface)
+        on_surface = mesh[0]
         body.append(_scene(mesh, surface))
         planes = (((0, 1), 2), ((0, 2), 1), ((1, 2), 0))
         cuts = "".join(cut(surface, axes, across) for axes, across in planes)
         body.append(f'<h2>Cuts through the field</h2><div class="row">{cuts}</div>')
     else:
+        on_surface = np.concatenate(surface.contour(resolution=256))
         body.append(f'<h2>The field</h2><div class="one">{cut(surface, (0, 1), points=1500)}</div>')
-    on_surface = mesh[0] if surface.dimension == 3 else np.concatenate(surface.contour(resolution=256))
     body += [_histograms(surface), _confidence(surface.confidence(on_surface))]
     if surface.history:
         body.append(_while_fitting(surface.history))

@@ -59,6 +59,8 @@ class Render:
     """Height and width of the picture."""
     resolution: int = 256
     """Cells along the longest side, where a model has to be meshed for a film."""
+    confidence: bool = False
+    """Color the picture of a model by confidence: red where the surface was filled in."""
 
     def __call__(self) -> int:
         """Run the subcommand."""
@@ -76,7 +78,7 @@ class Render:
         around, above = render.VIEWS[self.view]
         azimuth = around if self.azimuth is None else self.azimuth
         elevation = above if self.elevation is None else self.elevation
-        view = render.View(azimuth, elevation, self.pixels)
+        view = render.View(azimuth, elevation, self.pixels, self.confidence)
         shape = load_shape(self.source)
         if self.output is not None:
             if isinstance(shape, Surface):

@@ -16,6 +16,7 @@ from .config import Config
 from .errors import FitError, InputError
 from .field import Field
 from .frame import Frame, unit_frame
+from .render import confidence_colors
 from .surface import Surface
 from .triangles import Mesh
 
@@ -110,7 +111,7 @@ class Viewer:
         self.facts = gui.add_markdown("")
         self.show_mesh = gui.add_checkbox("surface", True)
         self.show_points = gui.add_checkbox("points", False, visible=field)
-        colors = ["plain", "normals"] + (["distance to points"] if field else [])
+        colors = ["plain", "normals"] + (["confidence", "distance to points"] if field else [])
         self.colors = gui.add_dropdown("colors", colors)
         reach = 10 ** math.floor(math.log10(0.3 * size))
         reach *= max(factor for factor in (1, 2, 5) if factor * reach <= 0.3 * size)
@@ -180,6 +181,8 @@ class Viewer:
         from scipy.spatial import KDTree
 
         assert self.surface is not None
+        if self.colors.value == "confidence":
+            return confidence_colors(self.surface, self.mesh[0])
         gap = np.asarray(KDTree(self.surface.samples).query(vertices, workers=-1)[0])
         return colorize(gap, 0.0, max(float(np.quantile(gap, 0.98)), 1e-9))
 
