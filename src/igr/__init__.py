@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .combine import difference, intersection, offset, placed, shell, union
     from .config import FAST, PAPER, Config
     from .errors import FitError, InputError
     from .orientation import orient_normals
@@ -32,6 +33,12 @@ _HOME = {
     "ShapeSpace": "shapespace",
     "Surface": "surface",
     "as_cloud": "points",
+    "difference": "combine",
+    "intersection": "combine",
+    "offset": "combine",
+    "placed": "combine",
+    "shell": "combine",
+    "union": "combine",
     "orient_normals": "orientation",
     "read_points": "points",
     "reconstruct": "reconstruction",
@@ -48,9 +55,15 @@ __all__ = [
     "ShapeSpace",
     "Surface",
     "as_cloud",
+    "difference",
+    "intersection",
+    "offset",
     "orient_normals",
+    "placed",
     "read_points",
     "reconstruct",
+    "shell",
+    "union",
 ]
 
 

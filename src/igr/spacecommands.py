@@ -52,11 +52,11 @@ class Train:
         """Run the subcommand."""
         import dataclasses
 
-        from .commands import Interruptible
         from .config import SPACE_PRESETS
         from .parallel import rank_and_ranks
         from .shapespace import ShapeSpace
         from .spacetraining import TrainingOptions, training_scans
+        from .terminal import Interruptible
 
         config = dataclasses.replace(SPACE_PRESETS[self.preset], seed=self.seed)
         assert config.latents is not None
