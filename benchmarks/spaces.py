@@ -23,7 +23,6 @@ from igr.points import PointCloud
 from igr.refinement import refine
 from igr.scansampling import Ahead, ScanSampler
 from igr.shapespace import ShapeSpace
-from igr.spacecommands import load_space
 from igr.spaceeval import scan_errors
 from igr.spacetraining import TrainingOptions
 from igr.surface import Surface
@@ -130,7 +129,7 @@ def trained() -> Iterator[str]:
 
 def shipped() -> Iterator[str]:
     """The shipped space on people it has never seen, single fits, real scans, interpolation."""
-    space = load_space("bodies")
+    space = ShapeSpace.load("bodies")
     bodies = [body for body in family(POINTS) if body.held]
     yield "The shipped space `bodies` on subjects that it has never seen:\n"
     yield from encoded_rows(space, bodies[::4])

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from .combine import difference, intersection, offset, placed, shell, union
     from .config import FAST, PAPER, Config
     from .errors import FitError, InputError
+    from .latentfit import EncodeOptions
     from .orientation import orient_normals
     from .points import PointCloud, as_cloud, read_points
     from .reconstruction import Options, reconstruct
     from .shapespace import ShapeSpace
+    from .spacetraining import TrainingOptions
     from .surface import Surface
 
 _HOME = {
     "Config": "config",
+    "EncodeOptions": "latentfit",
+    "TrainingOptions": "spacetraining",
     "FAST": "config",
     "PAPER": "config",
     "FitError": "errors",
@@ -48,12 +52,14 @@ __all__ = [
     "FAST",
     "PAPER",
     "Config",
+    "EncodeOptions",
     "FitError",
     "InputError",
     "Options",
     "PointCloud",
     "ShapeSpace",
     "Surface",
+    "TrainingOptions",
     "as_cloud",
     "difference",
     "intersection",

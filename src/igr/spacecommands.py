@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg
 
-from .errors import InputError
 from .talk import say
 
 if TYPE_CHECKING:
@@ -112,12 +111,13 @@ class Eval:
     def __call__(self) -> int:
         """Run the subcommand."""
         from .latentfit import EncodeOptions
+        from .shapespace import ShapeSpace
         from .spaceeval import evaluate_scans, scans_of
 
         scans = scans_of(self.data, self.split)
         if self.skip:
             scans = {name: path for name, path in scans.items() if not (self.out / f"{name}.ply").is_file()}
-        space = load_space(self.model, checkpoint=self.checkpoint)
+        space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
         options = EncodeOptions(steps=self.steps, normals=self.normals, pose=self.pose)
         began, rows, failed = time.monotonic(), [], 0
         for row in evaluate_scans(
@@ -161,8 +161,9 @@ class Interpolate:
         """Run the subcommand."""
         from .animation import write_animation
         from .exports import write_mesh
+        from .shapespace import ShapeSpace
 
-        space = load_space(self.model, checkpoint=self.checkpoint)
+        space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
         ends = [_shape(space, name) for name in (self.first, self.second)]
         self.out.mkdir(parents=True, exist_ok=True)
         meshes = []
@@ -189,23 +190,6 @@ class Shapespace:
 
         torch_device("cpu")  # says how to install torch where it is missing
         return self.command()
-
-
-def load_space(model: str, *, checkpoint: str = "latest") -> ShapeSpace:
-    """The shape space that a user names: ours, the shipped one, or the original's."""
-    from importlib import resources
-
-    from .legacy import is_original, load_original
-    from .shapespace import ShapeSpace
-
-    if model == "bodies":
-        with resources.as_file(resources.files("igr") / "data" / "bodies.safetensors") as path:
-            return ShapeSpace.load(path)
-    if is_original(model):
-        return load_original(model, checkpoint=checkpoint)
-    if not Path(model).exists():
-        raise InputError(f"{model}: no such run or file; `bodies` is the space that is shipped")
-    return ShapeSpace.load(model, checkpoint=checkpoint)
 
 
 def _shape(space: ShapeSpace, name: str) -> Encoding | Any:
