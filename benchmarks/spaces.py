@@ -23,6 +23,7 @@ from igr.points import PointCloud
 from igr.refinement import refine
 from igr.scansampling import Ahead, ScanSampler
 from igr.shapespace import ShapeSpace
+from igr.spacecommands import largest_piece
 from igr.spaceeval import scan_errors
 from igr.spacetraining import TrainingOptions
 from igr.surface import Surface
@@ -168,7 +169,7 @@ def real(space: ShapeSpace) -> Iterator[str]:
 
 def interpolated(space: ShapeSpace) -> Iterator[str]:
     """In-betweens of pairs of training shapes: pieces, and volume against the ends'."""
-    rng, good, worst = np.random.default_rng(0), 0, 0.0
+    rng, good, whole, worst, lost = np.random.default_rng(0), 0, 0, 0.0, 0.0
     pairs = [rng.choice(len(space.names), 2, replace=False) for _ in range(12)]
     for pair in pairs:
         first, second = (space.names[index] for index in pair)
@@ -177,10 +178,15 @@ def interpolated(space: ShapeSpace) -> Iterator[str]:
         low, high = sorted((volumes[0], volumes[-1]))
         outside = max(volumes.max() / high - 1, 1 - volumes.min() / low)
         worst = max(worst, outside)
-        good += all(mesh.is_watertight and mesh.body_count == 1 for mesh in meshes) and outside <= 0.05
+        good += all(mesh.is_watertight for mesh in meshes) and outside <= 0.05
+        shares = [largest_piece(mesh)[1] for mesh in meshes]
+        whole += min(shares) == 1
+        lost = max(lost, 1 - min(shares))
     yield (
         f"Interpolation, {len(pairs)} random pairs of training shapes, 7 meshes each: {good} pairs with every mesh "
-        f"watertight, in one piece and its volume between the ends' ± 5 %; the worst leaves them by {100 * worst:.1f} %.\n"
+        f"watertight and its volume between the ends' ± 5 % (the worst leaves them by {100 * worst:.1f} %); {whole} with "
+        f"every mesh in one piece before the command leaves out all but the largest (at most {100 * lost:.1f} % of the "
+        "area is lost).\n"
     )
 
 

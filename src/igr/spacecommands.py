@@ -13,6 +13,8 @@ from tyro.conf import OmitSubcommandPrefixes, Positional, arg
 from .talk import say
 
 if TYPE_CHECKING:
+    from trimesh import Trimesh
+
     from .shapespace import Encoding, ShapeSpace
 
 Output = Annotated[Path, arg(aliases=["-o"])]
@@ -168,10 +170,11 @@ class Interpolate:
         self.out.mkdir(parents=True, exist_ok=True)
         meshes = []
         for index, surface in enumerate(space.interpolate(ends[0], ends[1], steps=self.interval)):
-            mesh = surface.mesh(resolution=self.resolution)
+            mesh, share = largest_piece(surface.mesh(resolution=self.resolution))
             write_mesh(self.out / f"{index:03d}.ply", mesh.vertices, mesh.faces)
             meshes.append((mesh.vertices, mesh.faces))
-            say(f"shape {index + 1} of {self.interval}  volume {mesh.volume:.5g}  {mesh.body_count} component(s)")
+            rest = f", other pieces left out: {1 - share:.2%} of the area" if share < 1 else ""
+            say(f"shape {index + 1} of {self.interval}  volume {mesh.volume:.5g}{rest}")
         write_animation(self.out / "interpolation.glb", meshes)
         print(f"wrote {len(meshes)} meshes and interpolation.glb to {self.out}")
         return 0
@@ -190,6 +193,16 @@ class Shapespace:
 
         torch_device("cpu")  # says how to install torch where it is missing
         return self.command()
+
+
+def largest_piece(mesh: Trimesh) -> tuple[Trimesh, float]:
+    """The piece of a mesh with the largest area (shape spaces are meshed so in the paper) and its share:
+    on the way between two shapes a hand may vanish here and appear there."""
+    pieces = mesh.split(only_watertight=False)
+    if len(pieces) < 2:
+        return mesh, 1.0
+    largest = max(pieces, key=lambda piece: piece.area)
+    return largest, float(largest.area / mesh.area)
 
 
 def _shape(space: ShapeSpace, name: str) -> Encoding | Any:
