@@ -14,7 +14,7 @@ import numpy as np
 
 from igr import native
 
-from . import bare, holes, spaces, speed, surfaces
+from . import bare, holes, planar, spaces, speed, surfaces
 from .clouds import available
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -39,6 +39,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "bare-scans": ("Scans without normals", bare.bare_scans),
     "bare-samples": ("Samples of closed meshes without normals", bare.bare_samples),
     "bare-seeds": ("Without normals, seed by seed", bare.bare_seeds),
+    "outlines": ("Outlines of 100 points", planar.outlines),
     "confidence": ("Confidence against the true error", holes.confidence),
     "everyday": ("Other input, whole command", surfaces.everyday),
     "budgets": ("Quality against time; distance quality", surfaces.budgets),

@@ -162,3 +162,12 @@ def test_no_more_points_are_taken_than_the_run_visits():
     assert any("taking 2,000 of the points" in note for note in heard)
     assert len(surface.samples) == 2000
     assert surface.details["points"] == 5000
+
+
+def test_a_surface_that_never_ends_is_closed_at_twice_the_box(ball, monkeypatch, caplog):
+    monkeypatch.setattr(ball, "_distance_unit", lambda u: u[:, 0].copy())
+    monkeypatch.setattr(ball, "_gradient_unit", lambda u: np.tile([1.0, 0.0, 0.0], (len(u), 1)))
+    mesh = ball.mesh(resolution=32)
+    assert mesh.is_watertight
+    assert mesh.extents.max() < 2.2 * np.ptp(ball.box, axis=0).max() * ball.frame.scale
+    assert "closed there" in caplog.text

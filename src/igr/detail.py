@@ -16,6 +16,8 @@ CELLS_PER_SPACING = 1.0
 NORMALS_CARRY = 56
 """Cells along an edge of the finest grid in space, at least, where the normals were measured: they carry so much
 detail through any noise of the points."""
+AROUND = {2: (2, 2), 3: (6, 4)}
+"""The neighbor at the distance of the spacing, and the one that noise is measured by, by dimension."""
 SAMPLE = 20_000
 """Points looked at; more do not change the medians."""
 
@@ -25,7 +27,7 @@ class Sharpness:
     """What a cloud can carry, in the units of its points."""
 
     spacing: float
-    """Median distance to the sixth neighbor."""
+    """Median distance to the sixth neighbor in space, to the second in the plane: those around a point."""
     noise: float
     """Standard deviation of the points along the normal."""
 
@@ -45,15 +47,15 @@ def sharpness(points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"
 
     rng = np.random.default_rng([seed, 6])
     chosen = rng.choice(len(points), min(SAMPLE, len(points)), replace=False)
-    neighbors = min(6, len(points) - 1)
-    distance, index = KDTree(points).query(points[chosen], k=neighbors + 1, workers=-1)
-    other = np.asarray(index)[:, min(4, neighbors)]
+    around, compared = AROUND[points.shape[1]]
+    distance, index = KDTree(points).query(points[chosen], k=around + 1, workers=-1)
+    other = np.asarray(index)[:, compared]
     mean = normals[chosen] + normals[other]
     length = np.linalg.norm(mean, axis=1)
     smooth = length > 1.6  # leaves out sharp edges and the other side of thin plates
     step = ((points[other] - points[chosen]) * mean).sum(1)[smooth] / length[smooth]
     noise = np.median(np.abs(step)) / (0.6745 * np.sqrt(2)) if smooth.any() else 0.0
-    return Sharpness(float(np.median(np.asarray(distance)[:, neighbors])), float(noise))
+    return Sharpness(float(np.median(np.asarray(distance)[:, around])), float(noise))
 
 
 def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:

@@ -5,6 +5,8 @@
 2. *Votes*: the outside is where much of the space around sees the border (`visibility.py`). For points that
    nothing sees, on the walls of closed cavities, the sheets between them and the border are counted instead.
 3. *Patches*: points on one smooth patch of the surface decide together (`patches.py`).
+
+A few points in the plane are joined to curves instead (`outlines.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from .frame import unit_frame
+from .outlines import outline_normals
 from .patches import patch_signs
 from .visibility import openness_votes
 from .warmstart import Indicator
@@ -111,8 +114,13 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
     normals, votes = normals * sign[:, None], votes * sign
     typical = max(float(np.median(np.abs(votes))), 1e-12)
     clear = _shared(np.clip(votes / typical, -1, 1), unit, normals, neighbors)
-    confidence = np.clip(1.5 * clear - 0.2, 0, 1) * agreement * flatness
-    return Orientation(normals, confidence, float((clear > 0.2).mean()), spacing * frame.scale, errs_at_random)
+    sure = np.clip(1.5 * clear - 0.2, 0, 1) * agreement
+    outline = outline_normals(unit) if d == 2 else None
+    if outline is not None and outline[1].mean() > sure.mean():
+        quality = float((outline[1] > 0.5).mean())
+        return Orientation(*outline, quality, spacing * frame.scale, errs_at_random=False)
+    quality = float((clear > 0.2).mean())
+    return Orientation(normals, sure * flatness, quality, spacing * frame.scale, errs_at_random)
 
 
 def _votes(points: np.ndarray, normals: np.ndarray, adjoining: float, spacing: float) -> Float[np.ndarray, " n"]:

@@ -1,0 +1,68 @@
+"""A few points in the plane joined to curves: thin gaps stay open, holes are holes."""
+
+import numpy as np
+import pytest
+
+import igr
+from igr.orientation import orient_normals
+from igr.outlines import inside, outline_normals
+
+
+def ring(radius, n, center=(0.0, 0.0)):
+    angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
+    normals = np.c_[np.cos(angle), np.sin(angle)]
+    return np.array(center) + radius * normals, normals
+
+
+def comb(teeth=4, step=0.1):
+    """An outline with slits no wider than the distance between its points, and its normals."""
+    corners = [(0.0, 0.0)]
+    for tooth in range(teeth):
+        left = 0.4 * tooth
+        corners += [(left, 2.0), (left + 0.3, 2.0)] + (
+            [(left + 0.3, 0.5), (left + 0.4, 0.5)] * (tooth < teeth - 1)
+        )
+    corners = np.array([*corners, (0.4 * teeth - 0.1, 0.0)])
+    points, normals = [], []
+    for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        count = max(1, round(np.linalg.norm(b - a) / step))
+        at = (np.arange(count) + 0.5)[:, None] / count
+        points.append(a + at * (b - a))
+        normals.append(np.tile(np.array([a[1] - b[1], b[0] - a[0]]) / np.linalg.norm(b - a), (count, 1)))
+    return np.concatenate(points), np.concatenate(normals)
+
+
+def test_a_hole_and_an_island_are_told_apart():
+    parts = [ring(3, 85), ring(2, 55), ring(1, 28), ring(1, 28, center=(6, 0))]
+    points = np.concatenate([part for part, _ in parts])
+    truth = np.concatenate([parts[0][1], -parts[1][1], parts[2][1], parts[3][1]])
+    normals, agreement = outline_normals(points)
+    assert ((normals * truth).sum(1) > 0.99).all()
+    assert (agreement == 1).all()
+
+
+def test_slits_as_wide_as_the_spacing_stay_open():
+    points, truth = comb()
+    normals, _ = orient_normals(points)
+    assert ((normals * truth).sum(1) > 0).mean() > 0.97
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.005])
+def test_a_comb_of_few_points_is_reconstructed(noise):
+    points, _ = comb()
+    noisy = points + np.random.default_rng(0).normal(0, noise, points.shape)
+    surface = igr.reconstruct(noisy)
+    slits = np.array([[0.35 + 0.4 * tooth, 1.2] for tooth in range(3)])
+    teeth = np.array([[0.15 + 0.4 * tooth, 1.2] for tooth in range(4)])
+    assert (surface.distance(slits) > 0).all()
+    assert (surface.distance(teeth) < 0).all()
+
+
+def test_many_points_are_not_joined():
+    assert outline_normals(ring(1, 1000)[0]) is None
+
+
+def test_inside_by_even_and_odd():
+    square = np.array([[0.0, 0], [2, 0], [2, 2], [0, 2]])
+    places = np.array([[0.25, 1], [1, 1], [3, 1]])
+    assert inside([square, 0.5 + 0.5 * square], places).tolist() == [True, False, False]
