@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint docs bench clean
 
 $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/igr/native/*)
 	test -d .venv || $(PYTHON) -m venv .venv
@@ -27,6 +27,9 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/make_reference.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

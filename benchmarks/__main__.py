@@ -14,7 +14,7 @@ import numpy as np
 
 from igr import native
 
-from . import bare, holes, planar, speed, surfaces
+from . import bare, holes, planar, spaces, speed, surfaces
 from .clouds import available
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -48,6 +48,9 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "meshing": ("Meshing", speed.meshing),
     "starting": ("Starting", speed.starting),
     "sizes": ("Cost as the cloud grows", speed.sizes),
+    "bodies": ("Shape spaces: the shipped one", spaces.shipped),
+    "training": ("Shape spaces: training", spaces.trained),
+    "many-scans": ("Shape spaces: many scans", spaces.many),
 }
 
 

@@ -1,4 +1,4 @@
-"""Screened Poisson reconstruction (Kazhdan & Hoppe 2013), as gpytoolbox wraps it: what we are compared with."""
+"""Screened Poisson reconstruction (Kazhdan & Hoppe 2013), timed and remembered: what we are compared with."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import json
 import time
 from pathlib import Path
 
-import gpytoolbox
 import numpy as np
 
+from igr.baselines import screened_poisson
 from igr.metrics import Comparison, compare
 
 from .clouds import Case
@@ -21,13 +21,13 @@ CACHE = Path(__file__).resolve().parents[1] / "build" / "cache"
 def poisson(points: np.ndarray, normals: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Vertices, faces and seconds of screened Poisson at `depth`."""
     began = time.perf_counter()
-    vertices, faces = gpytoolbox.point_cloud_to_mesh(points, normals, method="PSR", psr_depth=depth)
-    return np.asarray(vertices), np.asarray(faces, np.int64), time.perf_counter() - began
+    vertices, faces = screened_poisson(points, normals, depth=depth)
+    return vertices, faces, time.perf_counter() - began
 
 
 def judged_poisson(case: Case, depth: int, *, cached: bool = True) -> tuple[Comparison, float]:
     """Poisson compared with the truth by the protocol `surface`, and its seconds; remembered between runs."""
-    key = hashlib.sha256(case.points.tobytes() + case.normals.tobytes() + bytes([depth])).hexdigest()[:20]
+    key = hashlib.sha256(case.points.tobytes() + case.normals.tobytes() + bytes([depth, 2])).hexdigest()[:20]
     path = CACHE / f"poisson-{key}.json"
     if cached and path.exists():
         saved = json.loads(path.read_text())

@@ -71,6 +71,52 @@ def test_distances_agree_with_an_independent_implementation():
     np.testing.assert_allclose(to_points, nearest.ravel(), atol=1e-6)
 
 
+@pytest.mark.parametrize("protocol", ["l1", "deepsdf", "shapenet", "srb"])
+def test_protocols_agree_with_an_independent_implementation(protocol):
+    oracle = pytest.importorskip("point_cloud_utils")
+    from igr import metrics
+
+    mesh, reference = sphere(1.1, subdivisions=3), sphere(subdivisions=4)
+    rule, rng = PROTOCOLS[protocol], np.random.default_rng(0)
+    found = metrics.sample_surface(metrics.as_triangles(mesh), 5000, rng).points
+    truth = np.asarray(reference.vertices, float)
+    if not rule.all_reference_points:
+        truth = metrics.sample_surface(metrics.as_triangles(reference), 5000, rng).points
+    ours = compare(mesh, reference, protocol=protocol, samples=5000)
+    there, _ = oracle.k_nearest_neighbors(found, truth, 1)
+    back, _ = oracle.k_nearest_neighbors(truth, found, 1)
+    power = 2 if rule.squared else 1
+    assert ours.accuracy == pytest.approx((there**power).mean(), abs=1e-6)
+    assert ours.completeness == pytest.approx((back**power).mean(), abs=1e-6)
+    assert ours.hausdorff == pytest.approx(oracle.hausdorff_distance(found, truth), abs=1e-6)
+    if not rule.squared:
+        assert 2 * ours.chamfer == pytest.approx(oracle.chamfer_distance(found, truth), abs=1e-6)
+    both = np.concatenate([there.ravel(), back.ravel()])
+    for share in (50, 95, 99):
+        assert getattr(ours, f"percentile{share}") == pytest.approx(np.percentile(both, share), abs=1e-6)
+
+
+def test_points_in_order_are_the_same_points_and_near_each_other():
+    from igr.metrics import near_order
+
+    points = np.random.default_rng(0).uniform(-5, 3, (20_000, 3))
+    order = near_order(points)
+    np.testing.assert_array_equal(np.sort(order), np.arange(20_000))
+    jumps = np.linalg.norm(np.diff(points[order], axis=0), axis=1)
+    assert jumps.mean() < 0.1 * np.linalg.norm(np.diff(points, axis=0), axis=1).mean()
+
+
+@pytest.mark.slow
+def test_a_million_samples_take_seconds():
+    import time
+
+    mesh, reference = sphere(1.1, subdivisions=6), sphere(subdivisions=6)
+    for protocol in ("surface", "srb"):
+        began = time.monotonic()
+        compare(mesh, reference, protocol=protocol, samples=1_000_000)
+        assert time.monotonic() - began < 30  # 2 to 7 s on two idle cores
+
+
 @pytest.mark.parametrize(
     ("reference", "protocol", "message"),
     [

@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .combine import difference, intersection, offset, placed, shell, union
     from .config import FAST, PAPER, Config
     from .errors import FitError, InputError
+    from .latentfit import EncodeOptions
     from .orientation import orient_normals
     from .points import PointCloud, as_cloud, read_points
     from .reconstruction import Options, reconstruct
     from .shapespace import ShapeSpace
+    from .spacetraining import TrainingOptions
     from .surface import Surface
 
 _HOME = {
     "Config": "config",
+    "EncodeOptions": "latentfit",
+    "TrainingOptions": "spacetraining",
     "FAST": "config",
     "PAPER": "config",
     "FitError": "errors",
@@ -32,6 +37,12 @@ _HOME = {
     "ShapeSpace": "shapespace",
     "Surface": "surface",
     "as_cloud": "points",
+    "difference": "combine",
+    "intersection": "combine",
+    "offset": "combine",
+    "placed": "combine",
+    "shell": "combine",
+    "union": "combine",
     "orient_normals": "orientation",
     "read_points": "points",
     "reconstruct": "reconstruction",
@@ -41,16 +52,24 @@ __all__ = [
     "FAST",
     "PAPER",
     "Config",
+    "EncodeOptions",
     "FitError",
     "InputError",
     "Options",
     "PointCloud",
     "ShapeSpace",
     "Surface",
+    "TrainingOptions",
     "as_cloud",
+    "difference",
+    "intersection",
+    "offset",
     "orient_normals",
+    "placed",
     "read_points",
     "reconstruct",
+    "shell",
+    "union",
 ]
 
 

@@ -10,17 +10,20 @@ import tyro
 
 from .commands import Example, Mesh, Reconstruct
 from .errors import FitError, InputError
-from .judging import Evaluate, Render, Report
+from .judging import Evaluate
 from .scanfolders import Dfaust
+from .showing import Export, Render, Report, View
 from .spacecommands import Shapespace
 from .talk import say
 
 COMMANDS = {
     "reconstruct": Reconstruct,
     "mesh": Mesh,
+    "export": Export,
     "evaluate": Evaluate,
     "report": Report,
     "render": Render,
+    "view": View,
     "example": Example,
     "dfaust": Dfaust,
     "shapespace": Shapespace,

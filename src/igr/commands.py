@@ -5,8 +5,10 @@ Each is a frozen dataclass whose fields are its options; nothing heavy is import
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import signal
+import shlex
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +24,23 @@ if TYPE_CHECKING:
     import trimesh
 
     from .config import Config
+    from .field import Field
     from .fit import Progress
     from .surface import Surface
+    from .viewer import Watch
 
 Output = Annotated[Path | None, arg(aliases=["-o"])]
 
 
 @dataclass(frozen=True)
 class Reconstruct:
-    """Turn a point cloud into a surface: a mesh in space, a curve in the plane."""
+    """Turn point clouds into surfaces: a mesh in space, a curve in the plane."""
 
-    scan: Positional[Path | None] = None
-    """Cloud: xyz, txt, csv, npy, npz, ply, or any mesh file (its vertices)."""
+    scans: Positional[tuple[Path, ...]] = ()
+    """Cloud: xyz, txt, csv, npy, npz, ply, or any mesh file (its vertices). Several, or a folder: each in turn."""
     output: Output = None
-    """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan."""
+    """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan. For several
+    scans, the folder for their meshes and the table results.csv."""
     preset: Literal["fast", "paper"] = "fast"
     """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
     normals: Literal["auto", "ignore"] = "auto"
@@ -54,61 +59,97 @@ class Reconstruct:
     """Leave out what is farther than this from every sample (the scan's units); the result is then open."""
     seed: int = 0
     """Seed of everything random: same seed, machine and threads, same result."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the training steps of the paper's network: bfloat16 is faster where the processor has it."""
     device: str = "auto"
     """auto, cpu, torch (the torch reference on the CPU), or a torch device such as cuda."""
     model: Path | None = None
-    """Save the fitted surface here, for `igr mesh` and Python."""
+    """Save the fitted surface here, for `igr mesh` and Python; for several scans, a folder."""
     report: Path | None = None
-    """Write a page (.html) about the result here."""
+    """Write a page (.html) about the result here; for several scans, a folder."""
+    watch: bool = False
+    """Show the surface in the browser while it is fitted (extra `viewer`)."""
+    port: int = 8080
+    """Port of that page, on this machine only."""
     run: Path | None = None
     """Folder for checkpoints, history and configuration (default: runs/NAME, only if stopped or long)."""
     resume: bool = False
     """Continue the run in that folder."""
     conf: Path | None = None
     """Read the settings from an original configuration (.conf); needs the extra `legacy`."""
+    skip: bool = False
+    """Of several scans, leave those alone whose result is there already: continues after a stop."""
     json: bool = False
-    """Print the result as one JSON object."""
+    """Print the result as one JSON object (of several scans, one a line)."""
 
     def __call__(self) -> int:
         """Run the subcommand."""
+        several = len(self.scans) > 1 or any(path.is_dir() for path in self.scans)
+        if several or (self.output is not None and self.output.is_dir()):
+            from .manyclouds import reconstruct_all
+
+            return reconstruct_all(self)
+        report_result(self.reconstruct(rescue=True), as_json=self.json)
+        return 0
+
+    def reconstruct(self, *, rescue: bool, beside: Path | None = None) -> dict[str, Any]:
+        """Reconstruct the one scan and write its files; returns what there is to say.
+
+        Args:
+            rescue: keep what is fitted under runs/ when it is stopped or takes long.
+            beside: where no output is named, write it beside this file instead of the scan.
+        """
         from .reconstruction import Options, reconstruct
+        from .terminal import Interruptible
 
         began = time.monotonic()
         _check_output(self.output, self.resolution, self.trim)
         config, scan, resolution, level = self._settings()
-        rescue = Path("runs") / scan.stem
-        options = Options(self.normals, self.seconds, self.device, self.run, rescue, self.resume)
+        kept = self.run or (Path("runs") / scan.stem if rescue else None)
+        options = Options(self.normals, self.seconds, self.device, self.run, kept, self.resume)
         notes: list[str] = []
 
         def notify(note: str) -> None:
             notes.append(note)
             say(f"{scan.name}: {note}")
 
-        with Interruptible(self.run or rescue, quiet=self.json) as watch:
-            surface = reconstruct(
-                scan,
-                config=config,
-                options=options,
-                on_step=watch,
-                notify=notify,
-            )
+        with contextlib.ExitStack() as stack:
+            page = self._page(config, stack) if self.watch else None
+            display = stack.enter_context(Interruptible(kept, quiet=self.json))
+
+            def on_step(progress: Progress, field: Field) -> bool:
+                if page is not None:
+                    page(progress, field)
+                return display(progress, field)
+
+            surface = reconstruct(scan, config=config, options=options, on_step=on_step, notify=notify)
+        surface.details["command"] = shlex.join(["igr", *sys.argv[1:]])
         if self.model is not None:
             surface.save(self.model)
         result = {"scan": str(scan), **surface.details, "notes": notes}
-        result |= _extract(surface, self.output, scan, resolution, level, self.trim)
+        result |= _extract(surface, self.output, beside or scan, resolution, level, self.trim)
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
             from .report import write_report
 
             write_report(self.report, surface, facts=result)
-        report_result(result, as_json=self.json)
-        return 0
+        return result
+
+    def _page(self, config: Config, stack: contextlib.ExitStack) -> Watch:
+        """The page that shows the fit, until the stack is left."""
+        from .viewer import HOST, Watch, open_server, stop
+
+        server = open_server(self.port)
+        stack.callback(stop, server)
+        say(f"watch it at http://{HOST}:{self.port}")
+        return Watch(server, config)
 
     def _settings(self) -> tuple[Config, Path, int | None, float]:
         """Configuration, scan, resolution and level, from the options and perhaps an original .conf file."""
         from .config import PRESETS
 
-        config, scan, resolution, level = PRESETS[self.preset], self.scan, self.resolution, self.level
+        scan = self.scans[0] if self.scans else None
+        config, resolution, level = PRESETS[self.preset], self.resolution, self.level
         if self.conf is not None:
             from .original import read_conf
 
@@ -124,7 +165,8 @@ class Reconstruct:
         if self.seed < 0:
             raise InputError(f"--seed {self.seed} is negative; use a whole number of at least 0")
         objective = dataclasses.replace(config.objective, kind=self.objective)
-        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps, objective=objective)
+        config = dataclasses.replace(config, precision=self.precision, objective=objective)
+        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps)
         return config, Path(scan), resolution, level
 
 
@@ -189,39 +231,6 @@ class Example:
         for path in written:
             print(f"wrote {path}")
         return 0
-
-
-class Interruptible:
-    """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step."""
-
-    def __init__(self, folder: Path, *, quiet: bool) -> None:
-        from .terminal import FitDisplay
-
-        self.folder, self.display, self.stop = folder, FitDisplay(quiet=quiet), False
-
-    def __enter__(self) -> Interruptible:
-        self.display.__enter__()
-        self.previous: Any = None
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        self.display.__exit__(kind, *rest)
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
-        if self.stop:
-            say(f"saved in {self.folder}; the same command with --resume continues")
-
-    def __call__(self, progress: Progress, fitted: object) -> bool:
-        """Show the progress; whether to stop."""
-        if self.previous is None:  # the fit has begun: from here on there is something to save
-            self.previous = signal.signal(signal.SIGINT, self._request)
-        self.display.show(progress)
-        return self.stop
-
-    def _request(self, number: int, frame: Any) -> None:
-        if self.stop:
-            raise KeyboardInterrupt
-        self.stop = True
 
 
 def _check_output(output: Path | None, resolution: int | None, trim: float | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from .errors import InputError
 
@@ -34,6 +34,16 @@ def check_output(path: str | os.PathLike[str], dimension: int | None = None) -> 
     if path.suffix.lower() not in known:
         what = {2: "a planar curve is", 3: "a mesh is"}.get(dimension or 0, "results are")
         raise InputError(f"{path}: {what} written as {', '.join(known)}, not {path.suffix or 'without a suffix'}")
+    check_folder(path)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a file of any kind whose folder is missing or cannot be written to.
+
+    Raises:
+        InputError: it is so.
+    """
+    path = Path(path)
     folder = path.parent
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}; make it first")
@@ -47,6 +57,7 @@ def write_mesh(
     faces: Int[np.ndarray, "f 3"],
     *,
     attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
 ) -> None:
     """Write a triangle mesh in the format of the suffix.
 
@@ -58,6 +69,7 @@ def write_mesh(
         vertices: positions, in the unit that the file shall have.
         faces: triangles, counter-clockwise seen from outside.
         attributes: further numbers of each vertex, by name; PLY and GLB (there as _NAME) keep them.
+        colors: red, green and blue of each vertex; STL has none.
 
     Raises:
         InputError: as `check_output`.
@@ -67,12 +79,12 @@ def write_mesh(
     from .storage import write_bytes
 
     check_output(path, 3)
-    mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, process=False)
+    mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, vertex_colors=colors, process=False)
     for name, values in (attributes or {}).items():
         mesh.vertex_attributes[name] = np.asarray(values, np.float32)
     suffix = Path(path).suffix.lower()
     if suffix == ".ply":
-        data = _ply(mesh.vertices, mesh.faces, attributes or {})
+        data = ply_bytes(mesh.vertices, mesh.faces, attributes, colors)
     elif suffix == ".obj":
         data = mesh.export(file_type="obj", digits=9)
     elif suffix == ".off":
@@ -109,17 +121,27 @@ def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray
     write_bytes(path, data)
 
 
-def _ply(vertices: np.ndarray, faces: np.ndarray, attributes: Mapping[str, np.ndarray]) -> bytes:
-    """Binary PLY with float64 positions, which trimesh writes only as float32."""
-    kind = np.dtype([("xyz", "<f8", 3), *[(name, "<f4") for name in attributes]])
-    rows = np.empty(len(vertices), kind)
+def ply_bytes(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+) -> bytes:
+    """Binary PLY with float64 positions, which trimesh writes only as float32; see `write_mesh`."""
+    attributes = attributes or {}
+    color = [] if colors is None else [("color", "u1", 3)]
+    rows = np.empty(len(vertices), np.dtype([("xyz", "<f8", 3), *color, *[(name, "<f4") for name in attributes]]))
     rows["xyz"] = vertices
+    if colors is not None:
+        rows["color"] = colors
     for name, values in attributes.items():
         rows[name] = values
     corners = np.empty(len(faces), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
     corners["count"], corners["corners"] = 3, faces
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
-    lines += [f"property double {axis}" for axis in "xyz"] + [f"property float {name}" for name in attributes]
+    lines += [f"property double {axis}" for axis in "xyz"]
+    lines += [f"property uchar {name}" for name in (() if colors is None else ("red", "green", "blue"))]
+    lines += [f"property float {name}" for name in attributes]
     lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
     return ("\n".join(lines) + "\n").encode() + rows.tobytes() + corners.tobytes()
 

@@ -8,7 +8,6 @@ IGR's losses depend on f and ∇f and on nothing else, so a field takes back dL/
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -68,12 +67,13 @@ class NativeField:
     Args:
         config: its network must be a `FeatureConfig`.
         dimension: 2 or 3.
-        threads: threads of the core; None for all of the machine's.
+        threads: threads of the core; None for all of the machine's, shared among torchrun's ranks.
     """
 
     def __init__(self, config: Config, dimension: int, *, threads: int | None = None) -> None:
         from .encoding import feature_levels, initial_parameters
         from .native import NativeCore
+        from .parallel import threads as machine_threads
 
         network = config.network
         assert isinstance(network, FeatureConfig)
@@ -85,7 +85,7 @@ class NativeField:
             network.width,
             network.beta,
             network.bound,
-            threads or os.cpu_count() or 1,
+            threads or machine_threads(),
         )
         first = initial_parameters(network, dimension, np.random.default_rng([config.seed, 2]))
         for name, values in self.core.parameters().items():

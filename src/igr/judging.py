@@ -1,23 +1,25 @@
-"""What the subcommands that show and judge a result do: evaluate, report, render."""
+"""What the subcommand that judges a result does: evaluate."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from .errors import InputError
+from .talk import say
 
 if TYPE_CHECKING:
-    import trimesh
+    import numpy as np
 
+    from .points import PointCloud
     from .surface import Surface
-
-Output = Annotated[Path, arg(aliases=["-o"])]
+    from .triangles import Mesh
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ class Evaluate:
     """surface, srb, deepsdf, shapenet, or l1; exactly stated in `igr.metrics`."""
     threshold: float | None = None
     """Of the F-score, in the reference's units (default: 1 % of its diagonal)."""
+    samples: int | None = None
+    """Points sampled on each surface, instead of the protocol's number."""
+    cloud: Path | None = None
+    """The scan that it was made from: for the ghost area, and for the baseline."""
+    baseline: Literal["poisson"] | None = None
+    """Reconstruct the cloud also by screened Poisson, and print both (extra `baselines`)."""
+    depth: int = 9
+    """Depth of Poisson's octree."""
+    colored: Path | None = None
+    """Write the mesh colored by its distance to the reference (.ply), and a picture with the scale (.png)."""
     resolution: int = 256
     """Cells along the longest side, where a model has to be meshed."""
     json: bool = False
@@ -39,95 +51,121 @@ class Evaluate:
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        from .metrics import compare
-        from .quality import field_quality, topology
+        self._check()
+        shape, truth = _shape(self.mesh), _reference(self.reference)
+        cloud = None if self.cloud is None else _cloud(self.cloud)
+        mesh, model = self._meshed(shape)
+        table = {"igr" if model else self.mesh.name: self._judged(mesh, model, truth, cloud)}
+        if self.baseline is not None and cloud is not None:
+            began = time.monotonic()
+            mesh_of_baseline = _poisson(cloud, self.depth)
+            took = round(time.monotonic() - began, 3)
+            table[self.baseline] = self._judged(mesh_of_baseline, None, truth, cloud) | {"seconds": took}
+        if self.colored is not None:
+            from .errormap import write_error_map
 
-        mesh, model = _mesh_of(self.mesh, self.resolution)
-        truth = _reference(self.reference)
-        found = compare(mesh, truth, protocol=self.protocol, threshold=self.threshold).to_dict()
+            for path in write_error_map(self.colored, mesh, truth):
+                say(f"wrote {path}")
+        _print(table, as_json=self.json)
+        return 0
+
+    def _check(self) -> None:
+        """Refuse what does not go together, before any work."""
+        if self.baseline is not None and self.cloud is None:
+            raise InputError("--baseline reconstructs the scan too: name it with --cloud SCAN")
+        if self.samples is not None and self.samples < 1:
+            raise InputError(f"--samples {self.samples} must be positive")
+        if not 1 <= self.depth <= 14:
+            raise InputError(f"--depth {self.depth} is out of range; use 1 to 14")
+        if self.colored is not None:
+            from .exports import check_folder
+
+            check_folder(self.colored)
+            if self.colored.suffix.lower() != ".ply":
+                raise InputError(f"{self.colored}: colored meshes are written as .ply")
+
+    def _meshed(self, shape: Surface | Mesh) -> tuple[Mesh, Surface | None]:
+        import numpy as np
+
+        from .surface import Surface
+
+        if not isinstance(shape, Surface):
+            return shape, None
+        mesh = shape.mesh(resolution=self.resolution)
+        return (np.asarray(mesh.vertices), np.asarray(mesh.faces)), shape
+
+    def _judged(
+        self, mesh: Mesh, model: Surface | None, truth: Mesh | np.ndarray, cloud: PointCloud | None
+    ) -> dict[str, Any]:
+        """One column of the table."""
+        from .metrics import compare
+        from .quality import field_quality, ghost_area, topology
+
+        found = compare(
+            mesh, truth, protocol=self.protocol, threshold=self.threshold, samples=self.samples
+        ).to_dict()
         found |= dataclasses.asdict(topology(mesh))
-        if model is not None and not hasattr(truth, "shape") and truth.is_watertight:
+        points = cloud.points if cloud else model.frame.to_input(model.samples) if model else None
+        if points is not None:
+            found["ghost_area"] = ghost_area(mesh, points)
+        if model is not None and isinstance(truth, tuple) and topology(truth).watertight:
             band = 0.02 * found["diagonal"]
             found |= dataclasses.asdict(field_quality(model.distance, model.gradient, truth, band=band))
-        if self.json:
-            print(json.dumps(found))
-            return 0
-        for name, value in found.items():
-            print(f"{name:20s} {value:.6g}" if isinstance(value, float) else f"{name:20s} {value}")
-        return 0
+        return found
 
 
-@dataclass(frozen=True)
-class Report:
-    """Write one page about a saved model: pictures, the surface in 3D, cuts, loss curves, facts."""
-
-    model: Positional[Path]
-    """Model saved by --model, or a run folder."""
-    output: Output
-    """The page (.html)."""
-
-    def __call__(self) -> int:
-        """Run the subcommand."""
-        from .report import write_report
-        from .storage import load_model
-
-        write_report(self.output, load_model(self.model))
-        print(f"wrote {self.output}")
-        return 0
+def _print(table: dict[str, dict[str, Any]], *, as_json: bool) -> None:
+    """The columns side by side; as JSON the first one flat, further ones by name."""
+    first, *others = table
+    if as_json:
+        print(json.dumps(table[first] | {name: table[name] for name in others}))
+        return
+    rows = dict.fromkeys(name for column in table.values() for name in column)
+    print(" " * 20 + "".join(f" {name[:16]:>16s}" for name in table))
+    for row in rows:
+        print(f"{row:20s}" + "".join(f" {_text(column.get(row, '')):>16s}" for column in table.values()))
 
 
-@dataclass(frozen=True)
-class Render:
-    """Draw a picture of a saved model, without a screen."""
-
-    model: Positional[Path]
-    """Model saved by --model, or a run folder."""
-    output: Output
-    """The picture (.png)."""
-    azimuth: float = -60.0
-    """Degrees around the z axis."""
-    elevation: float = 15.0
-    """Degrees above the x-y plane."""
-    pixels: int = 800
-    """Height and width of the picture."""
-    confidence: bool = False
-    """Color by confidence: red where the surface was filled in."""
-
-    def __call__(self) -> int:
-        """Run the subcommand."""
-        from .render import View, render, save_picture
-        from .storage import load_model
-
-        if self.output.suffix.lower() != ".png":
-            raise InputError(f"{self.output}: pictures are written as .png")
-        view = View(self.azimuth, self.elevation, self.pixels, self.confidence)
-        save_picture(self.output, render(load_model(self.model), view))
-        print(f"wrote {self.output}")
-        return 0
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _mesh_of(path: Path, resolution: int) -> tuple[trimesh.Trimesh, Surface | None]:
-    """The mesh of a file, or of a model with that model."""
-    from .storage import load_model
+def _shape(path: Path) -> Surface | Mesh:
+    from .storage import load_shape
 
-    if path.is_dir() or path.suffix in (".igr", ".safetensors"):
-        model = load_model(path)
-        return model.mesh(resolution=resolution), model
-    mesh = _reference(path)
-    if hasattr(mesh, "shape"):
-        raise InputError(f"{path} holds points, but a mesh is needed")
-    return mesh, None
+    return load_shape(path)
 
 
-def _reference(path: Path) -> Any:
-    """A mesh, or the points (n, 3) of a file without triangles."""
-    import trimesh
-
+def _cloud(path: Path) -> PointCloud:
     from .points import read_points
+
+    return read_points(path)
+
+
+def _reference(path: Path) -> Mesh | np.ndarray:
+    """A mesh, or the points (n, 3) of a file without triangles."""
+    from .points import read_points
+    from .triangles import read_mesh
 
     points = read_points(path).points  # reads it once for its checks and their sentences
     try:
-        mesh = trimesh.load(path, process=False, force="mesh")
-    except (ValueError, NotImplementedError):
+        mesh = read_mesh(path)
+    except InputError:
         return points
-    return mesh if len(getattr(mesh, "faces", ())) else points
+    return mesh if len(mesh[1]) else points
+
+
+def _poisson(cloud: PointCloud, depth: int) -> Mesh:
+    """Screened Poisson of the cloud, with its own normals or, for bare points, the ones that we estimate."""
+    from .baselines import screened_poisson
+    from .orientation import orient_normals
+    from .points import inward_normals
+
+    if cloud.dimension != 3:
+        raise InputError("Poisson is for clouds in space; this one is planar")
+    normals = cloud.normals
+    if normals is None:
+        normals, _ = orient_normals(cloud.points)
+    elif inward_normals(cloud.points, normals):
+        normals = -normals
+    return screened_poisson(cloud.points, normals, depth=depth)

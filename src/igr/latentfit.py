@@ -46,9 +46,9 @@ LIKELIER = 0.8
 class EncodeOptions:
     """How scans are encoded."""
 
-    steps: int = 300
+    steps: int = 250
     """Steps of the fit."""
-    points: int = 400
+    points: int = 300
     """Points of each scan a step."""
     prior: float = 1e-4
     """Weight of mean w², where w are the latent's coordinates along the principal directions of the training's."""
@@ -70,7 +70,7 @@ def encode(space: ShapeSpace, scans: Sequence[Any], options: EncodeOptions | Non
     frames = [_frame(cloud, space, options) for cloud in clouds]
     tables = [_table(cloud, frame) for cloud, frame in zip(clouds, frames, strict=True)]
     mean, basis = (torch.as_tensor(a, dtype=torch.float32) for a in space.principal())
-    moves = 0 if options.pose == "fixed" else 6
+    moves = 0 if options.pose == "fixed" else 4
     trials = [
         (index, start)
         for index, table in enumerate(tables)

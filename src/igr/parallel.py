@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def threads() -> int:
+    """Threads for this process: all of the machine's, shared among its ranks (LOCAL_WORLD_SIZE)."""
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, (os.cpu_count() or 1) // max(1, int(ranks) if ranks.isdecimal() else 1))
+
+
 def torch_device(name: str) -> str:
     """The torch device for `name`: "auto" is a GPU if there is one, "torch" the CPU.
 
@@ -58,8 +64,15 @@ def compiled(network: nn.Module) -> nn.Module:
 
 
 def rank_and_ranks() -> tuple[int, int]:
-    """This process among those that torchrun started: (0, 1) if there is no other."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    """This process among those that torchrun started: (0, 1) if there is no other.
+
+    Raises:
+        InputError: RANK and WORLD_SIZE are no numbers, or do not fit together.
+    """
+    given = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if not all(text.isdecimal() for text in given) or not int(given[0]) < int(given[1]):
+        raise InputError(f"RANK={given[0]} and WORLD_SIZE={given[1]} make no sense; torchrun sets them")
+    return int(given[0]), int(given[1])
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def reconstruct(
         >>> angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
         >>> circle = np.c_[np.cos(angle), np.sin(angle)]
         >>> surface = igr.reconstruct(1000 + 50 * circle, normals=circle)
-        >>> bool(abs(surface.distance(np.array([[1000.0, 1000.0]]))[0] + 50) < 2)
+        >>> bool(abs(surface.distance(np.array([[1040.0, 1000.0]]))[0] + 10) < 1)
         True
     """
     options = options or Options()

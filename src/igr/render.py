@@ -1,29 +1,39 @@
-"""Pictures of a fitted surface without a screen: rays marched through its distance field (Hart 1996)."""
+"""Pictures without a screen: of a fitted surface by rays through its field, of a mesh by a depth buffer."""
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from .errors import InputError
+from .storage import write_bytes
 
 if TYPE_CHECKING:
     from .surface import Surface
 
-STEPS = 160
-"""Longest march of a ray."""
-SAFETY = 0.7
-"""Share of the distance that a ray advances: the field's slope may exceed 1 a little."""
 LIGHTS = ((np.array([0.35, 0.5, 0.8]), 0.75), (np.array([-0.8, 0.2, 0.3]), 0.25))
 """Direction of each light (right, up, toward the viewer) and its strength."""
-COLOR = np.array([0.70, 0.77, 0.86])
-"""Color of the surface, red, green, blue in [0, 1]."""
-INVENTED = np.array([0.85, 0.25, 0.2])
+COLOR = np.array([179, 197, 220], np.uint8)
+"""Color of the surface, red, green, blue."""
+INVENTED = np.array([217, 64, 51], np.uint8)
 """Color of confidence 0."""
+VIEWS = {
+    "corner": (-60.0, 15.0),
+    "front": (-90.0, 0.0),
+    "back": (90.0, 0.0),
+    "left": (180.0, 0.0),
+    "right": (0.0, 0.0),
+    "top": (-90.0, 90.0),
+    "bottom": (-90.0, -90.0),
+}
+"""Azimuth and elevation by name; z is up, and the front looks along y."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,14 @@ class View:
     pixels: int = 800
     """Height and width of the picture."""
     confidence: bool = False
-    """Color by confidence: the usual color where data supports the surface, red where it was filled in."""
+    """Color a model by confidence: the usual color where data supports it, red where it was filled in."""
+
+    def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Right, up, and toward the viewer, as unit vectors."""
+        around, above = np.deg2rad([self.azimuth, self.elevation])
+        toward = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
+        right = np.array([-np.sin(around), np.cos(around), 0.0])
+        return right, np.cross(toward, right), toward
 
 
 def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w 3"]:
@@ -51,35 +68,66 @@ def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w
     view = view or View()
     low, high = surface.frame.to_input(surface.box)
     center, reach = (low + high) / 2, 0.5 * float(np.linalg.norm(high - low))
-    right, up, toward = _axes(view)
-    steps = (np.arange(view.pixels) + 0.5) / view.pixels * 2 - 1
-    across, upward = np.meshgrid(steps * reach, -steps * reach)
+    right, up, toward = view.axes()
+    steps = ((np.arange(view.pixels) + 0.5) / view.pixels * 2 - 1) * reach
+    across, upward = np.meshgrid(steps, -steps)
     eyes = center + across.ravel()[:, None] * right + upward.ravel()[:, None] * up + reach * toward
-    hit, places = _march(surface, eyes, -toward, 2 * reach)
-    image = np.ones((view.pixels**2, 3))
-    normals = surface.normals(places[hit])
-    shade = np.full(len(normals), 0.18)
-    for direction, strength in LIGHTS:
-        light = direction @ np.stack([right, up, toward])
-        shade += strength * np.clip(normals @ (light / np.linalg.norm(light)), 0, None)
-    color = COLOR[None]
-    if view.confidence:
-        color = INVENTED + surface.confidence(places[hit])[:, None] * (COLOR - INVENTED)
-    image[hit] = np.clip(shade[:, None] * color, 0, 1)
-    return (255 * image.reshape(view.pixels, view.pixels, 3)).astype(np.uint8)
+    places, hit, normals = surface.cast_rays(eyes, np.broadcast_to(-toward, eyes.shape), multiple_hits=False)
+    return _picture(view, hit, normals, confidence_colors(surface, places) if view.confidence else COLOR)
+
+
+def confidence_colors(surface: Surface, x: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n 3"]:
+    """Color (n, 3) of places on a surface by its confidence: blue where it was measured, red where filled in."""
+    share = surface.confidence(x)[:, None]
+    return (INVENTED * (1 - share) + COLOR * share).astype(np.uint8)
+
+
+def render_mesh(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    view: View | None = None,
+    *,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The same picture of a mesh, smooth between its vertices.
+
+    Args:
+        vertices, faces: the mesh, counter-clockwise seen from outside.
+        view: where it is seen from.
+        colors: of the vertices; one light blue when missing.
+
+    Raises:
+        InputError: the mesh has no triangles.
+    """
+    from .raster import rasterize
+    from .triangles import face_normals
+
+    if len(faces) == 0:
+        raise InputError("a mesh without triangles cannot be rendered")
+    view = view or View()
+    low, high = vertices.min(0), vertices.max(0)
+    reach = 0.55 * max(float(np.linalg.norm(high - low)), 1e-300)
+    axes = np.stack(view.axes())
+    right, up, toward = ((vertices - (low + high) / 2) @ axes.T / reach).T
+    half = view.pixels / 2
+    shown = rasterize(np.stack([half * (1 + right), half * (1 - up), -toward], 1), faces, view.pixels)
+    normals = np.zeros(vertices.shape)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], face_normals(vertices, faces))
+    corners = faces[shown.faces]
+    color = COLOR if colors is None else np.einsum("pk,pkc->pc", shown.weights, colors[corners].astype(float))
+    smooth = np.einsum("pk,pkc->pc", shown.weights, normals[corners])
+    smooth /= np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-12)
+    return _picture(view, shown.pixels, smooth, color)
 
 
 def save_picture(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"]) -> None:
     """Write a picture as PNG, whole or not at all."""
-    from .storage import write_bytes
-
     write_bytes(path, png(image))
 
 
 def png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
     """The bytes of a PNG file."""
-    import io
-
     from PIL import Image
 
     stream = io.BytesIO()
@@ -87,27 +135,70 @@ def png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
     return stream.getvalue()
 
 
-def _axes(view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Right, up, and toward the viewer, as unit vectors."""
-    around, above = np.deg2rad([view.azimuth, view.elevation])
-    toward = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
-    right = np.array([-np.sin(around), np.cos(around), 0.0])
-    return right, np.cross(toward, right), toward
+def turntable(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], view: View, *, frames: int = 48
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Pictures of a mesh from all around, starting at `view`."""
+    for turn in np.arange(frames) * (360 / frames):
+        yield render_mesh(vertices, faces, View(view.azimuth + turn, view.elevation, view.pixels))
 
 
-def _march(
-    surface: Surface, eyes: Float[np.ndarray, "n 3"], direction: Float[np.ndarray, " 3"], far: float
-) -> tuple[np.ndarray, Float[np.ndarray, "n 3"]]:
-    """Rows of the rays that meet the surface, and the place that every ray reached."""
-    depth = np.zeros(len(eyes))
-    alive = np.arange(len(eyes))
-    hits = []
-    for _ in range(STEPS):
-        distance = surface.distance(eyes[alive] + depth[alive, None] * direction)
-        close = distance < 2e-4 * far
-        hits.append(alive[close])
-        depth[alive] += SAFETY * distance
-        alive = alive[~close & (depth[alive] < far)]
-        if len(alive) == 0:
-            break
-    return np.sort(np.concatenate(hits)), eyes + depth[:, None] * direction
+def save_film(
+    path: str | os.PathLike[str], images: Iterator[UInt8[np.ndarray, "h w 3"]], *, rate: int = 16
+) -> None:
+    """Write pictures as a film, whole or not at all.
+
+    Args:
+        path: .gif (endless), or .mp4, which needs imageio-ffmpeg and pictures of even size.
+        images: of one size.
+        rate: pictures a second.
+
+    Raises:
+        InputError: another suffix, or imageio-ffmpeg is missing.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".gif":
+        from PIL import Image
+
+        pictures = [Image.fromarray(image).quantize(64) for image in images]
+        stream = io.BytesIO()
+        pictures[0].save(
+            stream, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 / rate), loop=0
+        )
+        write_bytes(path, stream.getvalue())
+    elif suffix == ".mp4":
+        write_bytes(path, _mp4(images, rate))
+    else:
+        raise InputError(f"{path}: films are written as .gif or .mp4")
+
+
+def _mp4(images: Iterator[np.ndarray], rate: int) -> bytes:
+    import tempfile
+
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        raise InputError("mp4 needs imageio-ffmpeg: pip install imageio-ffmpeg; or write a .gif") from None
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        writer = None
+        for image in images:
+            if writer is None:
+                writer = imageio_ffmpeg.write_frames(str(film), image.shape[1::-1], fps=rate, macro_block_size=2)
+                writer.send(None)
+            writer.send(np.ascontiguousarray(image))
+        if writer is not None:
+            writer.close()
+        return film.read_bytes()
+
+
+def _picture(view: View, hit: np.ndarray, normals: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """The lit picture: pixels `hit` (p,) have `normals` (p, 3) and `color` (3,) or (p, 3)."""
+    axes = np.stack(view.axes())
+    shade = np.full(len(normals), 0.18)
+    for direction, strength in LIGHTS:
+        light = direction @ axes
+        shade += strength * np.clip(normals @ (light / np.linalg.norm(light)), 0, None)
+    image = np.full((view.pixels**2, 3), 255, np.uint8)
+    image[hit] = np.clip(shade[:, None] * color, 0, 255).astype(np.uint8)
+    return image.reshape(view.pixels, view.pixels, 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -40,10 +39,10 @@ class Preprocess:
     def __call__(self) -> int:
         """Run the subcommand."""
         from .dfaust import Preprocessing, ScanProgress, preprocess
+        from .parallel import rank_and_ranks
 
-        shard = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         names = tuple(name for name in self.names.split(",") if name)
-        options = Preprocessing(self.samples, self.mode, self.split, names, self.skip, shard, self.seed)
+        options = Preprocessing(self.samples, self.mode, self.split, names, self.skip, rank_and_ranks(), self.seed)
         shown_at = time.monotonic()
 
         def show(progress: ScanProgress) -> None:

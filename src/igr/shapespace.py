@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -214,13 +215,27 @@ class ShapeSpace:
 
     @staticmethod
     def load(path: str | os.PathLike[str], *, device: str = "auto", checkpoint: str = "latest") -> ShapeSpace:
-        """The space saved in a file or in a run folder.
+        """A saved space.
+
+        Args:
+            path: the file, a run folder, "bodies" (the shipped space of human bodies), or a checkpoint of the
+                original implementation (`.pth`, or a folder that has some).
+            device: "auto", "cpu" or a torch device.
+            checkpoint: which one of a folder, "latest" or a number.
 
         Raises:
             InputError: there is none, or it is damaged.
         """
+        from .legacy import is_original, load_original
         from .parallel import torch_device
 
+        if path == "bodies":
+            with resources.as_file(resources.files("igr") / "data" / "bodies.safetensors") as shipped:
+                return ShapeSpace.load(shipped, device=device)
+        if is_original(path):
+            return load_original(path, checkpoint=checkpoint, device=torch_device(device))
+        if not os.path.exists(path):
+            raise InputError(f"{path}: no such run or file; `bodies` is the space that is shipped")
         path = RunFolder(path).checkpoint(checkpoint) if os.path.isdir(path) else path
         tensors, metadata = read_tensors(path)
         if metadata.get("format") != FORMAT:

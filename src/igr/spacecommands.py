@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg
 
-from .errors import InputError
 from .talk import say
 
 if TYPE_CHECKING:
+    from trimesh import Trimesh
+
     from .shapespace import Encoding, ShapeSpace
 
 Output = Annotated[Path, arg(aliases=["-o"])]
@@ -52,11 +53,11 @@ class Train:
         """Run the subcommand."""
         import dataclasses
 
-        from .commands import Interruptible
         from .config import SPACE_PRESETS
         from .parallel import rank_and_ranks
         from .shapespace import ShapeSpace
         from .spacetraining import TrainingOptions, training_scans
+        from .terminal import Interruptible
 
         config = dataclasses.replace(SPACE_PRESETS[self.preset], seed=self.seed)
         assert config.latents is not None
@@ -100,7 +101,7 @@ class Eval:
     """Then fit the network of each scan to its points for so many seconds."""
     resolution: int = 192
     """Cells along the longest side."""
-    steps: int = 300
+    steps: int = 250
     """Steps of the fit of the latents."""
     checkpoint: str = "latest"
     """Which checkpoint of a run."""
@@ -112,12 +113,13 @@ class Eval:
     def __call__(self) -> int:
         """Run the subcommand."""
         from .latentfit import EncodeOptions
+        from .shapespace import ShapeSpace
         from .spaceeval import evaluate_scans, scans_of
 
         scans = scans_of(self.data, self.split)
         if self.skip:
             scans = {name: path for name, path in scans.items() if not (self.out / f"{name}.ply").is_file()}
-        space = load_space(self.model, checkpoint=self.checkpoint)
+        space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
         options = EncodeOptions(steps=self.steps, normals=self.normals, pose=self.pose)
         began, rows, failed = time.monotonic(), [], 0
         for row in evaluate_scans(
@@ -161,16 +163,18 @@ class Interpolate:
         """Run the subcommand."""
         from .animation import write_animation
         from .exports import write_mesh
+        from .shapespace import ShapeSpace
 
-        space = load_space(self.model, checkpoint=self.checkpoint)
+        space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
         ends = [_shape(space, name) for name in (self.first, self.second)]
         self.out.mkdir(parents=True, exist_ok=True)
         meshes = []
         for index, surface in enumerate(space.interpolate(ends[0], ends[1], steps=self.interval)):
-            mesh = surface.mesh(resolution=self.resolution)
+            mesh, share = largest_piece(surface.mesh(resolution=self.resolution))
             write_mesh(self.out / f"{index:03d}.ply", mesh.vertices, mesh.faces)
             meshes.append((mesh.vertices, mesh.faces))
-            say(f"shape {index + 1} of {self.interval}  volume {mesh.volume:.5g}  {mesh.body_count} component(s)")
+            rest = f", other pieces left out: {1 - share:.2%} of the area" if share < 1 else ""
+            say(f"shape {index + 1} of {self.interval}  volume {mesh.volume:.5g}{rest}")
         write_animation(self.out / "interpolation.glb", meshes)
         print(f"wrote {len(meshes)} meshes and interpolation.glb to {self.out}")
         return 0
@@ -191,21 +195,14 @@ class Shapespace:
         return self.command()
 
 
-def load_space(model: str, *, checkpoint: str = "latest") -> ShapeSpace:
-    """The shape space that a user names: ours, the shipped one, or the original's."""
-    from importlib import resources
-
-    from .legacy import is_original, load_original
-    from .shapespace import ShapeSpace
-
-    if model == "bodies" and not Path(model).exists():
-        with resources.as_file(resources.files("igr") / "data" / "bodies.safetensors") as path:
-            return ShapeSpace.load(path)
-    if is_original(model):
-        return load_original(model, checkpoint=checkpoint)
-    if not Path(model).exists():
-        raise InputError(f"{model}: no such run or file; `bodies` is the space that is shipped")
-    return ShapeSpace.load(model, checkpoint=checkpoint)
+def largest_piece(mesh: Trimesh) -> tuple[Trimesh, float]:
+    """The piece of a mesh with the largest area (shape spaces are meshed so in the paper) and its share:
+    on the way between two shapes a hand may vanish here and appear there."""
+    pieces = mesh.split(only_watertight=False)
+    if len(pieces) < 2:
+        return mesh, 1.0
+    largest = max(pieces, key=lambda piece: piece.area)
+    return largest, float(largest.area / mesh.area)
 
 
 def _shape(space: ShapeSpace, name: str) -> Encoding | Any:

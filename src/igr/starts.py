@@ -18,8 +18,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .shapespace import ShapeSpace
 
-CANDIDATES = 48
+CANDIDATES = 40
 """Training shapes that are tried as a start."""
+LAID = 160
+"""Points of the scan that they are laid into."""
 STARTS = 3
 """Shapes, and orientations, that a scan which fits badly is tried with."""
 
@@ -38,7 +40,7 @@ class Start:
 
 @torch.no_grad()
 def upright_starts(
-    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, *, seed: int, moves: int = 6
+    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, *, seed: int, moves: int = 4
 ) -> list[Start]:
     """The training shapes that fit best as they are, upright, best first."""
     w, points = _candidates(space, mean, basis), _some(table, seed)
@@ -47,7 +49,7 @@ def upright_starts(
 
 @torch.no_grad()
 def turned_starts(
-    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, *, seed: int, moves: int = 6
+    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, *, seed: int, moves: int = 4
 ) -> list[Start]:
     """The same in the orientations that promise most."""
     w, points = _candidates(space, mean, basis), _some(table, seed)
@@ -55,7 +57,7 @@ def turned_starts(
     turns = quarter_turns(space.dimension)[1:]
     scores = [float(_laid(space, points, mean + few @ basis, turn, moves=3)[0].min()) for turn in turns]
     return [
-        _ranked(space, points, w, mean + w @ basis, turns[index], 6)[0] for index in np.argsort(scores)[:STARTS]
+        _ranked(space, points, w, mean + w @ basis, turns[index], 4)[0] for index in np.argsort(scores)[:STARTS]
     ]
 
 
@@ -68,7 +70,7 @@ def _candidates(space: ShapeSpace, mean: Tensor, basis: Tensor) -> Float[Tensor,
 
 def _some(table: np.ndarray, seed: int) -> Float[Tensor, "n c"]:
     rng = np.random.default_rng([seed, 9])
-    return torch.as_tensor(table[rng.integers(0, len(table), 256)], dtype=torch.float32)
+    return torch.as_tensor(table[rng.integers(0, len(table), LAID)], dtype=torch.float32)
 
 
 def _ranked(

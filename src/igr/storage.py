@@ -19,6 +19,7 @@ from .fit import FitState
 if TYPE_CHECKING:
     from .shapespace import ShapeSpace
     from .surface import Surface
+    from .triangles import Mesh
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
@@ -111,6 +112,14 @@ class RunFolder:
             )
         return tensors, state
 
+    def history(self) -> list[dict[str, float]]:
+        """The recorded steps of the run, see `FitState.history`; none where the table is missing or damaged."""
+        try:
+            with (self.path / "history.csv").open(newline="") as file:
+                return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        except (OSError, ValueError):
+            return []
+
     def checkpoint(self, which: str = "latest") -> Path:
         """The saved surface of step `which` ("latest" or a number).
 
@@ -136,7 +145,37 @@ def load_model(path: str | os.PathLike[str], *, checkpoint: str = "latest", devi
     from .surface import Surface
 
     path = Path(path)
-    return Surface.load(RunFolder(path).checkpoint(checkpoint) if path.is_dir() else path, device=device)
+    if not path.is_dir():
+        return Surface.load(path, device=device)
+    surface = Surface.load(RunFolder(path).checkpoint(checkpoint), device=device)
+    surface.history = RunFolder(path).history()
+    return surface
+
+
+def load_shape(path: str | os.PathLike[str]) -> Surface | Mesh:
+    """The surface of a saved model or run folder, or else the triangles of a mesh file.
+
+    Raises:
+        InputError: it is neither, or damaged, or has no triangles.
+    """
+    path = Path(path)
+    if path.is_dir() or _is_safetensors(path):
+        return load_model(path)
+    from .triangles import read_mesh
+
+    mesh = read_mesh(path)
+    if len(mesh[1]) == 0:
+        raise InputError(f"{path} has points but no triangles; a mesh or a saved model is needed")
+    return mesh
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins like safetensors: the length of its header, then JSON."""
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError:
+        return False
 
 
 def _csv(rows: list[dict[str, float]]) -> str:

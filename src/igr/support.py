@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float, Int
 
+from .errors import InputError
+
 NEIGHBORS = 8
 """Nearest samples that speak for a place."""
 HALF = 3.0
@@ -71,6 +73,16 @@ class Support:
             step = x - self.samples[near]
             bend += np.abs((step * self.normals[near]).sum(1)) + np.abs((step * normals).sum(1))
         return distance + bend / count + self.misfit[index].mean(1)
+
+
+def check_trimmed(kept: int, trim: float) -> None:
+    """Refuse a trimmed result of no parts.
+
+    Raises:
+        InputError: it has none.
+    """
+    if not kept:
+        raise InputError(f"nothing of the surface lies within {trim:g} of a sample; use a larger distance to trim")
 
 
 def trimmed_mesh(

@@ -12,13 +12,16 @@ from jaxtyping import Float
 
 from .config import Config, MLPConfig
 from .errors import InputError
-from .field import Field, make_field
+from .field import Field
 from .frame import Frame
-from .storage import read_tensors, write_tensors
-from .support import Support, trimmed_curves, trimmed_mesh
+from .storage import write_bytes, write_tensors
+from .support import Support, check_trimmed, trimmed_curves, trimmed_mesh
 
 if TYPE_CHECKING:
     import trimesh
+
+    from .grids import DistanceGrid
+    from .rays import RayHits
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +29,6 @@ FORMAT = "igr surface 1"
 """First entry of a saved surface's metadata; the number changes when older readers cannot read it."""
 CHUNK = {True: 1 << 15, False: 1 << 18}
 """Points evaluated at once, for a wide MLP and for features: bounds the memory."""
-
-BEYOND = 2.0
-"""A surface is followed until its box is so many times as large as the cloud's, and closed there, with a warning:
-what lies farther away is invented, and takes long."""
 
 
 class Surface:
@@ -131,7 +130,6 @@ class Surface:
             resolution=resolution,
             level=level / self.frame.scale,
             gradient=self._gradient_unit,
-            limit=self._limit(level),
         )
         if not keep_crumbs:
             vertices, faces, crumbs = without_crumbs(vertices, faces, self.samples)
@@ -139,7 +137,7 @@ class Surface:
                 logger.info("left out %d small pieces on which no point lies", crumbs)
         if trim is not None:
             vertices, faces = trimmed_mesh(vertices, faces, self.samples, trim / self.frame.scale)
-            _check_trimmed(len(faces), trim)
+            check_trimmed(len(faces), trim)
         return trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
 
     def contour(self, *, resolution: int = 512, level: float = 0.0, trim: float | None = None) -> list[np.ndarray]:
@@ -161,13 +159,72 @@ class Surface:
             resolution=resolution,
             level=level / self.frame.scale,
             gradient=self._gradient_unit,
-            limit=self._limit(level),
         )
         curves = without_curve_crumbs(curves, self.samples)
         if trim is not None:
             curves = trimmed_curves(curves, self.samples, trim / self.frame.scale)
-            _check_trimmed(len(curves), trim)
+            check_trimmed(len(curves), trim)
         return [self.frame.to_input(curve) for curve in curves]
+
+    def to_grid(self, resolution: int = 128, *, margin: float = 0.1) -> DistanceGrid:
+        """Signed distances on a regular grid over the cloud's box; `.save("field.vti")` writes it to a file.
+
+        Args:
+            resolution: cells along the longest side of the cloud's box, 1 to 2048.
+            margin: what the grid reaches beyond that box on every side, as a share of its longest side.
+
+        Raises:
+            InputError: the resolution or the margin is out of range.
+        """
+        from .grids import sampled_grid
+
+        return sampled_grid(self.distance, self.frame.to_input(self.box), resolution, margin)
+
+    def cast_rays(
+        self,
+        origins: Float[np.ndarray, "n d"],
+        directions: Float[np.ndarray, "n d"],
+        *,
+        multiple_hits: bool = True,
+    ) -> RayHits:
+        """Where rays meet the surface, like trimesh's `mesh.ray.intersects_location`.
+
+        Args, Raises: as for `rays.cast`.
+
+        Returns:
+            `(locations, index_ray, normals)`: a field has no triangles, so normals take the place of `index_tri`.
+        """
+        from .rays import cast
+
+        return cast(self, self._checked(origins), self._checked(directions), multiple_hits=multiple_hits)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the distance function as an ONNX model, for programs without this package (extra `export`).
+
+        Input `points` (n, d) and output `distance` (n,) are float64 in the input's frame and units: far-off places
+        lose nothing; the network inside computes in float32.
+
+        Raises:
+            InputError: onnx is not installed, or the surface is a combination of others.
+        """
+        from .onnxfile import onnx_bytes
+
+        write_bytes(path, onnx_bytes(self))
+
+    def __or__(self, other: Surface) -> Surface:
+        from .combine import union
+
+        return union(self, other)
+
+    def __and__(self, other: Surface) -> Surface:
+        from .combine import intersection
+
+        return intersection(self, other)
+
+    def __sub__(self, other: Surface) -> Surface:
+        from .combine import difference
+
+        return difference(self, other)
 
     @property
     def box(self) -> Float[np.ndarray, "2 d"]:
@@ -175,11 +232,6 @@ class Surface:
         low, high = self.samples.min(0).astype(float), self.samples.max(0).astype(float)
         margin = 0.05 * (high - low).max()
         return np.stack([low - margin, high + margin])
-
-    def _limit(self, level: float) -> float:
-        """How far meshing may look for the surface at `level`, in longest sides of the box."""
-        low, high = self.box
-        return BEYOND + 2 * abs(level) / self.frame.scale / float((high - low).max())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file: weights, configuration, frame, samples (safetensors, no pickle)."""
@@ -210,19 +262,9 @@ class Surface:
         Raises:
             InputError: the file is missing, damaged, or no saved surface.
         """
-        tensors, metadata = read_tensors(path)
-        if metadata.get("format") != FORMAT:
-            raise InputError(f"{path} is no saved surface of this version (format {metadata.get('format')!r})")
-        try:
-            config = Config.from_json(metadata["config"])
-            field = make_field(config, int(metadata["dimension"]), device=device)
-            field.load_state({k[6:]: v for k, v in tensors.items() if k.startswith("field.")})
-            field.set_detail(1.0)
-            frame = Frame(tensors["frame.center"], float(tensors["frame.scale"][0]))
-            samples, details = tensors["samples"], json.loads(metadata["details"])
-        except (KeyError, IndexError, ValueError, RuntimeError) as problem:
-            raise InputError(f"{path} is damaged or incomplete ({problem})") from None
-        return Surface(field, frame, config, samples=samples, details=details)
+        from .surfacefile import read_surface
+
+        return read_surface(path, device=device)
 
     def _checked(self, x: Any) -> np.ndarray:
         values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, np.float64)
@@ -244,12 +286,7 @@ class Surface:
 
     def _chunks(self, u: np.ndarray) -> list[np.ndarray]:
         size = CHUNK[isinstance(self.config.network, MLPConfig)]
-        return [np.asarray(u[start : start + size], np.float32) for start in range(0, len(u), size)]
-
-
-def _check_trimmed(kept: int, trim: float) -> None:
-    if not kept:
-        raise InputError(f"nothing of the surface lies within {trim:g} of a sample; use a larger distance to trim")
+        return [u[start : start + size] for start in range(0, len(u), size)]
 
 
 def _numpy(values: Any) -> np.ndarray:

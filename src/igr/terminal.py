@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from .fit import Progress
 from .talk import say
@@ -61,3 +64,34 @@ class FitDisplay:
         else:
             left = progress.seconds * (1 / max(progress.share, 1e-6) - 1)
             say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}  {left:.0f} s left")
+
+
+class Interruptible:
+    """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step."""
+
+    def __init__(self, folder: Path | None, *, quiet: bool) -> None:
+        self.folder, self.display, self.stop = folder, FitDisplay(quiet=quiet), False
+
+    def __enter__(self) -> Interruptible:
+        self.display.__enter__()
+        self.previous: Any = None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        self.display.__exit__(kind, *rest)
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+        if self.stop and self.folder is not None:
+            say(f"saved in {self.folder}; the same command with --resume continues")
+
+    def __call__(self, progress: Progress, fitted: object) -> bool:
+        """Show the progress; whether to stop."""
+        if self.previous is None:  # the fit has begun: from here on there is something to save
+            self.previous = signal.signal(signal.SIGINT, self._request)
+        self.display.show(progress)
+        return self.stop
+
+    def _request(self, number: int, frame: Any) -> None:
+        if self.stop:
+            raise KeyboardInterrupt
+        self.stop = True

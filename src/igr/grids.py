@@ -1,0 +1,113 @@
+"""A field sampled on a regular grid, for programs that take arrays or VTK image data."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from .errors import InputError
+
+GRID_FORMATS = (".npz", ".vti")
+"""Suffixes of grid files."""
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceGrid:
+    """Signed distances on a regular grid: the value at index (i, j, k) belongs to origin + spacing · (i, j, k).
+
+    >>> grid = DistanceGrid(np.zeros((3, 4, 5), np.float32), np.array([10.0, 0.0, 0.0]), 0.5)
+    >>> grid.points().shape, grid.points()[-1]
+    ((60, 3), array([11. ,  1.5,  2. ]))
+    """
+
+    values: Float32[np.ndarray, "*cells"]
+    """Signed distance (x, y) or (x, y, z) at each place, input units, negative inside."""
+    origin: Float[np.ndarray, " d"]
+    """Place of index zero, in the input's frame."""
+    spacing: float
+    """Step between neighbors along every axis, input units."""
+
+    def points(self) -> Float[np.ndarray, "n d"]:
+        """The places (n, d) of all values, the last axis fastest: the order of `values.ravel()`."""
+        indices = np.moveaxis(np.indices(self.values.shape), 0, -1).reshape(-1, self.values.ndim)
+        return self.origin + self.spacing * indices
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the grid to a file, whole or not at all.
+
+        Args:
+            path: `.npz` (arrays `values`, `origin`, `spacing`) or `.vti` (VTK image data with the point array
+                `distance` in float32, which ParaView opens; a planar grid is one layer thick).
+
+        Raises:
+            InputError: another suffix.
+        """
+        from .storage import write_bytes
+
+        suffix = Path(path).suffix.lower()
+        if suffix not in GRID_FORMATS:
+            raise InputError(f"{path}: a grid is written as {' or '.join(GRID_FORMATS)}, not {suffix or 'bare'}")
+        write_bytes(path, self._npz() if suffix == ".npz" else self._vti())
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> DistanceGrid:
+        """The grid saved as `.npz`.
+
+        Raises:
+            InputError: the file is missing, or holds no grid.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return DistanceGrid(file["values"], file["origin"], float(file["spacing"]))
+        except (OSError, ValueError, KeyError) as problem:
+            raise InputError(f"{path} holds no grid of distances ({problem})") from None
+
+    def _npz(self) -> bytes:
+        stream = io.BytesIO()
+        np.savez(stream, values=self.values, origin=self.origin, spacing=self.spacing)
+        return stream.getvalue()
+
+    def _vti(self) -> bytes:
+        """VTK's XML image data 1.0, the values appended raw after their length in bytes (UInt64), x fastest."""
+        planar = self.values.ndim == 2
+        values = self.values[..., None] if planar else self.values
+        data = np.asarray(values, "<f4").tobytes(order="F")
+        extent = " ".join(f"0 {count - 1}" for count in values.shape)
+        origin = " ".join(repr(float(x)) for x in (*self.origin, *([0.0] if planar else [])))
+        spacing = " ".join([repr(float(self.spacing))] * 3)
+        head = f"""<?xml version="1.0"?>
+<VTKFile type="ImageData" version="1.0" byte_order="LittleEndian" header_type="UInt64">
+<ImageData WholeExtent="{extent}" Origin="{origin}" Spacing="{spacing}">
+<Piece Extent="{extent}"><PointData Scalars="distance">
+<DataArray type="Float32" Name="distance" format="appended" offset="0"/>
+</PointData></Piece></ImageData>
+<AppendedData encoding="raw">_"""
+        return head.encode() + np.array(len(data), "<u8").tobytes() + data + b"\n</AppendedData></VTKFile>\n"
+
+
+def sampled_grid(
+    distance: Callable[[np.ndarray], np.ndarray], box: Float[np.ndarray, "2 d"], resolution: int, margin: float
+) -> DistanceGrid:
+    """The grid of a distance function over a box, see `Surface.to_grid`; a slab at a time in memory.
+
+    Raises:
+        InputError: the resolution or the margin is out of range.
+    """
+    if not 1 <= resolution <= 2048 or not 0 <= margin < 10:
+        raise InputError(f"a grid has 1 to 2048 cells and a margin from 0 to 10, not {resolution} and {margin}")
+    sides = box[1] - box[0]
+    spacing = float(sides.max()) / resolution
+    shape = np.maximum(np.ceil(sides / spacing + 2 * margin * resolution - 1e-9), 1).astype(int) + 1
+    origin = (box[0] + box[1]) / 2 - spacing * (shape - 1) / 2
+    values = np.empty(shape, np.float32)
+    slab = np.moveaxis(np.indices((1, *shape[1:])), 0, -1).reshape(-1, len(shape))
+    for layer in range(shape[0]):
+        places = origin + spacing * (slab + layer * np.eye(len(shape), dtype=int)[0])
+        values[layer] = distance(places).reshape(shape[1:])
+    return DistanceGrid(values, origin, spacing)

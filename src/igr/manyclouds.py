@@ -1,0 +1,145 @@
+"""Many clouds with one command: each in turn, failures at the end, a table of results, shared among ranks."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import FitError, InputError
+from .parallel import rank_and_ranks
+from .splits import list_scans, scan_name
+from .storage import write_bytes
+from .talk import report_result, say
+
+if TYPE_CHECKING:
+    from .commands import Reconstruct
+
+SUFFIXES = ("_mesh.ply", "_curve.svg")
+"""What is added to a scan's name for its result, in space and in the plane."""
+COLUMNS = (
+    *("name", "status", "message", "output", "seconds", "points", "strays", "normals", "noise", "spacing"),
+    *("resolution", "vertices", "triangles", "watertight", "components", "curves", "closed"),
+)
+"""Columns of the table: the scan, what became of it, and what `igr reconstruct --json` says."""
+
+
+def reconstruct_all(command: Reconstruct) -> int:
+    """Reconstruct every scan of a command into its folder; returns the exit status, 1 if any failed.
+
+    The table is DIR/results.csv, rewritten after every scan; of torchrun's ranks, each takes its share of the
+    scans and writes DIR/results.RANK.csv.
+
+    Raises:
+        InputError: no folder is given, options do not go together, or two scans would get one name.
+    """
+    folder = _checked(command)
+    rank, ranks = rank_and_ranks()
+    scans = find_scans(command.scans, leave_out=folder)
+    mine = dict(list(scans.items())[rank::ranks])
+    folder.mkdir(parents=True, exist_ok=True)
+    known = _rows(folder)
+    table = folder / ("results.csv" if ranks == 1 else f"results.{rank}.csv")
+    rows: dict[str, dict[str, Any]] = {}
+    for index, (name, scan) in enumerate(mine.items(), start=1):
+        done = _result(folder, name)
+        if command.skip and done is not None:
+            rows[name] = known.get(name, {"output": str(done)}) | {"name": name, "status": "done"}
+        else:
+            say(f"scan {index:,} of {len(mine):,}  {name}")
+            try:
+                rows[name] = _one(command, name, scan, folder)
+            except KeyboardInterrupt:
+                say("what is finished stays; the same command with --skip continues")
+                raise
+        write_bytes(table, _csv(rows))
+    return _summary(rows, table)
+
+
+def find_scans(paths: tuple[Path, ...], *, leave_out: Path | None = None) -> dict[str, Path]:
+    """The scans of files and folders by the names of their results: in order, from folders with their subfolders.
+
+    Args:
+        paths: files and folders.
+        leave_out: a folder not to look into, that of the results.
+
+    Raises:
+        InputError: a folder is empty, or two scans would get one name.
+    """
+    scans: dict[str, Path] = {}
+    for path in paths:
+        found = list_scans(path, leave_out=leave_out) if path.is_dir() else {scan_name(Path(path.name)): path}
+        for name, scan in found.items():
+            if name in scans:
+                raise InputError(f"{scans[name]} and {scan} would get one name; give them in separate runs")
+            scans[name] = scan
+    return scans
+
+
+def _checked(command: Reconstruct) -> Path:
+    """The folder for the results, after refusing what does not go together."""
+    for name in ("conf", "run", "resume", "watch"):
+        if getattr(command, name):
+            raise InputError(f"--{name} is for one scan; several were given")
+    if command.output is None:
+        raise InputError("several scans need a folder for their results: -o DIR/")
+    if any(path.is_dir() and path.resolve() == command.output.resolve() for path in command.scans):
+        raise InputError(f"the results need a folder of their own, not that of the scans, {command.output}")
+    for name in ("output", "model", "report"):
+        folder = getattr(command, name)
+        if folder is not None and (folder.is_file() or (folder.suffix and not folder.exists())):
+            raise InputError(f"{folder} is no folder, but several scans were given; name a folder")
+    return command.output
+
+
+def _one(command: Reconstruct, name: str, scan: Path, folder: Path) -> dict[str, Any]:
+    """Reconstruct one scan; returns its row of the table."""
+    planned: dict[str, Path | None] = {"model": command.model, "report": command.report}
+    suffixes = {"model": ".igr", "report": ".html"}
+    began = time.monotonic()
+    try:
+        places = {key: f / f"{name}{suffixes[key]}" for key, f in planned.items() if f is not None}
+        beside = folder / f"{name}.ply"
+        for place in (beside, *places.values()):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        alone = dataclasses.replace(command, scans=(scan,), output=None, **places)
+        result = alone.reconstruct(rescue=False, beside=beside)
+    except (InputError, FitError, MemoryError) as problem:
+        say(f"igr: failed: {problem}")
+        seconds = round(time.monotonic() - began, 3)
+        return {"name": name, "status": "failed", "message": str(problem), "seconds": seconds}
+    report_result(result, as_json=command.json)
+    return {**result, "name": name, "status": "done", "message": "; ".join(result["notes"])}
+
+
+def _result(folder: Path, name: str) -> Path | None:
+    """The result of a scan that is there already."""
+    return next((path for suffix in SUFFIXES if (path := folder / f"{name}{suffix}").exists()), None)
+
+
+def _rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """Rows of the tables of earlier runs, by name."""
+    rows = {}
+    for table in sorted(folder.glob("results*.csv")):
+        with table.open(newline="") as file:
+            rows |= {row["name"]: row for row in csv.DictReader(file) if row.get("status") == "done"}
+    return rows
+
+
+def _csv(rows: dict[str, dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows.values())
+    return text.getvalue().encode()
+
+
+def _summary(rows: dict[str, dict[str, Any]], table: Path) -> int:
+    failed = [row for row in rows.values() if row["status"] == "failed"]
+    for row in failed:
+        say(f"igr: failed: {row['name']}: {row['message']}")
+    say(f"{len(rows):,} scans, {len(failed):,} of them failed; table in {table}")
+    return 1 if failed else 0

@@ -1,0 +1,140 @@
+"""Every block of the documentation runs, every example does, and the reference is that of the docstrings."""
+
+import doctest
+import importlib
+import re
+import runpy
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import igr
+from igr.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+QUICK = ("quick-start", "budget-and-preset")
+"""Pages that also run in `make test`, with few steps."""
+NOT_CODE = {"", "text"}
+NEEDED = ("torch", "onnx", "onnxruntime", "gpytoolbox")
+
+
+def blocks(page):
+    return [(kind, text) for kind, text in BLOCK.findall(page.read_text()) if kind not in NOT_CODE]
+
+
+def masked(line):
+    """A line without its numbers and its spacing."""
+    return " ".join(re.sub(r"\d[\d,.]*", "#", line).split())
+
+
+def run_console(text, capsys, *, exact):
+    """Run the commands of a block; with `exact`, what they print must be what the block shows, but for numbers."""
+    shown: list[str] = []
+    capsys.readouterr()
+    for line in text.splitlines():
+        if not line.startswith("$ "):
+            if exact and line.strip():
+                assert masked(line) in shown, f"{line!r} was not printed"
+            continue
+        program, *arguments = shlex.split(line[2:], comments=True)
+        if program == "pip":
+            assert_installable(arguments)
+        else:
+            assert program == "igr", f"{line!r}: only igr and pip are run here"
+            assert status(arguments) == 0, capsys.readouterr().err
+        captured = capsys.readouterr()
+        shown = [masked(entry) for entry in (captured.out + captured.err).splitlines()]
+
+
+def status(arguments):
+    """Exit status of a command."""
+    try:
+        return main(arguments)
+    except SystemExit as stopped:  # as tyro ends what it answers itself
+        return stopped.code or 0
+
+
+def assert_installable(arguments):
+    """The extras that a `pip install .[…]` names exist; installing is not for a test."""
+    assert arguments[0] == "install"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    found = re.fullmatch(r"\.(?:\[([\w,]+)\])?", arguments[1])
+    assert found
+    assert set((found[1] or "torch").split(",")) <= set(extras)
+
+
+def run_page(page, folder, monkeypatch, capsys, *, exact):
+    for module in NEEDED:
+        pytest.importorskip(module)
+    monkeypatch.chdir(folder)
+    (folder / "docs" / "pictures").mkdir(parents=True)
+    (folder / "scans").mkdir()
+    names: dict = {"__name__": "page"}
+    for kind, text in blocks(page):
+        if kind == "console":
+            run_console(text, capsys, exact=exact)
+        elif ">>>" not in text:  # sessions at the prompt are the docstrings' own, and run below
+            exec(compile(text, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in QUICK], ids=lambda page: page.stem)
+def test_blocks_of_quick_pages_run_with_short_fits(page, tmp_path, monkeypatch, capsys):
+    steps = igr.FAST.steps
+    object.__setattr__(igr.FAST, "steps", 30)  # also where it is a default already
+    try:
+        run_page(page, tmp_path, monkeypatch, capsys, exact=False)
+    finally:
+        object.__setattr__(igr.FAST, "steps", steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_runs_and_prints_what_it_shows(page, tmp_path, monkeypatch, capsys):
+    run_page(page, tmp_path, monkeypatch, capsys, exact=True)
+
+
+def test_blocks_are_of_kinds_that_are_run():
+    kinds = {(page.name, kind) for page in PAGES for kind, _ in blocks(page) if kind not in ("python", "console")}
+    assert kinds == set()
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_reference_is_that_of_the_docstrings(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    found = importlib.import_module("make_reference")
+    assert found.TARGET.read_text() == found.reference(), "run `make docs`"
+
+
+@pytest.mark.parametrize("name", ["frame", "grids", "colors", "orientation", "reconstruction"])
+def test_examples_in_docstrings_print_what_they_show(name):
+    module = importlib.import_module(f"igr.{name}")
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run(example, tmp_path, monkeypatch, capsys):
+    for module in NEEDED:
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out
+
+
+def test_examples_are_short():
+    assert len(EXAMPLES) == 6
+    assert all(len(path.read_text().splitlines()) < 40 for path in EXAMPLES)

@@ -1,0 +1,59 @@
+"""An ONNX model computes the surface's own distance, in the input's frame and units."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from analytic import sphere_surface
+
+import igr
+from igr.config import FAST, PAPER, MLPConfig
+from igr.errors import InputError
+
+pytest.importorskip("onnx")
+FEATURES = dataclasses.replace(FAST, network=dataclasses.replace(FAST.network, log2_rows=14), steps=40)
+NETWORK = dataclasses.replace(
+    PAPER,
+    network=MLPConfig(width=32, layers=4, skip=(2,)),
+    sampling=dataclasses.replace(PAPER.sampling, surface=256),
+    steps=20,
+)
+
+
+@pytest.mark.parametrize(("config", "d"), [(FEATURES, 3), (FEATURES, 2), (NETWORK, 3), (NETWORK, 2)])
+def test_onnxruntime_gives_the_same_distances_anywhere(tmp_path, config, d):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if config is NETWORK:
+        pytest.importorskip("torch")
+    normals = np.random.default_rng(0).normal(size=(800, d))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    center = np.array([4e5, -2e6, 10.0])[:d]
+    surface = igr.reconstruct(center + 30 * normals, normals=normals, config=config)
+    surface.to_onnx(tmp_path / "ball.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "ball.onnx", providers=["CPUExecutionProvider"])
+    x = center + np.random.default_rng(1).uniform(-60, 60, (5000, d))
+    (found,) = session.run(["distance"], {"points": x})
+    assert found.shape == (5000,)
+    np.testing.assert_allclose(found / surface.frame.scale, surface.distance(x) / surface.frame.scale, atol=1e-5)
+
+
+def test_a_decoded_shape_has_a_model_too(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch = pytest.importorskip("torch")
+    from igr.frame import Frame
+    from igr.network import MLP
+    from igr.torchfield import TorchField
+
+    network = MLP(NETWORK.network, 3, latent=5, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        plain = network.decode(torch.linspace(-1, 1, 5))
+    surface = igr.Surface(TorchField(plain), Frame(np.zeros(3), 2.0), NETWORK, samples=np.eye(3))
+    surface.to_onnx(tmp_path / "shape.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "shape.onnx", providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(1).uniform(-3, 3, (500, 3))
+    np.testing.assert_allclose(session.run(None, {"points": x})[0], surface.distance(x), atol=2e-5)
+
+
+def test_a_combination_has_no_model(tmp_path):
+    with pytest.raises(InputError, match="export its parts"):
+        (sphere_surface() | sphere_surface()).to_onnx(tmp_path / "both.onnx")

@@ -1,0 +1,103 @@
+"""Pictures show what geometry says: outlines, nearest faces, colors, the same object from field and mesh."""
+
+import numpy as np
+import pytest
+import trimesh
+from analytic import sphere_surface
+
+from igr.colors import colorbar, colorize
+from igr.errormap import vertex_errors, write_error_map
+from igr.errors import InputError
+from igr.raster import rasterize
+from igr.render import VIEWS, View, render, render_mesh, save_film
+
+
+def ball(radius=1.0, center=(0, 0, 0)):
+    mesh = trimesh.creation.icosphere(subdivisions=4, radius=radius).apply_translation(center)
+    return np.asarray(mesh.vertices), np.asarray(mesh.faces)
+
+
+def covered(image):
+    return (image != 255).any(-1)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_sphere_is_a_disk_from_everywhere(view):
+    image = render_mesh(*ball(), View(*VIEWS[view], 200))
+    radius = 100 / (0.55 * np.sqrt(12))
+    assert covered(image).sum() == pytest.approx(np.pi * radius**2, rel=0.02)
+    rows, columns = np.nonzero(covered(image))
+    assert abs(rows.mean() - 99.5) < 0.5
+    assert abs(columns.mean() - 99.5) < 0.5
+
+
+def test_field_and_mesh_look_the_same():
+    surface = sphere_surface(2.0, (10, 20, 1e6))
+    mesh = surface.mesh(resolution=64)
+    one, other = render(surface, View(pixels=128)), render_mesh(mesh.vertices, mesh.faces, View(pixels=128))
+    ratio = covered(one).sum() / covered(other).sum()
+    assert ratio == pytest.approx((1.1 / 1.1) ** 2, rel=0.05)  # the box of a surface has a margin, too
+    middle = one[50:78, 50:78].astype(int) - other[50:78, 50:78]
+    assert abs(middle).mean() < 6
+
+
+def test_the_nearest_face_is_seen_at_every_pixel():
+    low, high = -1.0, 60.0
+    square = np.array([[low, low], [high, low], [high, high], [low, high]])
+    places = np.concatenate([np.c_[square, np.full(4, 5.0)], np.c_[square / 2, np.full(4, 3.0)]])
+    faces = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
+    shown = rasterize(places, faces, 50)
+    np.testing.assert_array_equal(shown.pixels, np.arange(2500))
+    front = (shown.faces >= 2).reshape(50, 50)
+    assert front[:30, :30].all()
+    assert front.sum() == 900
+    np.testing.assert_allclose(shown.weights.sum(1), 1)
+
+
+def test_a_mesh_of_many_small_faces_has_no_holes():
+    vertices, faces = ball()
+    many = trimesh.Trimesh(vertices, faces).subdivide().subdivide()
+    image = covered(render_mesh(many.vertices, many.faces, View(pixels=100)))
+    for row in image:
+        filled = np.flatnonzero(row)
+        assert len(filled) == 0 or row[filled[0] : filled[-1] + 1].all()
+
+
+def test_colors_are_those_of_the_vertices():
+    vertices, faces = ball()
+    red = np.tile(np.array([255, 0, 0], np.uint8), (len(vertices), 1))
+    image = render_mesh(vertices, faces, View(pixels=64), colors=red)
+    assert image[32, 32, 0] > 100
+    assert image[32, 32, 1] == image[32, 32, 2] == 0
+
+
+def test_the_scale_runs_from_dark_to_bright():
+    colors = colorize(np.linspace(-1, 2, 50), 0.0, 1.0).astype(int)
+    assert (np.diff(colors.sum(1)) >= -25).all()
+    np.testing.assert_array_equal(colors[0], [68, 1, 84])
+    bar = colorbar(0, 1, "distance", height=200)
+    assert bar.shape == (200, 150, 3)
+    np.testing.assert_allclose(bar[61, 20], [253, 231, 37], atol=10)
+
+
+def test_errors_are_distances_to_triangles_and_to_points(tmp_path):
+    near, far = ball(1.1), ball(1.0)
+    assert vertex_errors(near, far) == pytest.approx(0.1, abs=2e-3)
+    assert vertex_errors(near, far[0]).min() >= 0.0999
+    mesh, picture = write_error_map(tmp_path / "e.ply", near, far, pixels=64)
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        assert image.size == (64 + 64 + 150, 64)
+    assert b"property float error" in mesh.read_bytes()[:400]
+
+
+def test_films_are_gif_or_mp4(tmp_path):
+    images = [np.full((32, 32, 3), 40 * step, np.uint8) for step in range(4)]
+    save_film(tmp_path / "a.gif", iter(images))
+    assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF89a")
+    with pytest.raises(InputError, match="films are written as"):
+        save_film(tmp_path / "a.avi", iter(images))
+    pytest.importorskip("imageio_ffmpeg")
+    save_film(tmp_path / "a.mp4", iter(images))
+    assert b"ftyp" in (tmp_path / "a.mp4").read_bytes()[:16]

@@ -1,0 +1,58 @@
+"""The README's second example: from scans to a trained space, unseen scans, interpolation."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from igr.cli import main
+
+pytest.importorskip("torch")
+
+
+@pytest.mark.slow
+def test_preprocess_train_eval_interpolate(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["example", "dfaust", "family"]) == 0
+    preprocess = ["dfaust", "preprocess", "--src-path", "family", "--out-path", "samples"]
+    assert main([*preprocess, "--samples", "5000"]) == 0
+    split = ["--split", "family/splits/train_all.json"]
+    assert main(["shapespace", "train", "samples", *split, "--run", "space", "--steps", "300"]) == 0
+    held = ["--split", "family/splits/test_all.json"]
+    capsys.readouterr()
+    evaluate = ["shapespace", "eval", "space", "samples", *held, "-o", "out"]
+    assert main([*evaluate, "--resolution", "64", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["scans"]
+    assert rows == json.loads((tmp_path / "out" / "errors.json").read_text())["scans"]
+    for row in rows:
+        mesh = trimesh.load_mesh(tmp_path / "out" / f"{row['scan']}.ply")
+        truth = trimesh.load_mesh(tmp_path / "family" / "scans" / f"{row['scan']}.ply")
+        assert row["percent_of_size"] < 2.5
+        np.testing.assert_allclose(mesh.centroid, truth.centroid, atol=0.1)  # the scan's own frame
+    names = [row["scan"] for row in json.loads((tmp_path / "out" / "errors.json").read_text())["scans"]]
+    trained = sorted(path.relative_to(tmp_path / "samples/dfaust_processed").with_suffix("").as_posix()
+                     for path in (tmp_path / "samples").rglob("*.npy"))  # fmt: skip
+    first, second = [name for name in trained if name not in names][:2]
+    interpolate = ["shapespace", "interpolate", "space", first, second]
+    assert main([*interpolate, "--interval", "3", "--resolution", "48"]) == 0
+    assert len(list((tmp_path / "interpolation").glob("*.ply"))) == 3
+
+
+@pytest.mark.slow
+def test_the_shipped_space_knows_a_body_it_never_saw(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["example", "body", "body.ply", "--reference"]) == 0
+    assert main(["shapespace", "eval", "bodies", "body.ply", "-o", "out", "--resolution", "96", "--json"]) == 0
+    printed = capsys.readouterr().out
+    (row,) = json.loads(printed[printed.index("{") :])["scans"]
+    assert row["watertight"]
+    assert row["components"] == 1
+    assert row["percent_of_size"] < 0.5  # millimetres, off the origin, noisy
+
+
+def test_a_missing_space_and_a_missing_scan_are_named(tmp_path, capsys):
+    assert main(["shapespace", "eval", str(tmp_path / "nothing"), str(tmp_path)]) == 2
+    assert "has no scans" in capsys.readouterr().err
+    assert main(["shapespace", "train", str(tmp_path / "nothing")]) == 2
+    assert "no such folder" in capsys.readouterr().err

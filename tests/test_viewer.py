@@ -1,0 +1,156 @@
+"""The viewer: the page opens, controls change what is shown, nothing goes outside; a fit is watched cheaply."""
+
+import socket
+import time
+
+import numpy as np
+import pytest
+import trimesh
+from analytic import sphere_surface
+from chromium import CHROMIUM, Page
+
+from igr.errors import InputError
+
+pytest.importorskip("viser")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:websockets"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:viser"),
+]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def server():
+    from igr.viewer import open_server
+
+    found = open_server(free_port())
+    yield found
+    found.stop()
+
+
+def wait_for(condition, seconds=20):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_controls_change_the_mesh(server):
+    from igr.viewer import Viewer
+
+    viewer = Viewer(server, sphere_surface(50.0, (1e6, 0, 0)))
+    assert np.linalg.norm(viewer.mesh[0] - [1e6, 0, 0], axis=1) == pytest.approx(50, abs=0.01)
+    viewer.level.value = 10.0
+    wait_for(lambda: np.linalg.norm(viewer.mesh[0] - [1e6, 0, 0], axis=1).max() > 59)
+    before = len(viewer.mesh[1])
+    viewer.resolution.value = 32
+    wait_for(lambda: len(viewer.mesh[1]) < before / 2)
+    for colors in ("normals", "confidence", "distance to points", "plain"):
+        viewer.colors.value = colors
+        viewer.changed.set()
+    viewer.show_cut.value = True
+    wait_for(lambda: not viewer.changed.is_set())
+    viewer.level.value = -100.0
+    wait_for(lambda: "no surface at level" in viewer.facts.content)
+    viewer.closed = True
+    viewer.changed.set()
+    viewer.worker.join(10)
+
+
+def test_a_mesh_is_shown_without_a_field(server):
+    from igr.viewer import Viewer
+
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    viewer = Viewer(server, (np.asarray(ball.vertices), np.asarray(ball.faces)))
+    assert "320 triangles" in viewer.facts.content
+    assert not viewer.level.visible
+
+
+def test_iso_lines_lie_on_level_sets():
+    from igr.viewer import ISO_STEP, iso_lines
+
+    surface = sphere_surface(3.0, (5.0, 6.0, 7.0))
+    segments, colors = iso_lines(surface, 1, 0.1)
+    assert segments.shape == colors.shape
+    values = surface.distance(surface.frame.to_input(segments.reshape(-1, 3)))
+    step = ISO_STEP * (surface.box[1] - surface.box[0]).max() * surface.frame.scale
+    assert abs(values / step - np.round(values / step)).max() < 0.02
+    np.testing.assert_allclose(np.ptp(segments[..., 1]), 0)
+
+
+def test_curves_and_taken_ports_are_refused(server):
+    from igr.viewer import Viewer, open_server
+
+    with pytest.raises(InputError, match="use igr report"):
+        Viewer(server, sphere_surface(1.0, (0.0, 0.0)))
+    with pytest.raises(InputError, match="is not free"):
+        open_server(server.get_port())
+
+
+def test_only_this_machine_is_answered(server):
+    assert server.get_host() == "127.0.0.1"
+
+
+def test_watching_takes_at_most_a_tenth_of_the_fit(server):
+    import dataclasses
+
+    import igr
+    from igr.viewer import Watch
+
+    normals = np.random.default_rng(0).normal(size=(3000, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    config = dataclasses.replace(igr.FAST, steps=300)
+    watch = Watch(server, config)
+    surface = igr.reconstruct(normals, normals=normals, config=config, on_step=watch)
+    assert watch.spent < 0.1 * surface.details["fit"]["seconds"] + 0.2
+    assert "step" in watch.facts.content
+
+
+def test_a_watched_command_says_where_and_keeps_stdout_for_results(tmp_path, capsys):
+    from igr.cli import main
+
+    port = str(free_port())
+    assert main(["example", "sphere", str(tmp_path / "ball.ply"), "--points", "500"]) == 0
+    assert main(["example", "outline", str(tmp_path / "leaf.xyz")]) == 0
+    capsys.readouterr()
+    quick = ["--steps", "20", "--resolution", "24", "--watch", "--port", port]
+    assert main(["reconstruct", str(tmp_path / "ball.ply"), *quick]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert out.startswith("wrote ")
+    assert f"http://127.0.0.1:{port}" in err
+    assert main(["reconstruct", str(tmp_path / "leaf.xyz"), *quick]) == 2
+    assert "shows surfaces in space" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_the_page_opens_a_slider_changes_the_surface_and_nothing_goes_wrong(tmp_path):
+    from igr.viewer import Viewer, open_server
+
+    server = open_server(free_port())
+    viewer = Viewer(server, sphere_surface(50.0, (1e6, 0, 0)))
+    page = Page(f"http://127.0.0.1:{server.get_port()}")
+    try:
+        page.wait("document.body.innerText.includes('triangles')")
+        time.sleep(2)
+        before, picture = len(viewer.mesh[1]), page.screenshot()
+        page.evaluate("document.querySelectorAll('[role=slider]')[0].focus()")
+        page.press("ArrowRight", 30)
+        wait_for(lambda: viewer.level.value > 0 and viewer.made_with == (viewer.level.value, 96))
+        time.sleep(2)
+        assert len(viewer.mesh[1]) != before
+        assert page.screenshot(tmp_path / "page.png") != picture
+        outside = [
+            url for url in page.requests if "127.0.0.1" not in url and not url.startswith(("data:", "blob:"))
+        ]
+        assert outside == []
+        assert page.errors == []
+    finally:
+        page.close()
+        viewer.close()
