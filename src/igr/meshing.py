@@ -66,7 +66,7 @@ def extract_mesh(
     resolution: int = 256,
     level: float = 0.0,
     gradient: Gradient | None = None,
-    limit: float = 4.0,
+    limit: float = 2.0,
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"], MeshStats]:
     """The level set of `distance` as a watertight mesh with outward normals.
 
@@ -80,8 +80,8 @@ def extract_mesh(
         resolution: cells along the longest side of `box`.
         level: value of the level set: an offset surface, outside where positive.
         gradient: gradients (n, 3) of the distance; where given, they too are asked for the largest slope.
-        limit: the box grows to at most so many times its longest side; a surface that goes on is closed there,
-            with a warning.
+        limit: the box grows to at most so many times its longest side, and by an offset surface's distance; a
+            surface that goes on is closed there, with a warning.
 
     Returns:
         Vertices, triangles, and what it took.
@@ -117,7 +117,7 @@ def extract_contours(
     resolution: int = 512,
     level: float = 0.0,
     gradient: Gradient | None = None,
-    limit: float = 4.0,
+    limit: float = 2.0,
 ) -> list[Float[np.ndarray, "m 2"]]:
     """The level set of a planar `distance` as closed curves, the inside to their left.
 
@@ -253,7 +253,7 @@ def _enclose(
     """
     sides = box[1] - box[0]
     cells = np.maximum(np.ceil(sides / step - 1e-9).astype(int), 1)
-    most = np.maximum(cells, int(limit * sides.max() / step))
+    most = np.maximum(cells, int((limit * sides.max() + 2 * abs(samples.level)) / step))
     low = box.mean(0) - cells * step / 2
     while True:
         values = samples.on_lattice(low, step, cells)

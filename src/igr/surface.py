@@ -30,10 +30,6 @@ FORMAT = "igr surface 1"
 CHUNK = {True: 1 << 15, False: 1 << 18}
 """Points evaluated at once, for a wide MLP and for features: bounds the memory."""
 
-BEYOND = 2.0
-"""A surface is followed until its box is so many times as large as the cloud's, and closed there, with a warning:
-what lies farther away is invented, and takes long."""
-
 
 class Surface:
     """The zero level set of a fitted field, negative inside, in the frame and units of the cloud.
@@ -134,7 +130,6 @@ class Surface:
             resolution=resolution,
             level=level / self.frame.scale,
             gradient=self._gradient_unit,
-            limit=self._limit(level),
         )
         if not keep_crumbs:
             vertices, faces, crumbs = without_crumbs(vertices, faces, self.samples)
@@ -164,7 +159,6 @@ class Surface:
             resolution=resolution,
             level=level / self.frame.scale,
             gradient=self._gradient_unit,
-            limit=self._limit(level),
         )
         curves = without_curve_crumbs(curves, self.samples)
         if trim is not None:
@@ -238,11 +232,6 @@ class Surface:
         low, high = self.samples.min(0).astype(float), self.samples.max(0).astype(float)
         margin = 0.05 * (high - low).max()
         return np.stack([low - margin, high + margin])
-
-    def _limit(self, level: float) -> float:
-        """How far meshing may look for the surface at `level`, in longest sides of the box."""
-        low, high = self.box
-        return BEYOND + 2 * abs(level) / self.frame.scale / float((high - low).max())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file: weights, configuration, frame, samples (safetensors, no pickle)."""
