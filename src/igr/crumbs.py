@@ -20,13 +20,12 @@ def without_crumbs(
     Returns:
         Vertices, faces, and how many pieces were left out.
     """
-    import trimesh
-
-    mesh = trimesh.Trimesh(vertices, faces, process=False)
-    piece = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(faces))
+    piece = _pieces(faces, len(vertices))
     if piece.max() == 0:
         return vertices, faces, 0
-    crumb = _crumbs(np.bincount(piece, mesh.area_faces), mesh.triangles_center, piece, samples)
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    crumb = _crumbs(np.bincount(piece, areas), (a + b + c) / 3, piece, samples)
     if not crumb.any():
         return vertices, faces, 0
     kept = faces[~crumb[piece]]
@@ -45,6 +44,16 @@ def without_curve_crumbs(
     piece = np.repeat(np.arange(len(curves)), [len(step) for step in steps])
     crumb = _crumbs(np.array([step.sum() for step in steps]), middles, piece, samples)
     return [curve for curve, left_out in zip(curves, crumb, strict=True) if not left_out]
+
+
+def _pieces(faces: np.ndarray, vertices: int) -> np.ndarray:
+    """The piece (f,) that each face belongs to: faces of one piece are joined by shared vertices."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = np.concatenate([faces[:, :2], faces[:, 1:]]).astype(np.int32)
+    joined = coo_array((np.ones(len(edges), np.int8), edges.T), shape=(vertices, vertices))
+    return connected_components(joined, directed=False)[1][faces[:, 0]]
 
 
 def _crumbs(size: np.ndarray, places: np.ndarray, piece: np.ndarray, samples: np.ndarray) -> np.ndarray:
