@@ -128,6 +128,43 @@ def test_a_watched_command_says_where_and_keeps_stdout_for_results(tmp_path, cap
     assert "shows surfaces in space" in capsys.readouterr().err
 
 
+def test_a_shape_space_is_walked_through(server, ellipsoids):
+    from families import SMALL
+
+    from igr.shapespace import ShapeSpace
+    from igr.spaceviewer import COARSE, SpaceViewer
+
+    space = ShapeSpace.train(ellipsoids, config=SMALL)
+    viewer = SpaceViewer(server, space)
+    wait_for(lambda: viewer.resolution_shown == 128)
+    np.testing.assert_allclose(viewer.latent(), space.latents.mean(0), atol=1e-6)
+    before = viewer.mesh[0]
+    viewer.sliders[0].value = 2.0
+    wait_for(lambda: viewer.resolution_shown == COARSE)
+    wait_for(lambda: viewer.resolution_shown == 128)
+    assert abs(np.ptp(viewer.mesh[0], 0) - np.ptp(before, 0)).max() > 0.02 * np.ptp(before)
+    viewer.sliders[0].value = 0.0
+    for end, name in zip(viewer.ends, (space.names[0], space.names[-1]), strict=True):
+        end.value = name
+    viewer.share.value = 0.25
+    np.testing.assert_allclose(viewer.latent(), 0.75 * space.latents[0] + 0.25 * space.latents[-1], atol=1e-6)
+    viewer.closed = True
+    viewer.changed.set()
+    viewer.worker.join(20)
+
+
+def test_a_space_is_told_from_a_surface(tmp_path):
+    from igr.shapespace import FORMAT
+    from igr.storage import is_space, write_tensors
+
+    for name, kind in (("surface.igr", "igr surface 1"), ("space.igr", FORMAT)):
+        write_tensors(tmp_path / name, {"one": np.zeros(1)}, {"format": kind})
+    assert is_space("bodies")
+    assert is_space(tmp_path / "space.igr")
+    assert not is_space(tmp_path / "surface.igr")
+    assert not is_space(tmp_path / "missing.ply")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_page_opens_a_slider_changes_the_surface_and_nothing_goes_wrong(tmp_path):

@@ -108,20 +108,30 @@ class Render:
 
 @dataclass(frozen=True)
 class View:
-    """Look at a saved model or a mesh in the browser; the page is served to this machine only."""
+    """Look at a saved model, a mesh or a shape space in the browser; the page is served to this machine only."""
 
     source: Positional[Path]
-    """Model saved by --model, run folder, or mesh file."""
+    """Model saved by --model, run folder, mesh file, or shape space (`bodies` is the shipped one)."""
     port: int = 8080
     """Port of the page."""
 
     def __call__(self) -> int:
         """Run the subcommand, until Ctrl-C."""
-        from .storage import load_shape
+        from .storage import is_space, load_shape
         from .viewer import HOST, Viewer, open_server
 
-        shape = load_shape(self.source)
-        viewer = Viewer(open_server(self.port), shape)
+        if is_space(self.source):
+            from .parallel import torch_device
+            from .spaceviewer import SpaceViewer
+
+            torch_device("cpu")  # says how to install torch where it is missing
+            from .shapespace import ShapeSpace
+
+            space = ShapeSpace.load(str(self.source))
+            viewer = SpaceViewer(open_server(self.port), space)
+        else:
+            shape = load_shape(self.source)
+            viewer = Viewer(open_server(self.port), shape)
         print(f"http://{HOST}:{self.port} (Ctrl-C ends it)", flush=True)
         try:
             viewer.worker.join()

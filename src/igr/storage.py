@@ -169,6 +169,19 @@ def load_shape(path: str | os.PathLike[str]) -> Surface | Mesh:
     return mesh
 
 
+def is_space(path: str | os.PathLike[str]) -> bool:
+    """Whether this is a shape space (a file, a run folder, the original's checkpoint, "bodies") and not
+    one surface or mesh; it needs no torch to say so."""
+    path = Path(path)
+    if str(path) == "bodies" or path.suffix == ".pth":
+        return True
+    if path.is_dir():
+        if any(path.rglob("*.pth")):
+            return True
+        path = RunFolder(path).checkpoint()
+    return _is_safetensors(path) and read_tensors(path)[1].get("format", "").startswith("igr shape space")
+
+
 def _is_safetensors(path: Path) -> bool:
     """Whether a file begins like safetensors: the length of its header, then JSON."""
     try:

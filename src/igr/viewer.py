@@ -151,7 +151,7 @@ class Viewer:
             return
         vertices, faces = self.frame.to_unit(self.mesh[0]), self.mesh[1]
         with self.server.atomic():
-            _show(self.server, vertices, faces, self._colored(vertices), visible=self.show_mesh.value)
+            place_mesh(self.server, vertices, faces, self._colored(vertices), visible=self.show_mesh.value)
             if self.surface is not None:
                 self.cloud.visible = self.show_points.value
                 self._cut()
@@ -262,11 +262,11 @@ class Watch:
             self.shown_at = time.monotonic()
             self.cost = self.shown_at - began
             self.spent += self.cost
-        _show(self.server, np.asarray(mesh.vertices), np.asarray(mesh.faces), None, visible=True)
+        place_mesh(self.server, np.asarray(mesh.vertices), np.asarray(mesh.faces), None, visible=True)
         self.facts.content = f"fitting: {progress.share:.0%}, step {progress.step:,}"
 
 
-def _show(
+def place_mesh(
     server: viser.ViserServer, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray | None, *, visible: bool
 ) -> None:
     """The mesh of the scene, in place of the one before."""

@@ -1,0 +1,114 @@
+"""A shape space in the browser: pick training shapes, go from one to another, and along the principal latents."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from .errors import FitError, InputError
+from .triangles import Mesh
+from .viewer import place_mesh, stop
+
+if TYPE_CHECKING:
+    import viser
+
+    from .shapespace import ShapeSpace
+
+SLIDERS = 8
+"""At most so many principal latents have a slider."""
+COARSE = 40
+"""Resolution while something moves."""
+PAUSE = 0.4
+"""Seconds without a move after which the shape is meshed at the resolution asked for."""
+MEAN = "(mean)"
+"""What the list of shapes calls the mean of the training latents."""
+
+
+class SpaceViewer:
+    """Shows one shape of a space and follows the controls of the page: coarse while they move, then finer.
+
+    Args:
+        server: from `igr.viewer.open_server`.
+        space: a shape space of surfaces.
+
+    Raises:
+        InputError: a space of planar curves.
+    """
+
+    def __init__(self, server: viser.ViserServer, space: ShapeSpace) -> None:
+        if space.dimension != 3:
+            raise InputError("the viewer shows surfaces in space; this is a shape space of planar curves")
+        self.server, self.space = server, space
+        self.mean, self.directions = space.principal()
+        self.mesh: Mesh = (np.empty((0, 3)), np.empty((0, 3), np.int64))
+        self.resolution_shown = 0
+        """Resolution of the mesh that is shown."""
+        self.changed, self.closed = threading.Event(), False
+        self._controls()
+        self._update(COARSE)
+        self.changed.set()
+        self.worker = threading.Thread(target=self._follow, daemon=True)
+        self.worker.start()
+
+    def close(self) -> None:
+        """Stop following the controls, and the server."""
+        self.closed = True
+        self.changed.set()
+        self.worker.join()
+        stop(self.server)
+
+    def latent(self) -> Float[np.ndarray, " z"]:
+        """The latent that the controls stand for: between the two shapes, plus the sliders' deviations."""
+        ends = [self.mean if one.value == MEAN else self.space.latent(one.value) for one in self.ends]
+        between = (1 - self.share.value) * ends[0] + self.share.value * ends[1]
+        deviations = np.array([slider.value for slider in self.sliders])
+        return between + deviations @ self.directions[: len(self.sliders)]
+
+    def _controls(self) -> None:
+        gui, names = self.server.gui, (MEAN, *self.space.names)
+        self.facts = gui.add_markdown("")
+        self.ends = [gui.add_dropdown(label, names, initial_value=MEAN) for label in ("shape", "toward shape")]
+        self.share = gui.add_slider("share", 0.0, 1.0, 0.01, 0.0)
+        self.sliders = [
+            gui.add_slider(f"direction {index + 1}", -3.0, 3.0, 0.05, 0.0, hint="in standard deviations")
+            for index in range(min(SLIDERS, len(self.directions)))
+        ]
+        self.resolution = gui.add_slider("resolution", 32, 256, 16, 128)
+        for control in (*self.ends, self.share, *self.sliders, self.resolution):
+            control.on_update(lambda event: self.changed.set())
+        gui.add_button("directions to zero").on_click(self._reset)
+        gui.add_button("download mesh (ply)").on_click(self._send)
+
+    def _follow(self) -> None:
+        """Show what the controls ask for; moves meanwhile are taken together."""
+        while True:
+            self.changed.wait()
+            self.changed.clear()
+            if self.closed:
+                return
+            self._update(COARSE)
+            if not self.changed.wait(PAUSE):
+                self._update(int(self.resolution.value))
+
+    def _update(self, resolution: int) -> None:
+        surface = self.space.decode(self.latent())
+        try:
+            mesh = surface.mesh(resolution=resolution)
+        except FitError as problem:
+            self.facts.content = str(problem)
+            return
+        self.mesh, self.resolution_shown = (np.asarray(mesh.vertices), np.asarray(mesh.faces)), resolution
+        place_mesh(self.server, surface.frame.to_unit(self.mesh[0]), self.mesh[1], None, visible=True)
+        self.facts.content = f"{len(self.mesh[1]):,} triangles, volume {mesh.volume:.4g}"
+
+    def _reset(self, event: Any) -> None:
+        for slider in self.sliders:
+            slider.value = 0.0
+
+    def _send(self, event: Any) -> None:
+        from .exports import ply_bytes
+
+        event.client.send_file_download("shape.ply", ply_bytes(*self.mesh))
