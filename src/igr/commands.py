@@ -75,6 +75,8 @@ class Reconstruct:
     """Folder for checkpoints, history and configuration (default: runs/NAME, only if stopped or long)."""
     resume: bool = False
     """Continue the run in that folder."""
+    save_seconds: float = 60.0
+    """Time between two checkpoints of the run: what it can lose at most."""
     conf: Path | None = None
     """Read the settings from an original configuration (.conf); needs the extra `legacy`."""
     skip: bool = False
@@ -89,8 +91,9 @@ class Reconstruct:
             from .manyclouds import reconstruct_all
 
             return reconstruct_all(self)
-        report_result(self.reconstruct(rescue=True), as_json=self.json)
-        return 0
+        result = self.reconstruct(rescue=True)
+        report_result(result, as_json=self.json)
+        return 1 if "unsaved" in result else 0
 
     def reconstruct(self, *, rescue: bool, beside: Path | None = None) -> dict[str, Any]:
         """Reconstruct the one scan and write its files; returns what there is to say.
@@ -105,8 +108,9 @@ class Reconstruct:
         began = time.monotonic()
         _check_output(self.output, self.resolution, self.trim)
         config, scan, resolution, level = self._settings()
+        self._check_places(beside or scan)
         kept = self.run or (Path("runs") / scan.stem if rescue else None)
-        options = Options(self.normals, self.seconds, self.device, self.run, kept, self.resume)
+        options = Options(self.normals, self.seconds, self.device, self.run, kept, self.resume, self.save_seconds)
         notes: list[str] = []
 
         def notify(note: str) -> None:
@@ -127,6 +131,9 @@ class Reconstruct:
         if self.model is not None:
             surface.save(self.model)
         result = {"scan": str(scan), **surface.details, "notes": notes}
+        result["fit"] = surface.details["fit"] | {"seconds": round(surface.seconds, 3)}
+        if surface.unsaved:
+            result["unsaved"] = surface.unsaved
         result |= _extract(surface, self.output, beside or scan, resolution, level, self.trim)
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
@@ -134,6 +141,14 @@ class Reconstruct:
 
             write_report(self.report, surface, facts=result)
         return result
+
+    def _check_places(self, beside: Path) -> None:
+        """Refuse outputs that could not be written, before any work."""
+        from .exports import check_folder
+
+        for path in (self.output or beside.with_name(f"{beside.stem}_mesh.ply"), self.model, self.report):
+            if path is not None:
+                check_folder(path)
 
     def _page(self, config: Config, stack: contextlib.ExitStack) -> Watch:
         """The page that shows the fit, until the stack is left."""
@@ -162,6 +177,8 @@ class Reconstruct:
             raise InputError("no scan given: name a point cloud, such as `igr reconstruct scan.ply`")
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
             raise InputError("--steps and --seconds must be positive")
+        if not self.save_seconds > 0:
+            raise InputError("--save-seconds must be positive")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed} is negative; use a whole number of at least 0")
         objective = dataclasses.replace(config.objective, kind=self.objective)

@@ -7,7 +7,6 @@ Any other folder of meshes or clouds is treated the same.
 
 from __future__ import annotations
 
-import glob
 import io
 import json
 import os
@@ -26,9 +25,9 @@ import numpy as np
 from jaxtyping import Float
 
 from .errors import FitError, InputError
+from .files import make_folder, write_files
 from .points import read_points
 from .splits import choose, list_scans, read_split, subject_of
-from .storage import write_bytes
 from .triangles import face_normals, read_mesh, sample_mesh
 
 FOLDER = "dfaust_processed"
@@ -128,17 +127,14 @@ def preprocess(
     failed = [(name, "there is no such file") for name in missing]
     done: list[Path] = []
     began = time.monotonic()
-    try:
-        for name, reason in _sampled(todo, options, workers or _cores()):
-            if reason is None:
-                done.append(targets[name])
-            else:
-                failed.append((str(scans[name]), reason))
-            if on_scan is not None:
-                finished = len(done) + len(failed) - len(missing)
-                on_scan(ScanProgress(name, finished, len(todo), len(failed), time.monotonic() - began))
-    except OSError as problem:
-        raise InputError(f"{folder} cannot be written to: {problem.strerror or problem}") from None
+    for name, reason in _sampled(todo, options, workers or _cores()):
+        if reason is None:
+            done.append(targets[name])
+        else:
+            failed.append((str(scans[name]), reason))
+        if on_scan is not None:
+            finished = len(done) + len(failed) - len(missing)
+            on_scan(ScanProgress(name, finished, len(todo), len(failed), time.monotonic() - began))
     return Report(tuple(sorted(done)), tuple(targets[name] for name in skipped), tuple(sorted(failed)))
 
 
@@ -254,11 +250,9 @@ def _sample_to_file(name: str, scan: Path, target: Path, samples: int, seed: int
     facts = {"center": center.tolist(), "scale": 1.0, "scan": scan.name, "samples": len(table)}
     stream = io.BytesIO()
     np.save(stream, table.astype(np.float32))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in target.parent.glob(f"{glob.escape(target.name)}.*.tmp"):  # of a process that was killed
-        left_over.unlink(missing_ok=True)
-    write_bytes(target.with_name(target.stem + ".json"), json.dumps(facts).encode())
-    write_bytes(target, stream.getvalue())
+    make_folder(target.parent)
+    beside = target.with_name(target.stem + ".json")
+    write_files({beside: json.dumps(facts).encode(), target: stream.getvalue()}, withdrawn=target)
     return None
 
 

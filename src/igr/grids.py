@@ -48,7 +48,7 @@ class DistanceGrid:
         Raises:
             InputError: another suffix.
         """
-        from .storage import write_bytes
+        from .files import write_bytes
 
         suffix = Path(path).suffix.lower()
         if suffix not in GRID_FORMATS:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import FitError, InputError
+from .files import make_folder, write_bytes
 from .parallel import rank_and_ranks
 from .splits import list_scans, scan_name
-from .storage import write_bytes
 from .talk import report_result, say
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def reconstruct_all(command: Reconstruct) -> int:
     rank, ranks = rank_and_ranks()
     scans = find_scans(command.scans, leave_out=folder)
     mine = dict(list(scans.items())[rank::ranks])
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     known = _rows(folder)
     table = folder / ("results.csv" if ranks == 1 else f"results.{rank}.csv")
     rows: dict[str, dict[str, Any]] = {}
@@ -104,7 +104,7 @@ def _one(command: Reconstruct, name: str, scan: Path, folder: Path) -> dict[str,
         places = {key: f / f"{name}{suffixes[key]}" for key, f in planned.items() if f is not None}
         beside = folder / f"{name}.ply"
         for place in (beside, *places.values()):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(place.parent)
         alone = dataclasses.replace(command, scans=(scan,), output=None, **places)
         result = alone.reconstruct(rescue=False, beside=beside)
     except (InputError, FitError, MemoryError) as problem:

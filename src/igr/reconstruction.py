@@ -22,7 +22,7 @@ from .objective import objective
 from .orientation import orient
 from .points import PointCloud, as_cloud
 from .sampling import CloudSampler
-from .storage import RunFolder
+from .storage import RunFolder, open_run
 from .surface import Surface
 from .warmstart import known_space
 
@@ -54,6 +54,8 @@ class Options:
     """The same, but written only if the run is stopped or takes longer than a minute."""
     resume: bool = False
     """Continue the run in that folder."""
+    save_seconds: float = 60.0
+    """Time between two checkpoints, so what a run that is killed can lose at most."""
 
 
 def reconstruct(
@@ -106,23 +108,24 @@ def reconstruct(
     sampler = cloud_sampler(cloud, trust, config)
     field = make_field(config, cloud.dimension, device=options.device)
     surface = Surface(field, frame, config, samples=_samples(cloud.points, config.seed), details=details)
-    place = options.run or options.rescue
-    folder = None if place is None else RunFolder(place)
-    state = _resumed(folder, field, config, options.resume)
+    details["machine"] = field.machine()
     step = None if on_step is None else (lambda progress: on_step(progress, field))
-    state = fit(
-        field,
-        sampler,
-        lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
-        Schedule(config.optimizer, config.steps, options.seconds),
-        state=state,
-        on_step=step,
-        save=None if folder is None else (lambda state: folder.save(surface, state)),
-    )
-    details["fit"] = {"steps": state.step, "seconds": round(state.seconds, 3), "recoveries": state.recoveries}
-    surface.history = state.history
-    if folder is not None and (options.run or folder.written):
-        folder.save(surface, state)
+    asked_for = options.run is not None or options.resume
+    with open_run(options.run or options.rescue, at_once=asked_for) as folder:
+        state = fit(
+            field,
+            sampler,
+            lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
+            Schedule(config.optimizer, config.steps, options.seconds),
+            state=_resumed(folder, surface) if options.resume else None,
+            on_step=step,
+            save=None if folder is None else (lambda state: folder.save(surface, state)),
+            save_seconds=options.save_seconds,
+        )
+        details["fit"] = {"steps": state.step, "recoveries": state.recoveries}
+        surface.history, surface.seconds = state.history, state.seconds
+        if folder is not None and (asked_for or folder.written):
+            _save_at_end(folder, surface, state, notify)
     return surface
 
 
@@ -211,14 +214,17 @@ def _samples(points: np.ndarray, seed: int) -> np.ndarray:
     return points[np.random.default_rng([seed, 5]).choice(len(points), MAX_SAMPLES, replace=False)]
 
 
-def _resumed(folder: RunFolder | None, field: Field, config: Config, resume: bool) -> FitState | None:
-    """The state to continue from, its parameters loaded into `field`; None for a new run."""
-    if not resume:
-        return None
+def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:
+    """The state to continue from, its parameters loaded into the field; None for a new run."""
     if folder is None:
         raise InputError("resuming needs the folder of the run: give --run DIR")
-    saved = folder.load_state(config)
-    if saved is None:
-        return None
-    field.load_state(saved[0])
-    return saved[1]
+    return folder.load_state(surface)
+
+
+def _save_at_end(folder: RunFolder, surface: Surface, state: FitState, notify: Callable[[str], None]) -> None:
+    """Save the finished run; where that is not possible the surface is still worth having."""
+    try:
+        folder.save(surface, state)
+    except InputError as problem:
+        surface.unsaved = str(problem)
+        notify(f"the run is not saved: {problem}")

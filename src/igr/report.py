@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .files import write_bytes
 from .plots import curves, cut, histogram
 from .render import View, png, render, render_mesh
-from .storage import write_bytes
 
 if TYPE_CHECKING:
     from .surface import Surface

@@ -101,11 +101,17 @@ class ScanSampler:
 
 
 class Ahead:
-    """A sampler that prepares the next batch in a thread while the present one is used."""
+    """A sampler that prepares the next batch in a thread while the present one is used, until it is left."""
 
     def __init__(self, sample: Callable[[int], Batch]) -> None:
         self.sample, self.pool = sample, ThreadPoolExecutor(1)
         self.next: tuple[int, Future[Batch]] | None = None
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
 
     def __call__(self, step: int) -> Batch:
         """The batch of `step`."""

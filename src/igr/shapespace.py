@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -19,9 +20,10 @@ from jaxtyping import Float
 
 from .config import FAST_SPACE, SPACE_PRESETS, Config
 from .errors import InputError
+from .files import write_bytes
 from .frame import Frame
 from .spacefield import SpaceField, SpaceNetwork, make_network
-from .storage import RunFolder, read_tensors, write_tensors
+from .storage import RunFolder, read_tensors, tensor_bytes
 from .surface import Surface
 from .torchfield import TorchField
 
@@ -76,6 +78,8 @@ class ShapeSpace:
         self.scale, self.reach = scale, reach
         self.details = {} if details is None else details
         self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        """Time of the training; not saved with the space, so that equal spaces are equal files."""
 
     @staticmethod
     def train(
@@ -201,6 +205,10 @@ class ShapeSpace:
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False) -> None:
         """Write everything to one file (safetensors, no pickle); with `half` in half precision, half as large."""
+        write_bytes(path, self.to_bytes(half=half))
+
+    def to_bytes(self, *, half: bool = False) -> bytes:
+        """The saved file: the same bytes for the same space."""
         tensors = {f"field.{k}": v.astype(np.float16 if half else v.dtype) for k, v in self.field.state().items()}
         metadata = {
             "format": FORMAT,
@@ -211,7 +219,12 @@ class ShapeSpace:
             "reach": repr(self.reach),
             "details": json.dumps(self.details),
         }
-        write_tensors(path, tensors, metadata)
+        return tensor_bytes(tensors, metadata)
+
+    def source(self) -> str:
+        """What the space was trained on: the names of the shapes as a checksum, their number, scale and reach."""
+        names = zlib.crc32(json.dumps(self.names).encode())
+        return f"{names:08x} {len(self.names)} {self.scale!r} {self.reach!r}"
 
     @staticmethod
     def load(path: str | os.PathLike[str], *, device: str = "auto", checkpoint: str = "latest") -> ShapeSpace:

@@ -76,7 +76,7 @@ class Train:
         if first:
             training = space.details["training"]
             print(
-                f"wrote {self.run / 'model.safetensors'}: {training['shapes']:,} shapes in {training['seconds']} s"
+                f"wrote {self.run / 'model.safetensors'}: {training['shapes']:,} shapes in {space.seconds:.1f} s"
             )
         return 0
 
@@ -163,11 +163,12 @@ class Interpolate:
         """Run the subcommand."""
         from .animation import write_animation
         from .exports import write_mesh
+        from .files import make_folder
         from .shapespace import ShapeSpace
 
         space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
         ends = [_shape(space, name) for name in (self.first, self.second)]
-        self.out.mkdir(parents=True, exist_ok=True)
+        make_folder(self.out)
         meshes = []
         for index, surface in enumerate(space.interpolate(ends[0], ends[1], steps=self.interval)):
             mesh, share = largest_piece(surface.mesh(resolution=self.resolution))

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import InputError
-from .storage import write_bytes
+from .files import make_folder, write_bytes
 
 SCAN_SUFFIXES = (".ply", ".obj", ".off", ".stl", ".glb", ".xyz", ".pts", ".npy", ".npz")
 """Files that count as scans in a folder; text files of other names are rarely clouds."""
@@ -129,12 +129,9 @@ def split_folder(
     """
     sides = divide(list_scans(folder), by=by, share=share, seed=seed)
     files = (Path(out) / "train_all.json", Path(out) / "test_all.json")
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        for file, names in zip(files, sides, strict=True):
-            write_split(file, names)
-    except OSError as problem:
-        raise InputError(f"{out} cannot be written to: {problem.strerror or problem}") from None
+    make_folder(out)
+    for file, names in zip(files, sides, strict=True):
+        write_split(file, names)
     return files
 
 

@@ -17,6 +17,9 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result))
         return
+    if recoveries := result.get("fit", {}).get("recoveries"):
+        times = "once" if recoveries == 1 else f"{recoveries} times"
+        say(f"fit   stepped back {times} from a state that was not finite, each at half the learning rate")
     if "curves" in result:
         say(f"curve  {result['curves']} pieces, {'closed' if result['closed'] else 'open'}")
     else:

@@ -124,6 +124,11 @@ class TorchField:
                         moments["step"].fill_(float(state["adam.step"][0]))
         self.lazy.count = int(state["adam.step"][0]) if "adam.step" in state else 0
 
+    def machine(self) -> dict[str, Any]:
+        """The device, torch's threads and its version."""
+        program = f"torch {torch.__version__}" + (", bfloat16" if self.bfloat16 else "")
+        return {"device": str(self.device), "threads": torch.get_num_threads(), "program": program}
+
     def _moments(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         if parameter in self.lazy.moments:
             return self.lazy.moments[parameter]
