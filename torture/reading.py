@@ -1,0 +1,255 @@
+"""What each reader promises, checked: called in a process of its own on one file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import resource
+import shutil
+import tempfile
+import time
+import traceback
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from igr.errors import FitError, InputError
+
+from .hostile import HOSTILE, MARKER
+from .mutations import mutated
+from .sound import NETWORK, sound, surface
+
+SECONDS, MEGABYTES = 10.0, 1000.0
+"""What one small file may cost at most."""
+
+
+def _cloud(path: Path) -> None:
+    from igr.points import as_cloud
+
+    cloud = as_cloud(path)
+    size = path.stat().st_size if path.is_file() else 0
+    assert np.isfinite(cloud.points).all()
+    assert path.suffix in (".gltf", ".npz") or len(cloud) <= size, "more points than bytes"
+
+
+def _mesh(path: Path) -> None:
+    from igr.triangles import read_mesh
+
+    vertices, faces = read_mesh(path)
+    assert faces.size == 0 or 0 <= faces.min() <= faces.max() < len(vertices)
+
+
+def _model(path: Path) -> None:
+    from igr.storage import load_model
+
+    found = load_model(path)
+    x = found.frame.to_input(found.samples[:20])
+    assert np.isfinite(found.distance(x)).all()
+    assert found.gradient(x).shape == x.shape
+    assert isinstance(found.details, dict)
+
+
+def _run(path: Path) -> None:
+    from igr.storage import RunFolder
+
+    _model(path)
+    for row in RunFolder(path).history():
+        assert all(isinstance(value, float) for value in row.values())
+    state = RunFolder(path).load_state(surface(NETWORK))
+    assert state is None or (state.step >= 0 and np.isfinite(state.seconds))
+
+
+def _space(path: Path) -> None:
+    from igr.shapespace import ShapeSpace
+
+    space = ShapeSpace.load(path)
+    mean, _ = space.principal()
+    assert np.isfinite(space.decode(mean).distance(np.eye(space.dimension))).all()
+
+
+def _conf(path: Path) -> None:
+    from igr.original import read_conf
+
+    assert read_conf(path).config.steps >= 1
+
+
+def _config(path: Path) -> None:
+    from igr.config import Config
+
+    config = Config.from_json(path.read_text(errors="replace"))
+    assert Config.from_json(config.to_json()) == config
+
+
+def _split(path: Path) -> None:
+    from igr.splits import read_split
+
+    assert all(".." not in Path(name).parts for name in read_split(path))
+
+
+def _samples(path: Path) -> None:
+    from igr.scansampling import read_rows
+    from igr.spaceeval import read_scan
+
+    rows = read_rows(path, 10, np.random.default_rng(0))
+    assert len(rows) == 10
+    assert np.isfinite(read_scan(path).points).all()
+
+
+def _scans(path: Path) -> None:
+    """The only one that writes: into a folder of its own, and nothing for scans that it refuses."""
+    from igr.dfaust import Preprocessing, preprocess
+
+    with tempfile.TemporaryDirectory() as out:
+        report = preprocess(path / "src", out, Preprocessing(samples=50), workers=1)
+        written = {file for file in Path(out).rglob("*") if file.is_file()}
+        assert written == {file for done in report.done for file in (done, done.with_suffix(".json"))}
+        assert all(np.isfinite(np.load(file)).all() for file in report.done)
+        for _, reason in report.failed:
+            _one_sentence(reason)
+    if report.failed and not report.done:
+        raise InputError(report.failed[0][1])
+
+
+def _grid(path: Path) -> None:
+    from igr.grids import DistanceGrid
+
+    assert DistanceGrid.load(path).values.ndim in (2, 3)
+
+
+READERS: dict[str, Callable[[Path], None]] = {
+    "cloud": _cloud,
+    "mesh": _mesh,
+    "model": _model,
+    "run": _run,
+    "space": _space,
+    "conf": _conf,
+    "config": _config,
+    "split": _split,
+    "samples": _samples,
+    "scans": _scans,
+    "grid": _grid,
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One file to be tried."""
+
+    kind: str
+    """A format, or a hostile file by name."""
+    index: int
+    """The mutation's number, -1 for a hostile file."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it went."""
+
+    task: Task
+    status: str
+    """"read", "refused", or what went wrong."""
+    message: str = ""
+    damage: str = ""
+    seconds: float = 0.0
+    megabytes: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether it is as promised."""
+        return self.status in ("read", "refused")
+
+
+def make(task: Task, folder: Path) -> tuple[str, Path, str]:
+    """Write the files of a task; returns what was done, what to hand over, and the name of the reader."""
+    if task.index < 0:
+        reader, place = HOSTILE[task.kind]
+        return task.kind, place(folder), reader
+    whole, rng = sound(task.kind), np.random.default_rng([zlib.crc32(task.kind.encode()), task.index])
+    chosen, damage = whole.damaged[int(rng.integers(len(whole.damaged)))], ""
+    for name, content in whole.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if name == chosen:
+            damage, content = mutated(content, rng)  # noqa: PLW2901
+        (folder / name).write_bytes(content)
+    return f"{damage} ({chosen})", folder / whole.given, whole.reader
+
+
+def tried(task: Task) -> Outcome:
+    """Make the file, read it, and see whether everything is as promised."""
+    folder = Path(tempfile.mkdtemp(prefix="torture"))
+    os.chdir(folder)  # where a file that runs code would leave its mark
+    try:
+        damage, path, reader = make(task, folder)
+        before, had, began = _listing(folder), _peak(), time.monotonic()
+        status, message = _judged(READERS[reader], path)
+        seconds, megabytes = time.monotonic() - began, _peak() - had
+        if (folder / MARKER).exists() or Path(MARKER).exists():
+            status = "executed code"
+        elif _listing(folder) != before:
+            status = "wrote a file"
+        elif megabytes > MEGABYTES:
+            status = f"took {megabytes:.0f} MB"
+        elif seconds > SECONDS:
+            status = f"took {seconds:.0f} s"
+        return Outcome(task, status, message, damage, seconds, megabytes)
+    finally:
+        os.chdir("/")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _judged(read: Callable[[Path], None], path: Path) -> tuple[str, str]:
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()) as told:
+            warnings.simplefilter("error")
+            read(path)
+        if told.getvalue():
+            return "wrote to stdout", told.getvalue()[:200]
+    except InputError as problem:
+        message = str(problem)
+        if "fit into memory" in message:
+            return "ran out of memory", message
+        try:
+            _one_sentence(message)
+        except AssertionError:
+            return "unclear message", message
+        return "refused", message
+    except FitError as problem:
+        return "failed in computing", str(problem)
+    except BaseException:
+        return "traceback", traceback.format_exc(limit=-6)
+    return "read", ""
+
+
+def _one_sentence(message: str) -> None:
+    assert message
+    assert "\n" not in message
+    assert len(message) < 600
+
+
+def _listing(folder: Path) -> list[str]:
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def serve(pipe: Connection) -> None:
+    """Try tasks one after the other, in bounded memory, until None comes."""
+    import torch
+
+    torch.set_num_threads(1)
+    for module in ("igr.shapespace", "igr.legacy", "igr.points", "igr.triangles", "igr.storage", "igr.latentfit"):
+        __import__(module)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + 4_000_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    pipe.send("ready")
+    while (task := pipe.recv()) is not None:
+        pipe.send(tried(task))
