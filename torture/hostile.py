@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,17 +55,19 @@ def _trapped_zip(name: str) -> bytes:
     return stream.getvalue()
 
 
-def _bomb(name: str, header: bytes, blocks: int, *, dishonest: bool = False) -> bytes:
-    """An archive whose one member unpacks to so many MB of zeros."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open(name, "w", force_zip64=True) as member:
-            member.write(header)
-            for _ in range(blocks):
-                member.write(bytes(1_000_000))
-        if dishonest:  # the directory says that it is hardly packed
-            archive.infolist()[0].compress_size = 1 << 31
-    return stream.getvalue()
+def _bomb(name: str, header: bytes, megabytes: int, *, dishonest: bool = False) -> bytes:
+    """An archive whose one member unpacks to so many MB of zeros; a `dishonest` one says that it is hardly packed."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = packer.compress(header) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed = start + megabytes * block + packer.flush()
+    size, said = len(header) + (megabytes << 20), 0xFFFFFFF0 if dishonest else len(packed)
+    sizes = struct.pack("<HHHHHIII", 20, 0, 8, 0, 0, 0, said, size)[2:]
+    local = b"PK\3\4" + struct.pack("<H", 20) + sizes + struct.pack("<HH", len(name), 0) + name.encode()
+    central = b"PK\1\2" + struct.pack("<HH", 20, 20) + sizes
+    central += struct.pack("<HHHHHII", len(name), 0, 0, 0, 0, 0, 0) + name.encode()
+    end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, len(central), len(local) + len(packed), 0)
+    return local + packed + central + end
 
 
 def _npy_header(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
@@ -200,6 +205,62 @@ NAMES = (
     *(b"a" * 200 + b".xyz", b"con.xyz", b".xyz.xyz", "\u202egnp.xyz".encode()),
 )
 
+
+def _climbing() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(f"../{MARKER}", b"x")
+        archive.writestr(f"/tmp/{MARKER}", b"x")
+        archive.writestr("points.npy", npy(table()))
+    return stream.getvalue()
+
+
+def _laughs() -> bytes:
+    """Each line ten times the one before."""
+    lines = ["a0 = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i + 1} = " + " ".join([f"${{a{i}}}"] * 10) for i in range(9)]
+    return "\n".join(lines).encode()
+
+
+def _elsewhere(address: str) -> bytes:
+    tree = json.loads(sound("gltf").files["model.gltf"])
+    for buffer in tree["buffers"]:
+        buffer["uri"] = address
+    return json.dumps(tree).encode()
+
+
+def _gltf_tree() -> dict:
+    """The tree of a sound glTF, with its buffers inside."""
+    whole = sound("gltf").files
+    tree = json.loads(whole["model.gltf"])
+    for buffer in tree["buffers"]:
+        buffer["uri"] = "data:application/octet-stream;base64," + base64.b64encode(whole[buffer["uri"]]).decode()
+    return tree
+
+
+def _zeros() -> bytes:
+    tree = _gltf_tree()
+    for accessor in tree["accessors"]:
+        accessor.pop("bufferView")
+        accessor["count"] = 10**9
+    return json.dumps(tree).encode()
+
+
+def _shown_often() -> bytes:
+    tree = _gltf_tree()
+    node = next(index for index, node in enumerate(tree["nodes"]) if "mesh" in node)
+    first = len(tree["nodes"])
+    tree["nodes"] += [{"mesh": tree["nodes"][node]["mesh"], "name": f"n{i}"} for i in range(100_000)]
+    tree["scenes"][0]["nodes"] += list(range(first, first + 100_000))
+    return json.dumps(tree).encode()
+
+
+def _beside_a_pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    (folder / "a.gltf").write_bytes(_elsewhere("pipe"))
+    return folder / "a.gltf"
+
+
 SPECIAL: dict[str, tuple[str, Place]] = {
     "npz: 40 GB of zeros": ("cloud", _file("a.npz", lambda: _bomb("points.npy", _npy_header((10**9, 3)), 300))),
     "npz: 1.5 GB, packed 200 times": (
@@ -212,9 +273,9 @@ SPECIAL: dict[str, tuple[str, Place]] = {
     ),
     "npz: grid of 3 GB": (
         "grid",
-        _file("a.npz", lambda: _bomb("values.npy", _npy_header((750, 1000, 1000), "<f4"), 3000)),
+        _file("a.npz", lambda: _bomb("values.npy", _npy_header((750, 1000, 1000), "<f4"), 2900)),
     ),
-    "npz: names that climb out": ("cloud", _file("a.npz", lambda: _climbing())),
+    "npz: names that climb out": ("cloud", _file("a.npz", _climbing)),
     "npy: objects": ("cloud", _file("a.npy", lambda: npy(np.array([Trap(), 1], object), allow_pickle=True))),
     "npz: objects": ("cloud", _file("a.npz", lambda: npz(points=np.array([Trap(), 1], object)))),
     "npz: objects for a grid": ("grid", _file("a.npz", lambda: npz(values=np.array([Trap(), 1], object)))),
@@ -239,7 +300,7 @@ SPECIAL: dict[str, tuple[str, Place]] = {
     "model: grid of 10^15 corners": ("model", _file("a.igr", lambda: _large_model(finest=10**5, log2_rows=60))),
     "model: 10^9 levels": ("model", _file("a.igr", lambda: _large_model(levels=10**9))),
     "model: no levels": ("model", _file("a.igr", lambda: _large_model(levels=0, start_levels=0))),
-    "conf: a billion laughs": ("conf", _file("a.conf", lambda: _laughs())),
+    "conf: a billion laughs": ("conf", _file("a.conf", _laughs)),
     "conf: includes /etc/passwd": ("conf", _file("a.conf", lambda: b'train { include "/etc/passwd" }\n' + CONF)),
     "conf: includes an address": (
         "conf",
@@ -254,6 +315,11 @@ SPECIAL: dict[str, tuple[str, Place]] = {
     "gltf: buffer elsewhere": ("cloud", _file("a.gltf", lambda: _elsewhere("../../../../../../etc/passwd"))),
     "gltf: buffer at an address": ("cloud", _file("a.gltf", lambda: _elsewhere("http://127.0.0.1:9/x"))),
     "gltf: buffer from a device": ("cloud", _file("a.gltf", lambda: _elsewhere("/dev/zero"))),
+    "gltf: 10^9 zeros that are not there": ("cloud", _file("a.gltf", _zeros)),
+    "gltf: 10^9 zeros that are not there, for triangles": ("mesh", _file("a.gltf", _zeros)),
+    "gltf: a mesh shown 10^5 times": ("cloud", _file("a.gltf", _shown_often)),
+    "gltf: a mesh shown 10^5 times, for triangles": ("mesh", _file("a.gltf", _shown_often)),
+    "gltf: buffer from a pipe": ("cloud", _beside_a_pipe),
     "stl: 4 billion triangles": ("mesh", _file("a.stl", lambda: bytes(80) + b"\xff" * 4 + bytes(100))),
     "ply: 10^17 faces": (
         "mesh",
@@ -276,29 +342,6 @@ SPECIAL: dict[str, tuple[str, Place]] = {
     "run: pipe for its history": ("run", _run_of("history.csv", _pipe("history.csv"))),
     "run: pipe for its model": ("run", _run_of("model.safetensors", _pipe("model.safetensors"))),
 }
-
-
-def _climbing() -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(f"../{MARKER}", b"x")
-        archive.writestr(f"/tmp/{MARKER}", b"x")
-        archive.writestr("points.npy", npy(table()))
-    return stream.getvalue()
-
-
-def _laughs() -> bytes:
-    """Each line ten times the one before."""
-    lines = ["a0 = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
-    lines += [f"a{i + 1} = " + " ".join([f"${{a{i}}}"] * 10) for i in range(9)]
-    return "\n".join(lines).encode()
-
-
-def _elsewhere(address: str) -> bytes:
-    tree = json.loads(sound("gltf").files["model.gltf"])
-    for buffer in tree["buffers"]:
-        buffer["uri"] = address
-    return json.dumps(tree).encode()
 
 
 def _hostile() -> dict[str, tuple[str, Place]]:

@@ -23,7 +23,7 @@ from igr.errors import FitError, InputError
 
 from .hostile import HOSTILE, MARKER
 from .mutations import mutated
-from .sound import NETWORK, sound, surface
+from .sound import MAKERS, NETWORK, Sound, sound, surface
 
 SECONDS, MEGABYTES = 10.0, 1000.0
 """What one small file may cost at most."""
@@ -171,13 +171,19 @@ def make(task: Task, folder: Path) -> tuple[str, Path, str]:
         reader, place = HOSTILE[task.kind]
         return task.kind, place(folder), reader
     whole, rng = sound(task.kind), np.random.default_rng([zlib.crc32(task.kind.encode()), task.index])
-    chosen, damage = whole.damaged[int(rng.integers(len(whole.damaged)))], ""
+    chosen = whole.damaged[int(rng.integers(len(whole.damaged)))]
+    damage, content = mutated(whole.files[chosen], rng)
+    given = _written(whole, folder)
+    (folder / chosen).write_bytes(content)
+    return f"{damage} ({chosen})", given, whole.reader
+
+
+def _written(whole: Sound, folder: Path) -> Path:
+    """The files of a format in a folder; what is handed to its reader."""
     for name, content in whole.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if name == chosen:
-            damage, content = mutated(content, rng)  # noqa: PLW2901
         (folder / name).write_bytes(content)
-    return f"{damage} ({chosen})", folder / whole.given, whole.reader
+    return folder / whole.given
 
 
 def tried(task: Task) -> Outcome:
@@ -221,7 +227,7 @@ def _judged(read: Callable[[Path], None], path: Path) -> tuple[str, str]:
         return "refused", message
     except FitError as problem:
         return "failed in computing", str(problem)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 (that there is none is what is tried)
         return "traceback", traceback.format_exc(limit=-6)
     return "read", ""
 
@@ -245,8 +251,9 @@ def serve(pipe: Connection) -> None:
     import torch
 
     torch.set_num_threads(1)
-    for module in ("igr.shapespace", "igr.legacy", "igr.points", "igr.triangles", "igr.storage", "igr.latentfit"):
-        __import__(module)
+    for kind in MAKERS:  # whatever is imported or compiled at first use is so now
+        with tempfile.TemporaryDirectory() as folder:
+            _judged(READERS[sound(kind).reader], _written(sound(kind), Path(folder)))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + 4_000_000_000
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

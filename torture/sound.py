@@ -75,7 +75,7 @@ def ply(kind: str) -> bytes:
 
 
 @functools.cache
-def _mesh():  # noqa: ANN202
+def _mesh():
     import trimesh
 
     return trimesh.creation.icosphere(1)
@@ -91,7 +91,7 @@ def _gltf() -> Sound:
     return Sound({**files}, tuple(files), "model.gltf", "cloud")
 
 
-def surface(network: FeatureConfig | MLPConfig):  # noqa: ANN202
+def surface(network: FeatureConfig | MLPConfig):
     from igr.field import make_field
     from igr.frame import Frame
     from igr.surface import Surface
@@ -166,11 +166,13 @@ def _samples() -> Sound:
 
 
 def _scans() -> Sound:
-    files = {
-        "src/scans/50002/hips/hips.000001.ply": _exported("ply"),
-        "src/scans/50002/hips/b.obj": _exported("obj"),
-    }
+    motion = "src/scans/50002/hips"
+    files = {f"{motion}/hips.000001.ply": _exported("ply"), f"{motion}/b.obj": _exported("obj")}
     return Sound(files, tuple(files), "", "scans")
+
+
+def _grid() -> bytes:
+    return npz(compressed=False, values=np.zeros((5, 5, 5)), origin=np.zeros(3), spacing=np.array(0.1))
 
 
 MAKERS: dict[str, Callable[[], Sound]] = {
@@ -205,9 +207,7 @@ MAKERS: dict[str, Callable[[], Sound]] = {
     "split": lambda: _one("a.json", json.dumps(SPLIT, indent=1).encode(), "split"),
     "samples": _samples,
     "D-FAUST scans": _scans,
-    "grid": lambda: _one(
-        "a.npz", npz(values=np.zeros((5, 5, 5)), origin=np.zeros(3), spacing=np.array(0.1)), "grid"
-    ),
+    "grid": lambda: _one("a.npz", _grid(), "grid"),
 }
 """Formats by name."""
 
