@@ -3,9 +3,7 @@
 import ast
 import html.parser
 import os
-import pickle
 import socket
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from igr.errors import InputError, readable
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "igr"
 MODULES = sorted(SOURCE.rglob("*.py"))
 FORBIDDEN = {"eval", "exec", "compile", "__import__", "system", "popen", "Popen", "load_module", "pickle_load"}
+UNPICKLERS = ("pickle", "marshal", "shelve", "dill", "joblib", "yaml")
 NAME = "<img src=x onerror=alert(1)>"
 
 
@@ -193,6 +192,5 @@ def test_no_archive_is_unpacked_to_the_disk(tmp_path):
 
 def test_nothing_imports_pickle_to_load_with_it():
     """`pickle` is named in one place, for the error that torch raises."""
-    users = [path.name for path in MODULES if "import pickle" in path.read_text()]
+    users = [path.name for path in MODULES if "import pickle\n" in path.read_text()]
     assert users == ["legacy.py"]
-    assert pickle and sys

@@ -39,10 +39,12 @@ def _cloud(path: Path) -> None:
 
 
 def _mesh(path: Path) -> None:
-    from igr.triangles import read_mesh
+    from igr.storage import load_shape
 
-    vertices, faces = read_mesh(path)
-    assert faces.size == 0 or 0 <= faces.min() <= faces.max() < len(vertices)
+    shape = load_shape(path)
+    assert isinstance(shape, tuple), "a model out of a mesh"
+    vertices, faces = shape
+    assert 0 <= faces.min() <= faces.max() < len(vertices)
 
 
 def _model(path: Path) -> None:

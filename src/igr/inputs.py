@@ -36,7 +36,7 @@ def check_file(path: str | os.PathLike[str], *, largest: int | None = None) -> N
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path} is a pipe or a device, which has no end; a file is needed.")
     if status.st_size == 0:
-        raise InputError(f"{path} is empty.")
+        raise InputError(f"{os.path.basename(path)} is empty.")
     if largest is not None and status.st_size > largest:
         raise InputError(f"{path} has {status.st_size:,} bytes, more than the {largest:,} that make sense for it.")
 

@@ -6,14 +6,16 @@ Read with `weights_only=True`: a file cannot run code.
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import pickle
+import pickletools
 import re
 import struct
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -40,6 +42,10 @@ BROKEN = (
     *(struct.error, AttributeError, ArithmeticError, AssertionError, NotImplementedError, MemoryError),
 )
 """What zipfile and torch raise for files that are damaged, or that want to run code."""
+NAMED = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"} | {
+    f"torch {kind}Storage" for kind in ("Float", "Double", "Half", "BFloat16", "Long", "Int")
+}
+"""What the pickle in a file of tensors names."""
 WEIGHTS, LATENTS = "ModelParameters", "LatentCodes"
 """Folders below the original's `checkpoints`."""
 
@@ -105,7 +111,7 @@ def _read(path: Path, entry: str) -> Any:
     """The entry of a `.pth` file, or its whole content where it is not wrapped."""
     check_file(path)
     try:
-        _check_unpacked(path)
+        _check_content(path)
         with warnings.catch_warnings(action="ignore"):  # about what a damaged file looks like
             content = torch.load(path, map_location="cpu", weights_only=True)
     except BROKEN as e:
@@ -114,13 +120,33 @@ def _read(path: Path, entry: str) -> Any:
     return content[entry] if isinstance(content, dict) and entry in content else content
 
 
-def _check_unpacked(path: Path) -> None:
-    """Refuse an archive that unpacks to more than it is: torch does not pack."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(info.file_size for info in archive.infolist())
+def _check_content(path: Path) -> None:
+    """Refuse, before torch sees it, an archive that unpacks to more than it is (torch does not pack), and a pickle
+    that names more than tensors need: torch would refuse that too, but takes forever to word it.
+
+    Raises:
+        ValueError: it is so.
+    """
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as stream:
+            for _ in range(5):  # magic number, version, machine, content, keys; the numbers follow
+                _check_names(stream)
+        return
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        unpacked = sum(info.file_size for info in members)
         if unpacked > path.stat().st_size:
             raise ValueError(f"it would unpack to {unpacked:,} bytes")
+        for info in members:
+            if info.filename.endswith("/data.pkl"):
+                _check_names(io.BytesIO(archive.read(info)))
+
+
+def _check_names(stream: IO[bytes]) -> None:
+    """Look at one pickle without loading it."""
+    for code, name, _ in pickletools.genops(stream):
+        if code.name in ("GLOBAL", "STACK_GLOBAL", "INST") and name not in NAMED:
+            raise ValueError(f"it asks for {str(name)[:60]}")
 
 
 def _numbers(value: Any, path: Path) -> Tensor:

@@ -51,7 +51,7 @@ def load_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
         mesh: Any = trimesh.load(
             stream, file_type=kind, resolver=_beside(path), process=False, force="mesh", skip_materials=True
         )
-    return np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64).reshape(-1, 3)
+    return np.array(mesh.vertices, np.float64).reshape(-1, 3), np.array(mesh.faces, np.int64).reshape(-1, 3)
 
 
 def mesh_parts(path: Path, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:

@@ -41,8 +41,14 @@ def _layers(network: MLPConfig, inputs: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def check_parameters(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse parameters that are missing, of another shape, or not finite.
+LARGEST = 1e6
+"""No weight of a fitted network is so large; with many such, what it computes is not finite."""
+
+
+def check_parameters(
+    tensors: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], *, largest: float = LARGEST
+) -> None:
+    """Refuse parameters that are missing, of another shape, not finite, or beyond `largest`.
 
     Raises:
         InputError: the first one that is wrong, and how.
@@ -53,8 +59,8 @@ def check_parameters(tensors: Mapping[str, np.ndarray], shapes: Mapping[str, tup
         if tensors[name].shape != shape or tensors[name].dtype.kind not in "fiu":
             found = f"{tensors[name].dtype} {tensors[name].shape}"
             raise InputError(f"{name} is {found}, the configuration needs {shape}")
-        if not np.isfinite(tensors[name]).all():
-            raise InputError(f"{name} holds NaN or infinity")
+        if not (np.abs(tensors[name]) <= largest).all():
+            raise InputError(f"{name} holds NaN, infinity, or numbers beyond {largest:g}")
 
 
 def saved_dimension(text: str) -> int:
@@ -74,9 +80,9 @@ def saved_frame(tensors: Mapping[str, np.ndarray], dimension: int) -> Frame:
     Raises:
         InputError: it is missing or impossible.
     """
-    check_parameters(tensors, {"frame.center": (dimension,), "frame.scale": (1,)})
+    check_parameters(tensors, {"frame.center": (dimension,), "frame.scale": (1,)}, largest=1e100)
     scale = float(tensors["frame.scale"][0])
-    if not scale > 0:
+    if not scale > 1e-100:
         raise InputError(f"its scale is {scale:g}, expected a positive number")
     return Frame(tensors["frame.center"], scale)
 

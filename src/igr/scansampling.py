@@ -133,7 +133,8 @@ def read_rows(scan: np.ndarray | Path, count: int, rng: np.random.Generator) -> 
         return table[rng.integers(0, len(table), count)].astype(float)
     length = min(-(-count // CHUNKS), len(table))
     starts = rng.integers(0, len(table) - length + 1, -(-count // length))
-    return np.concatenate([table[start : start + length] for start in starts])[:count].astype(float)
+    with np.errstate(invalid="ignore"):  # NaN is found in the fit
+        return np.concatenate([table[start : start + length] for start in starts])[:count].astype(float)
 
 
 def open_table(path: Path) -> np.ndarray:

@@ -314,9 +314,8 @@ def _whereabouts(field: TorchField, extent: float = 1.0) -> Float[np.ndarray, "s
     near = places[abs(value) < 1.5 * extent / GRID * 2]
     if not len(near):
         near = places[np.argsort(abs(value))[:8]]
-    value, gradient = (
-        found.cpu().numpy().astype(float) for found in field.distance_and_gradient(field.array(near))
-    )
+    found = field.distance_and_gradient(field.array(near))
+    value, gradient = (part.cpu().numpy().astype(float) for part in found)
     if not np.isfinite(value).all() or not np.isfinite(gradient).all():
         raise InputError("this latent is no surface: its distances are not finite")
     step = value[:, None] * gradient

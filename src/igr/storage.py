@@ -174,7 +174,7 @@ class RunFolder:
             raise InputError(f"{self.path} holds a run on other data; choose another --run folder")
         try:
             own = model.field.state(optimizer=True)
-            check_parameters(tensors, {name: value.shape for name, value in own.items()})
+            check_parameters(tensors, {name: value.shape for name, value in own.items()}, largest=1e30)
             model.field.load_state(tensors)
         except (KeyError, ValueError, RuntimeError) as problem:
             raise InputError(f"{path} does not fit its configuration ({problem}); use another folder") from None

@@ -35,8 +35,6 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
         raise InputError(f"{path} does not fit into memory") from None
     except BROKEN_MESH:
         raise InputError(f"{path} is damaged or no mesh file") from None
-    if len(vertices) == 0:
-        raise InputError(f"{path} has no vertices")
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise InputError(f"{path} is damaged: a triangle names a vertex that is not there")
     if len(faces) and not np.isfinite(vertices[faces]).all():

@@ -65,15 +65,15 @@ def open_server(port: int) -> viser.ViserServer:
 
 @contextlib.contextmanager
 def _own_pages_only() -> Iterator[None]:
-    """A server started meanwhile refuses pages from elsewhere: any site that is open in the browser could connect to
-    a port of this machine. Viser has no option for it, but websockets has."""
+    """A server started meanwhile refuses pages from elsewhere: any site in the browser could connect to a port of
+    this machine. Viser has no option for it, but websockets has."""
     from websockets.asyncio import server as websockets
 
     serve, guarded = websockets.serve, []
 
     def serve_own_pages(handler: Any, host: str, port: int, **options: Any) -> Any:
         guarded.append(port)
-        own = [f"http://{name}:{port}" for name in (HOST, "localhost")]
+        own: list[Any] = [f"http://{name}:{port}" for name in (HOST, "localhost")]
         return serve(handler, host, port, origins=[None, *own], **options)  # None: no browser
 
     websockets.serve = serve_own_pages  # type: ignore[assignment]
