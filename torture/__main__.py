@@ -24,7 +24,8 @@ one clear sentence. Lost means: something that was safe before is gone, or a hal
 """
 
 SECTIONS: dict[str, tuple[str, float, Callable[[float], Iterable[Row]]]] = {
-    "readers": ("Bad input: every reader", 10, readers.rows),
+    "readers": ("Bad input: every reader", 6, readers.rows),
+    "commands": ("Bad input: the command line", 3, readers.commands),
 }
 """By name: title, share of the time, and a function that is given its seconds and yields a row for each fault."""
 

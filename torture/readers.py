@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from .hostile import HOSTILE
-from .reading import SECONDS, Outcome, Task, serve
+from .reading import COMMANDS, SECONDS, SECONDS_OF_COMMANDS, Outcome, Task, serve
 from .rows import Row
-from .sound import MAKERS
+from .sound import MAKERS, sound
 
 TIMES = 1000
 """Mutations of each format, where the time is enough."""
@@ -36,9 +40,10 @@ class Reader:
             self._start()
         assert self.pipe is not None
         self.pipe.send(task)
-        if not self.pipe.poll(3 * SECONDS):
+        patience = SECONDS_OF_COMMANDS if task.command else 3 * SECONDS
+        if not self.pipe.poll(patience):
             self.stop()
-            return Outcome(task, "hung", f"more than {3 * SECONDS:.0f} s", seconds=3 * SECONDS)
+            return Outcome(task, "hung", f"more than {patience:.0f} s", seconds=patience)
         try:
             outcome = self.pipe.recv()
         except EOFError:
@@ -116,5 +121,74 @@ def rows(seconds: float, *, times: int = TIMES) -> Iterator[Row]:
     every = list(outcomes(tasks, until))
     for kind in MAKERS:
         yield row(f"mutated: {kind}", [outcome for outcome in every if outcome.task.kind == kind])
-    for outcome in [outcome for outcome in (*found, *every) if not outcome.good][:100]:
+    yield row("all mutated files", every)
+    _tell([*found, *every])
+
+
+def commands(seconds: float, *, times: int = 12) -> Iterator[Row]:
+    """The same files, a few of each, through the command line, within a process and as one of their own."""
+    until = time.monotonic() + seconds
+    tasks = [Task(kind, 5000 + i, name) for i in range(times) for kind in MAKERS for name in _commands_for(kind)]
+    tasks += [Task(name, -1, "reconstruct") for name in HOSTILE if HOSTILE[name][0] == "cloud"]
+    every = list(outcomes(tasks, until))
+    for name in COMMANDS:
+        yield row(f"command {name}", [outcome for outcome in every if outcome.task.command == name])
+    _tell(every)
+    yield _processes()
+
+
+def _commands_for(kind: str) -> Sequence[str]:
+    """The commands that a format is for."""
+    by_reader = {
+        "cloud": ("reconstruct", "reference"),
+        "mesh": ("evaluate", "eval"),
+        "model": ("mesh", "evaluate"),
+        "run": ("mesh",),
+        "space": ("space",),
+        "conf": ("conf",),
+        "samples": ("eval",),
+    }
+    return by_reader.get(sound(kind).reader, ())
+
+
+def _processes() -> Row:
+    """Whole processes on files that nothing can be made of: status 2, one sentence, no output."""
+    names = [
+        name
+        for name in HOSTILE
+        if name.startswith(("name: ", "cloud, .npz", "cloud, .ply", "npz: 40", "npy: objects"))
+    ]
+    good, began = 0, time.monotonic()
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            path = HOSTILE[name][1](Path(folder))
+            before = sorted(os.listdir(os.fsencode(folder)))
+            broken = not name.startswith("name: ")
+            if not broken:  # the cloud itself is sound
+                path.write_bytes(b"1 2 three\n")
+            command = [sys.executable, "-m", "igr", "reconstruct", "--", str(path)]
+            done = subprocess.run(command, capture_output=True, cwd=folder, timeout=60, check=False)
+            told = done.stderr.decode(errors="replace")
+            fine = (
+                done.returncode == 2
+                and told.startswith("igr: error: ")
+                and told.count("\n") == 1
+                and not done.stdout
+            )
+            fine = fine and sorted(os.listdir(os.fsencode(folder))) == before
+            good += fine
+            if not fine:
+                print(f"{name}: status {done.returncode}: {told[-300:]}", flush=True)
+    return Row(
+        "igr reconstruct, a process each",
+        len(names),
+        good,
+        0,
+        f"{(time.monotonic() - began) / len(names):.1f} s each",
+    )
+
+
+def _tell(found: Sequence[Outcome]) -> None:
+    """What went wrong, on stdout."""
+    for outcome in [outcome for outcome in found if not outcome.good][:100]:
         print(f"{outcome.task} {outcome.damage}: {outcome.status}: {outcome.message}", flush=True)

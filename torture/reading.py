@@ -27,6 +27,8 @@ from .sound import MAKERS, NETWORK, Sound, sound, surface
 
 SECONDS, MEGABYTES = 10.0, 1000.0
 """What one small file may cost at most."""
+SECONDS_OF_COMMANDS = 60.0
+"""The same for a whole command on a file that turns out to be sound: it fits and meshes."""
 
 
 def _cloud(path: Path) -> None:
@@ -139,6 +141,80 @@ READERS: dict[str, Callable[[Path], None]] = {
 }
 
 
+def _command(*arguments: str) -> Callable[[Path], None]:
+    """The command line on a file: status 0, or 2 with one sentence, nothing on stdout and nothing written."""
+
+    def run(path: Path) -> None:
+        from igr.cli import main
+
+        with tempfile.TemporaryDirectory() as out:
+            sphere = Path(out, "sphere.ply")
+            sphere.write_bytes(sound("mesh ply").files["a.ply"])
+            filled = [word.format(path=path, out=out, sphere=sphere) for word in arguments]
+            with (
+                contextlib.redirect_stderr(io.StringIO()) as told,
+                contextlib.redirect_stdout(io.StringIO()) as results,
+            ):
+                status = main(filled)
+            sphere.unlink()
+            refusals = [
+                line for line in told.getvalue().splitlines() if line.startswith(("igr: error: ", "igr: failed: "))
+            ]
+            assert "Traceback" not in told.getvalue()
+            assert status in (0, 2), f"status {status}: {told.getvalue()[-300:]}"
+            if status == 2:
+                assert len(refusals) == 1, told.getvalue()
+                assert refusals[0].startswith("igr: error: ") or arguments[0] == "shapespace"
+                assert not [file for file in os.listdir(out) if not file.startswith("errors")], "a result is left"
+                assert not results.getvalue() or arguments[0] == "shapespace", results.getvalue()
+                raise InputError(refusals[0])
+
+    return run
+
+
+COMMANDS = {
+    "reconstruct": _command(
+        *(
+            "reconstruct",
+            "--steps",
+            "2",
+            "--resolution",
+            "16",
+            "-o",
+            "{out}/a.ply",
+            "--model",
+            "{out}/a.igr",
+            "--",
+            "{path}",
+        )
+    ),
+    "evaluate": _command("evaluate", "--samples", "500", "{path}", "{sphere}"),
+    "reference": _command("evaluate", "--samples", "500", "{sphere}", "{path}"),
+    "mesh": _command("mesh", "{path}", "-o", "{out}/a.ply", "--resolution", "16"),
+    "eval": _command(
+        *(
+            "shapespace",
+            "eval",
+            "bodies",
+            "{path}",
+            "-o",
+            "{out}",
+            "--steps",
+            "2",
+            "--resolution",
+            "16",
+            "--pose",
+            "fixed",
+        )
+    ),
+    "space": _command(
+        "shapespace", "eval", "{path}", "{sphere}", "-o", "{out}", "--steps", "2", "--resolution", "16"
+    ),
+    "conf": _command("reconstruct", "--conf", "{path}", "-o", "{out}/a.ply"),
+}
+"""Whole commands by name."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One file to be tried."""
@@ -147,6 +223,8 @@ class Task:
     """A format, or a hostile file by name."""
     index: int
     """The mutation's number, -1 for a hostile file."""
+    command: str = ""
+    """One of `COMMANDS` that is run on it instead of the reader."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +273,7 @@ def tried(task: Task) -> Outcome:
     try:
         damage, path, reader = make(task, folder)
         before, had, began = _listing(folder), _peak(), time.monotonic()
-        status, message = _judged(READERS[reader], path)
+        status, message = _judged(COMMANDS[task.command] if task.command else READERS[reader], path)
         seconds, megabytes = time.monotonic() - began, _peak() - had
         if (folder / MARKER).exists() or Path(MARKER).exists():
             status = "executed code"
@@ -203,7 +281,7 @@ def tried(task: Task) -> Outcome:
             status = "wrote a file"
         elif megabytes > MEGABYTES:
             status = f"took {megabytes:.0f} MB"
-        elif seconds > SECONDS:
+        elif seconds > (SECONDS_OF_COMMANDS if task.command else SECONDS):
             status = f"took {seconds:.0f} s"
         return Outcome(task, status, message, damage, seconds, megabytes)
     finally:

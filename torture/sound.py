@@ -133,15 +133,16 @@ def _space() -> bytes:
     return space.to_bytes()
 
 
-def _original() -> Sound:
+def _original(*, packed: bool = True) -> Sound:
     import torch
 
     from igr.network import MLP
 
     network = MLP(MLPConfig(width=16, layers=8, skip=(4,)), 3, latent=4)
     weights, codes = io.BytesIO(), io.BytesIO()
-    torch.save({"epoch": 7, "model_state_dict": network.state_dict()}, weights)
-    torch.save({"epoch": 7, "latent_codes": torch.randn(3, 4)}, codes)
+    content = {"epoch": 7, "model_state_dict": network.state_dict()}
+    torch.save(content, weights, _use_new_zipfile_serialization=packed)
+    torch.save({"epoch": 7, "latent_codes": torch.randn(3, 4)}, codes, _use_new_zipfile_serialization=packed)
     files = {"ModelParameters/7.pth": weights.getvalue(), "LatentCodes/7.pth": codes.getvalue()}
     return Sound(files, tuple(files), "ModelParameters/7.pth", "space")
 
@@ -202,6 +203,7 @@ MAKERS: dict[str, Callable[[], Sound]] = {
     "run folder": _run,
     "shape space": lambda: _one("a.safetensors", _space(), "space"),
     "original .pth": _original,
+    "original .pth of torch 1.5": lambda: _original(packed=False),
     "original .conf": lambda: _one("a.conf", CONF, "conf"),
     "configuration": lambda: _one("a.json", Config().to_json().encode(), "config"),
     "split": lambda: _one("a.json", json.dumps(SPLIT, indent=1).encode(), "split"),

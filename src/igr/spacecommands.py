@@ -135,7 +135,7 @@ class Eval:
             print(json.dumps({"scans": rows, "seconds": seconds}))
         else:
             tell(f"wrote {len(rows) - failed} meshes to {self.out} in {seconds} s, failed {failed}")
-        return 1 if failed else 0
+        return (2 if self.data.is_file() else 1) if failed else 0
 
 
 @dataclass(frozen=True)
