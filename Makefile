@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-all lint docs bench clean
+.PHONY: demo test test-all lint docs bench torture clean
 
 $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/igr/native/*)
 	test -d .venv || $(PYTHON) -m venv .venv
@@ -33,6 +33,10 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
+
+# Faults on purpose, 30 minutes: damaged files, kill -9, full disks, hostile numbers, load.
+torture: $(INSTALLED)
+	$(BIN)/python -m torture
 
 clean:
 	rm -rf .venv build demo

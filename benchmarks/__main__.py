@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
-from igr import native
-
 from . import bare, holes, planar, spaces, speed, surfaces
 from .clouds import available
+from .sections import machine, write_section
 
 RESULTS = Path(__file__).with_name("results.md")
 HEAD = """# Results
@@ -54,34 +48,17 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
 }
 
 
-def machine() -> str:
-    """One line about where the figures were measured."""
-    processor = platform.processor() or platform.machine()
-    try:
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-        processor = found.group(1) if found else processor
-    except OSError:
-        pass
-    sets = native.instruction_sets()[-1] if native.available() else "no native core"
-    today = datetime.date.today().isoformat()
-    return f"{today}, {processor}, 2 threads, {sets}, Python {platform.python_version()}, numpy {np.__version__}"
-
-
 def main(names: list[str]) -> None:
     """Measure the named sections, or all, and put them into the file."""
     if not available():
         sys.exit("the measured clouds are not here: set IGR_DATA to the folder of the development data")
-    text = RESULTS.read_text() if RESULTS.exists() else HEAD
     for name in names or SECTIONS:
         title, section = SECTIONS[name]
-        lines = [f"<!-- {name} -->", f"## {title}", "", f"*{machine()}*", ""]
+        lines = [f"## {title}", "", f"*{machine()}*", ""]
         for line in section():
             print(line, flush=True)
             lines.append(line)
-        block = "\n".join([*lines, f"<!-- end {name} -->"])
-        pattern = re.compile(rf"<!-- {name} -->.*?<!-- end {name} -->", re.S)
-        text = pattern.sub(lambda _, new=block: new, text) if pattern.search(text) else f"{text}\n{block}\n"
-        RESULTS.write_text(text)
+        write_section(RESULTS, name, lines, head=HEAD)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Faults on purpose: `python -m torture` tries them, and prints what survived and what was lost."""

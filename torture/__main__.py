@@ -1,0 +1,54 @@
+"""Try every fault: `python -m torture [--minutes 30] [section …]`; status 1 if anything was not survived.
+
+`results.md` is rewritten section by section; those not named stay as they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from benchmarks.sections import machine, write_section
+
+from . import readers
+from .rows import HEADER, Row
+
+RESULTS = Path(__file__).with_name("results.md")
+HEAD = """# Faults tried
+
+Printed by `make torture` (`python -m torture SECTION` for one). Survived means: as promised, a correct result or
+one clear sentence. Lost means: something that was safe before is gone, or a half or wrong result was left behind.
+"""
+
+SECTIONS: dict[str, tuple[str, float, Callable[[float], Iterable[Row]]]] = {
+    "readers": ("Bad input: every reader", 10, readers.rows),
+}
+"""By name: title, share of the time, and a function that is given its seconds and yields a row for each fault."""
+
+
+def main() -> int:
+    """Run the named sections, or all; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="section")
+    parser.add_argument("--minutes", type=float, default=30.0, help="for all sections together")
+    options = parser.parse_args()
+    shares = sum(share for _, share, _ in SECTIONS.values())
+    every: list[Row] = []
+    for name in options.sections or SECTIONS:
+        title, share, section = SECTIONS[name]
+        began, found = time.monotonic(), []
+        for row in section(60 * options.minutes * share / shares):
+            print(row, flush=True)
+            found.append(row)
+        taken = f"*{machine()}; {(time.monotonic() - began) / 60:.1f} minutes*"
+        write_section(RESULTS, name, [f"## {title}", "", taken, "", *HEADER, *map(str, found)], head=HEAD)
+        every += found
+    print("\n" + "\n".join([*HEADER, *map(str, every)]))
+    return 0 if all(row.good for row in every) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
