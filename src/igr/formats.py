@@ -22,6 +22,7 @@ from typing import IO
 import numpy as np
 
 from .errors import InputError
+from .memory import READ_BYTE, require
 from .ply import read_ply
 from .text import read_text
 
@@ -63,6 +64,7 @@ def read_table(path: str | os.PathLike) -> np.ndarray:
             raise InputError(f"{path} is a folder; a point cloud file is needed.")
         if path.stat().st_size == 0:
             raise InputError(f"{path.name} is empty.")
+        require(READ_BYTE * path.stat().st_size, f"reading {path.name}")
         if suffix in TEXT_FORMATS:
             return read_text(path)
         reader = {".npy": _read_npy, ".npz": _read_npz, ".ply": read_ply}.get(suffix, _read_mesh)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from . import memory
 from .config import FAST, PRESETS, Config
 from .detail import adapted, sharpness
 from .errors import InputError
@@ -100,6 +101,9 @@ def reconstruct(
     elif isinstance(normals, str):
         raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
     cloud = as_cloud(source, given)
+    use_normals = cloud.normals is not None and options.normals == "auto"
+    needed = memory.fitting(len(cloud), cloud.dimension, config, with_normals=use_normals)
+    memory.require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
     cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
