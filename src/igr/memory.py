@@ -18,6 +18,8 @@ PROGRAM = 250e6
 """The program itself with its libraries, in bytes; torch takes as much again."""
 READ_BYTE = 8
 """Bytes that reading and checking a cloud takes for each byte of its file."""
+CHECK_NUMBER = 36
+"""Bytes that checking a cloud takes for each of its numbers."""
 FIT_POINT = {True: 350, False: 600}
 """Bytes a point takes while it is prepared and fitted: with given normals, and without."""
 TORCH_NEURON = 34
@@ -77,7 +79,8 @@ def fitting(points: int, dimension: int, config: Config, *, with_normals: bool) 
     """Bytes that preparing and fitting a cloud of so many points takes."""
     network, sampling = config.network, config.sampling
     used = min(points, config.steps * sampling.surface)
-    cloud = points * 2 * dimension * 8 + used * FIT_POINT[with_normals]
+    columns = dimension * (2 if with_normals else 1)
+    cloud = max(points * columns * CHECK_NUMBER, points * columns * 8 + used * FIT_POINT[with_normals])
     rows = min(points, sampling.surface) * (1 + sampling.near + sampling.uniform)
     if isinstance(network, MLPConfig):
         return PROGRAM + cloud + TORCH_NEURON * rows * network.width * network.layers
@@ -92,7 +95,7 @@ def meshing(points: Float[np.ndarray, "n d"], resolution: int) -> float:
     """
     from .warmstart import point_areas
 
-    longest = float(np.ptp(points, axis=0).max())
+    longest = 1.1 * float(np.ptp(points, axis=0).max())
     if points.shape[1] == 2:
         return PROGRAM + CONTOUR_CELL * resolution**2
     few = points[:: max(1, len(points) // 20_000)]
