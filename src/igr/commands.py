@@ -60,8 +60,8 @@ class Reconstruct:
     """Leave out what is farther than this from every sample (the scan's units); the result is then open."""
     seed: int = 0
     """Seed of everything random: same seed, machine and threads, same result."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the training steps of the paper's network: bfloat16 is faster where the processor has it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the training steps of the paper's network. auto: bfloat16 where the processor has it, but at the end."""
     device: str = "auto"
     """auto, cpu, torch (the torch reference on the CPU), or a torch device such as cuda."""
     model: Path | None = None
