@@ -3,9 +3,6 @@
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -165,37 +162,6 @@ def test_a_resumed_training_equals_an_uninterrupted_one(ellipsoids, tmp_path):
     for name, value in whole.field.state(optimizer=True).items():
         np.testing.assert_array_equal(value, resumed.field.state(optimizer=True)[name], err_msg=name)
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 13
-
-
-TRAIN = """
-import sys, dataclasses
-sys.path.insert(0, sys.argv[3])
-from families import SMALL
-from igr.shapespace import ShapeSpace
-from families import AXES, SMALL, ellipsoid
-from igr.spacetraining import TrainingOptions
-ShapeSpace.train(sys.argv[1], config=dataclasses.replace(SMALL, steps=6), options=TrainingOptions(run=sys.argv[2]))
-"""
-
-
-def test_two_ranks_are_one(ellipsoids, tmp_path):
-    script = tmp_path / "train.py"
-    script.write_text(TRAIN)
-    arguments = [str(ellipsoids), str(tmp_path / "two"), os.path.dirname(__file__)]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(script), *arguments], check=False, env=environment, capture_output=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
-    two = ShapeSpace.load(tmp_path / "two")
-    one = ShapeSpace.train(
-        ellipsoids, config=dataclasses.replace(SMALL, steps=6), options=TrainingOptions(run=tmp_path / "1")
-    )
-    for name, value in one.field.state().items():
-        np.testing.assert_allclose(two.field.state()[name], value, atol=1e-5, err_msg=name)
-    losses = [np.loadtxt(tmp_path / run / "history.csv", delimiter=",", skiprows=1)[:, 3] for run in ("1", "two")]
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
 def test_an_interpolation_plays(tmp_path):

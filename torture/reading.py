@@ -182,8 +182,6 @@ COMMANDS = {
             "16",
             "-o",
             "{out}/a.ply",
-            "--model",
-            "{out}/a.igr",
             "--",
             "{path}",
         )

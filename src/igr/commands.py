@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .field import Field
     from .fit import Progress
+    from .points import PointCloud
     from .surface import Surface
     from .viewer import Watch
 
@@ -59,8 +60,8 @@ class Reconstruct:
     """Leave out what is farther than this from every sample (the scan's units); the result is then open."""
     seed: int = 0
     """Seed of everything random: same seed, machine and threads, same result."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the training steps of the paper's network: bfloat16 is faster where the processor has it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the training steps of the paper's network. auto: bfloat16 where the processor has it, but at the end."""
     device: str = "auto"
     """auto, cpu, torch (the torch reference on the CPU), or a torch device such as cuda."""
     model: Path | None = None
@@ -102,6 +103,7 @@ class Reconstruct:
             rescue: keep what is fitted under runs/ when it is stopped or takes long.
             beside: where no output is named, write it beside this file instead of the scan.
         """
+        from .points import as_cloud
         from .reconstruction import Options, reconstruct
         from .terminal import Interruptible
 
@@ -126,7 +128,9 @@ class Reconstruct:
                     page(progress, field)
                 return display(progress, field)
 
-            surface = reconstruct(scan, config=config, options=options, on_step=on_step, notify=notify)
+            cloud = as_cloud(scan)
+            _state_size(cloud, config, resolution, use_normals=self.normals == "auto")
+            surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)
         surface.details["command"] = shlex.join(["igr", *sys.argv[1:]])
         if self.model is not None:
             surface.save(self.model)
@@ -260,6 +264,20 @@ def _check_output(output: Path | None, resolution: int | None, trim: float | Non
         raise InputError(f"--trim {trim:g} must be a positive distance, in the scan's units")
     if output is not None:
         check_output(output)
+
+
+def _state_size(cloud: PointCloud, config: Config, resolution: int | None, *, use_normals: bool) -> None:
+    """Say how large a cloud is and what memory its surface will take at most; refuse what will not fit."""
+    from . import memory
+
+    resolution = resolution or (512 if cloud.dimension == 2 else 256)
+    with_normals = use_normals and cloud.normals is not None
+    fit = memory.fitting(len(cloud), cloud.dimension, config, with_normals=with_normals)
+    needed = max(fit, memory.meshing(cloud.points, resolution))
+    kind = "points with normals" if cloud.normals is not None else "points"
+    box = " × ".join(f"{side:.4g}" for side in cloud.points.max(0) - cloud.points.min(0))
+    say(f"{cloud.name}: {len(cloud):,} {kind}, box {box}; takes up to {memory.size(needed)} of memory")
+    memory.require(needed, f"{cloud.name} at a resolution of {resolution}")
 
 
 def _supported_share(mesh: trimesh.Trimesh, confidence: np.ndarray) -> float:

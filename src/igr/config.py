@@ -182,9 +182,10 @@ class Config:
     """Radius of the ball that the cloud is scaled into; 0: not scaled (shape spaces)."""
     adapt: bool = False
     """Make the finest grid as coarse as the cloud's spacing and noise ask for, see `detail.py`."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the products in the training steps of a torch network; what is stored and evaluated is always float32.
-    bfloat16 is several times faster on processors that have it, and good to about 1e-3 in f, 2e-3 in ∇f."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the products in the training steps of an MLP; what is stored and evaluated is always float32. bfloat16 is
+    several times faster on processors that have it, and good to about 1e-3 in f; the last tenth of a run is in
+    float32, which makes up for that. auto: bfloat16 where the device has it, for networks 256 wide or more."""
     seed: int = 0
     """Seed of the initial weights and of all sampling."""
     latents: LatentConfig | None = None

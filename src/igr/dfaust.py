@@ -11,15 +11,16 @@ import io
 import json
 import os
 import signal
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -226,7 +227,7 @@ def _sampled(
     if workers == 1 or len(tasks) < 2:
         yield from ((name, _sample_to_file(*task)) for name, task in tasks.items())
         return
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), initializer=_leave_interrupts)
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), initializer=_follow_parent)
     try:
         futures = {pool.submit(_sample_to_file, *task): name for name, task in tasks.items()}
         for future in as_completed(futures):
@@ -259,9 +260,15 @@ def _sample_to_file(name: str, scan: Path, target: Path, samples: int, seed: int
     return None
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the parent, which lets the workers finish the scan at hand."""
+def _follow_parent() -> None:
+    """Ctrl-C is for the parent, which lets the workers finish the scan at hand; if it is killed they end too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _cores() -> int:

@@ -43,7 +43,7 @@ def write_files(files: Mapping[StrPath, bytes], *, withdrawn: StrPath | None = N
     with contextlib.ExitStack() as stack:
         try:
             for at, data in files.items():
-                _remove_left_over(Path(at))
+                remove_left_over(Path(at).parent, Path(at).name)
                 file = stack.enter_context(_temporary(Path(at), data))
                 if fcntl is None:
                     file.close()  # what is open cannot be renamed there
@@ -124,10 +124,11 @@ def _temporary(path: Path, data: bytes) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
-def _remove_left_over(path: Path) -> None:
-    """Remove what processes that were killed left of `path`: temporary files that nobody holds."""
-    for left_over in path.parent.glob(f"{glob.escape(path.name)}.*.tmp"):
-        if not left_over.suffixes[-2][1:].isdigit():
+def remove_left_over(folder: Path, name: str | None = None) -> None:
+    """Remove what processes that were killed left in a folder: temporary files, of one file or of all, that nobody
+    holds."""
+    for left_over in folder.glob("*.tmp" if name is None else f"{glob.escape(name)}.*.tmp"):
+        if not left_over.suffixes[-2:-1] or not left_over.suffixes[-2][1:].isdigit():
             continue
         with contextlib.suppress(OSError):  # held by a living process, or gone meanwhile
             with open(left_over, "rb") as file:

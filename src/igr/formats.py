@@ -23,6 +23,7 @@ import numpy as np
 
 from .errors import InputError
 from .inputs import check_file
+from .memory import READ_BYTE, require
 from .meshfiles import BROKEN_MESH, MESH_FORMATS, mesh_parts
 from .ply import read_ply
 from .text import read_text
@@ -57,6 +58,7 @@ def read_table(path: str | os.PathLike) -> np.ndarray:
     suffix = path.suffix.lower()
     check_file(path)
     try:
+        require(READ_BYTE * path.stat().st_size, f"reading {path.name}")
         if suffix in TEXT_FORMATS:
             return read_text(path)
         reader = {".npy": _read_npy, ".npz": _read_npz, ".ply": read_ply}.get(suffix, _read_mesh)
@@ -152,7 +154,8 @@ def npy_header(
     if dtype.kind not in "fiu":
         raise InputError(f"{name} holds values of type {str(dtype)[:60]}; plain numbers are needed.")
     announced = math.prod(shape)
-    if min(shape, default=0) < 0 or announced * dtype.itemsize > size - stream.tell():
+    possible = 0 <= min(shape, default=0) <= max(shape, default=0) <= size
+    if not possible or announced * dtype.itemsize > size - stream.tell():
         raise InputError(f"{name} is cut short: it announces an array of {shape} and is {size:,} bytes long.")
     return shape, fortran_order, dtype
 

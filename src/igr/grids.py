@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from .errors import InputError
+from .memory import require
 
 GRID_FORMATS = (".npz", ".vti")
 """Suffixes of grid files."""
@@ -110,6 +112,7 @@ def sampled_grid(
     spacing = float(sides.max()) / resolution
     shape = np.maximum(np.ceil(sides / spacing + 2 * margin * resolution - 1e-9), 1).astype(int) + 1
     origin = (box[0] + box[1]) / 2 - spacing * (shape - 1) / 2
+    require(12.0 * math.prod(shape), f"a grid of {resolution} cells", "use a lower resolution")
     values = np.empty(shape, np.float32)
     slab = np.moveaxis(np.indices((1, *shape[1:])), 0, -1).reshape(-1, len(shape))
     for layer in range(shape[0]):

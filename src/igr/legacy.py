@@ -111,8 +111,8 @@ def _read(path: Path, entry: str) -> Any:
     """The entry of a `.pth` file, or its whole content where it is not wrapped."""
     check_file(path)
     try:
-        _check_content(path)
         with warnings.catch_warnings(action="ignore"):  # about what a damaged file looks like
+            _check_content(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except BROKEN as e:
         reason = str(e).splitlines()[0][:120] if str(e) else type(e).__name__

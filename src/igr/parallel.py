@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WIDE = 256
+"""Layers of this width gain more by products in bfloat16 than the conversions cost."""
+
 
 def threads() -> int:
     """Threads for this process: all of the machine's, shared among its ranks (LOCAL_WORLD_SIZE)."""
@@ -43,6 +46,18 @@ def torch_device(name: str) -> str:
         reason = str(problem).splitlines()[0]
         raise InputError(f"device {name!r} cannot be used here ({reason}); try --device cpu") from None
     return name
+
+
+def in_bfloat16(precision: str, width: int, device: str) -> bool:
+    """Whether training steps of a network so wide are in bfloat16, by `Config.precision`, on a torch device."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return width >= WIDE and torch.cuda.is_bf16_supported()
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return width >= WIDE and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def compiled(network: nn.Module) -> nn.Module:
@@ -84,8 +99,13 @@ def joined_ranks() -> Iterator[tuple[int, int]]:
         return
     import torch
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    # A restart by torchrun gets the same store, in which the addresses of the first start still stand.
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = distributed.PrefixStore(start, next(rendezvous("env://"))[0])  # type: ignore[reportPrivateImportUsage]
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=ranks)
     try:
         yield rank, ranks
         distributed.barrier()  # nobody leaves while another still needs it

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from . import memory
 from .config import FAST, PRESETS, Config
 from .detail import adapted, sharpness
 from .errors import InputError
@@ -34,6 +35,8 @@ SURE = 4.0
 low because the neighborhood is rough, not because the side is doubtful."""
 FIELD_KNOWS = 0.4
 """Share of the run after which the field knows the sides of such normals better than their estimate."""
+MISSED = 3.0
+"""Points that lie farther than this from the surface, as a multiple of their spacing or noise, are missed."""
 MAX_SAMPLES = 100_000
 """Points of the cloud that a surface carries along, to say where it is supported."""
 
@@ -100,6 +103,9 @@ def reconstruct(
     elif isinstance(normals, str):
         raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
     cloud = as_cloud(source, given)
+    use_normals = cloud.normals is not None and options.normals == "auto"
+    needed = memory.fitting(len(cloud), cloud.dimension, config, with_normals=use_normals)
+    memory.require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
     cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
@@ -122,7 +128,8 @@ def reconstruct(
             save=None if folder is None else (lambda state: folder.save(surface, state)),
             save_seconds=options.save_seconds,
         )
-        details["fit"] = {"steps": state.step, "recoveries": state.recoveries}
+        residual = _residual(surface, notify)
+        details["fit"] = {"steps": state.step, "recoveries": state.recoveries, "residual": residual}
         surface.history, surface.seconds = state.history, state.seconds
         if folder is not None and (asked_for or folder.written):
             _save_at_end(folder, surface, state, notify)
@@ -219,6 +226,19 @@ def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:
     if folder is None:
         raise InputError("resuming needs the folder of the run: give --run DIR")
     return folder.load_state(surface)
+
+
+def _residual(surface: Surface, notify: Callable[[str], None]) -> float:
+    """Mean distance of the points to the surface, in their units; said where it is large for points so dense."""
+    few = surface.frame.to_input(surface.samples[:: max(1, len(surface.samples) // 10_000)])
+    residual = float(np.abs(surface.distance(few)).mean())
+    expected = max(surface.details.get("spacing", np.inf), surface.details.get("noise", 0.0))
+    if residual > MISSED * expected:
+        notify(
+            f"the surface misses the points by {residual:.3g} on average, and they are {expected:.3g} apart; "
+            "reconstruct parts that are small and far apart one by one, and look at the normals"
+        )
+    return float(f"{residual:.4g}")
 
 
 def _save_at_end(folder: RunFolder, surface: Surface, state: FitState, notify: Callable[[str], None]) -> None:

@@ -70,6 +70,7 @@ class SpaceField(TorchField):
         squared: keep mean z² small instead of mean ‖z‖: the prior of latents that are standard normal.
         device: where it computes.
         beta2: decay of Adam's second moment.
+        bfloat16: see `TorchField`.
     """
 
     def __init__(
@@ -81,11 +82,12 @@ class SpaceField(TorchField):
         squared: bool = False,
         device: str = "cpu",
         beta2: float = 0.999,
+        bfloat16: bool = False,
     ) -> None:
         rates = {"latents": latent_rate} | (
             {k: v * latent_rate for k, v in POSE_RATES.items()} if network.posed else {}
         )
-        super().__init__(network, device=device, beta2=beta2, rates=rates)
+        super().__init__(network, device=device, beta2=beta2, rates=rates, bfloat16=bfloat16)
         self.space, self.latent_weight, self.squared = network, latent_weight, squared
         self.latent_length = 0.0
         """The latents' term at the last training call."""

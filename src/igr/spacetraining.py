@@ -17,7 +17,15 @@ from .dfaust import FOLDER
 from .errors import InputError
 from .fit import FitState, Progress, Schedule, fit
 from .objective import Loss, objective
-from .parallel import across_ranks, compiled, joined_ranks, mean_over_ranks, rank_and_ranks, torch_device
+from .parallel import (
+    across_ranks,
+    compiled,
+    in_bfloat16,
+    joined_ranks,
+    mean_over_ranks,
+    rank_and_ranks,
+    torch_device,
+)
 from .sampling import Batch
 from .scansampling import Ahead, ScanSampler, open_table, read_rows
 from .shapespace import ShapeSpace
@@ -102,14 +110,15 @@ def untrained(scans: Mapping[str, Path], config: Config, *, device: str) -> Shap
     dimension = 3 if open_table(files[0]).shape[1] in (3, 6) else 2
     network = SpaceNetwork(make_network(config, dimension), first_latents(config, len(files)))
     assert config.latents is not None
+    assert isinstance(config.network, MLPConfig)
     field = SpaceField(
         network,
         latent_weight=config.objective.latent,
         latent_rate=config.latents.rate,
         device=device,
         beta2=config.optimizer.beta2,
+        bfloat16=in_bfloat16(config.precision, config.network.width, device),
     )
-    field.bfloat16 = config.precision == "bfloat16"
     reach = farthest(files, dimension)
     scale = reach / config.radius if config.radius else 1.0
     return ShapeSpace(field, config, names=tuple(scans), scale=scale, reach=reach)

@@ -17,7 +17,7 @@ import numpy as np
 
 from .config import Config
 from .errors import InputError
-from .files import locked, make_folder, write_bytes, write_files
+from .files import locked, make_folder, remove_left_over, write_bytes, write_files
 from .fit import FitState
 from .inputs import check_file, parse_json, read_small_text
 from .saved import check_parameters
@@ -114,6 +114,8 @@ class RunFolder:
         if self._lock is None:
             make_folder(self.path)
             self._lock = locked(self.path / "lock", f"the run folder {self.path}")
+            for folder in (self.path, self.path / "checkpoints"):
+                remove_left_over(folder)
 
     def release(self) -> None:
         """Let other processes write to it."""

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from .config import Config, MLPConfig
 from .encoding import initial_parameters, level_weights
 from .network import MLP, FeatureNetwork
-from .parallel import compiled
+from .parallel import compiled, in_bfloat16
 
 COMPILED_FROM = 500_000
 """Runs of so many steps times width are worth a minute of compilation."""
+FINISH = 0.9
+"""After this share of a run in bfloat16 its steps are in float32: what rounding left is made up for."""
 
 
 class TorchField:
@@ -28,6 +30,7 @@ class TorchField:
         device: where it computes, such as "cpu" or "cuda".
         beta2: decay of Adam's second moment.
         rates: parameters whose untouched rows keep value and moments, and their learning rates as multiples.
+        bfloat16: whether the products of training steps are in bfloat16, until nine tenths of the run.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class TorchField:
         device: str = "cpu",
         beta2: float = 0.999,
         rates: Mapping[str, float] = MappingProxyType({"table": 1.0}),
+        bfloat16: bool = False,
     ) -> None:
         self.network: Any = network.to(device)
         self.dimension: int = self.network.dimension
@@ -49,8 +53,8 @@ class TorchField:
         """What computes a training step: the network, perhaps compiled, or spread over ranks."""
         self.worth_compiling = False
         """Whether to compile the network at the first training step."""
-        self.bfloat16 = False
-        """Whether the products of a training step are in bfloat16."""
+        self.lowers_precision = self.bfloat16 = bfloat16
+        """Whether the products of training steps are in bfloat16: of the run's, and of the next step's."""
         self._pending: tuple[Tensor, ...] = ()
 
     def array(self, values: np.ndarray) -> Tensor:
@@ -96,7 +100,8 @@ class TorchField:
         self.lazy.step(learning_rate)
 
     def set_detail(self, progress: float) -> None:
-        """Switch on the levels of features that are due at `progress` of the run; no effect on an MLP."""
+        """Switch on the levels of features and the precision that are due at `progress` of the run."""
+        self.bfloat16 = self.lowers_precision and progress < FINISH
         if isinstance(self.network, FeatureNetwork):
             self.network.detail = level_weights(self.network.config, progress)
 
@@ -174,8 +179,10 @@ def torch_field(config: Config, dimension: int, *, device: str = "cpu") -> Torch
     else:
         parameters = initial_parameters(config.network, dimension, np.random.default_rng([config.seed, 2]))
         network = FeatureNetwork(config.network, dimension, parameters)
-    field = TorchField(network, device=device, beta2=config.optimizer.beta2)
-    field.bfloat16 = config.precision == "bfloat16"
+    lower, wide = False, 0
     if isinstance(config.network, MLPConfig):
-        field.worth_compiling = config.network.width * config.steps >= COMPILED_FROM
+        wide = config.network.width
+        lower = in_bfloat16(config.precision, wide, device)
+    field = TorchField(network, device=device, beta2=config.optimizer.beta2, bfloat16=lower)
+    field.worth_compiling = wide * config.steps >= COMPILED_FROM
     return field
