@@ -314,7 +314,7 @@ def test_a_model_holds_only_numbers_that_make_sense(tmp_path, name, value):
         refused(load_model, tmp_path / "a.igr")
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None)
 @given(place=st.floats(0, 1), bit=st.integers(0, 7))
 def test_a_model_with_one_changed_bit_is_refused(tmp_path_factory, place, bit):
     """Not read as another surface: nobody would notice."""
@@ -371,7 +371,7 @@ def test_json_is_no_deeper_than_makes_sense():
         refused(parse_json, text, "it", match="it is n")
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_a_changed_configuration_is_valid_or_refused(data):
     values = Config().to_json()
@@ -387,9 +387,7 @@ def test_a_changed_configuration_is_valid_or_refused(data):
         assert Config.from_json(config.to_json()) == config
 
 
-@settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(max_size=60), st.text('{}[]",:a./\\1', max_size=60).map(str.encode)))
 def test_any_split_gives_names_below_a_folder_or_is_refused(tmp_path, content):
     path = tmp_path / "a.json"

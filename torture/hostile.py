@@ -344,12 +344,17 @@ SPECIAL: dict[str, tuple[str, Place]] = {
 }
 
 
+def _row() -> bytes:
+    return b"1 2 3\n"
+
+
 def _hostile() -> dict[str, tuple[str, Place]]:
     found = dict(SPECIAL)
     for reader, suffixes in SUFFIXES.items():
         for suffix in suffixes:
             for what, place in STAND_INS.items():
                 found[f"{reader}, .{suffix}: {what}"] = (reader, place(f"a.{suffix}"))
+            found[f"{reader}, .{suffix}: not to be read"] = (f"{reader}, no rights", _file(f"a.{suffix}", _row))
     for name in NAMES:
         found[f"name: {name!r}"] = ("cloud", _named(name))
     return found

@@ -21,7 +21,7 @@ import numpy as np
 
 from igr.errors import FitError, InputError
 
-from .hostile import HOSTILE, MARKER
+from .hostile import HOSTILE, MARKER, SUFFIXES
 from .mutations import mutated
 from .sound import MAKERS, NETWORK, Sound, sound, surface
 
@@ -211,6 +211,27 @@ COMMANDS = {
     "conf": _command("reconstruct", "--conf", "{path}", "-o", "{out}/a.ply"),
 }
 """Whole commands by name."""
+
+
+def _without_rights(read: Callable[[Path], None]) -> Callable[[Path], None]:
+    """A reader that may not read: as a user that owns nothing, since root may read everything."""
+
+    def run(path: Path) -> None:
+        path.chmod(0)
+        path.parent.chmod(0o755)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            read(path)
+        finally:
+            if root:
+                os.seteuid(0)
+
+    return run
+
+
+READERS |= {f"{name}, no rights": _without_rights(READERS[name]) for name in SUFFIXES}
 
 
 @dataclass(frozen=True)
