@@ -27,8 +27,6 @@ BROKEN_MESH = (
     *(RuntimeError, NameError, ImportError, EOFError, struct.error),
 )
 """What trimesh's loaders raise for files that are not what their name says; they check little themselves."""
-
-
 REPEATED = 20
 """A scene that shows its meshes so often that it has more vertices than this for each byte is refused."""
 NODES = 20_000
@@ -134,6 +132,8 @@ def _check_gltf(path: Path, kind: str) -> None:
     tree = json.loads(data)
     names = [str(buffer.get("uri", "data:")) for buffer in tree.get("buffers", [])]
     files = [path, *(path.parent / name for name in names if not name.startswith("data:"))]
+    if len(set(files)) < len(files):
+        raise ValueError("it reads a file twice")
     held = sum(os.path.getsize(file) for file in files if file.is_file())
     accessors = tree.get("accessors", [])
     if any(not 0 <= accessor["count"] <= held for accessor in accessors):
