@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.sections import machine, write_section
 
-from . import readers
+from . import interruptions, limits, load, readers
 from .rows import HEADER, Row
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -25,6 +25,11 @@ one clear sentence. Lost means: something that was safe before is gone, or a hal
 
 SECTIONS: dict[str, tuple[str, float, Callable[[float], Iterable[Row]]]] = {
     "readers": ("Bad input: every reader", 10, readers.rows),
+    "interruptions": ("Interrupted work", 9, interruptions.rows),
+    "numbers": ("Numerical faults", 1, limits.numerical_rows),
+    "memory": ("Memory, beside what is said before", 2, limits.memory_rows),
+    "determinism": ("Determinism", 1, limits.determinism_rows),
+    "soak": ("Load", 7, load.rows),
 }
 """By name: title, share of the time, and a function that is given its seconds and yields a row for each fault."""
 
