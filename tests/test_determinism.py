@@ -40,7 +40,7 @@ def igr_run(folder, *arguments):
         ["leaf.xyz", *QUICK],
         ["leaf.xyz", "--normals", "ignore", *QUICK],
         ["leaf.xyz", "--device", "torch", "--steps", "5", "--resolution", "32"],
-        ["leaf.xyz", "--preset", "paper", "--steps", "2", "--resolution", "32"],
+        ["leaf.xyz", "--preset", "paper", "--steps", "20", "--resolution", "32"],
     ],
     ids=" ".join,
 )

@@ -40,9 +40,10 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="section")
     parser.add_argument("--minutes", type=float, default=30.0, help="for all sections together")
     options = parser.parse_args()
-    shares = sum(share for _, share, _ in SECTIONS.values())
+    chosen = options.sections or list(SECTIONS)
+    shares = sum(SECTIONS[name][1] for name in chosen)
     every: list[Row] = []
-    for name in options.sections or SECTIONS:
+    for name in chosen:
         title, share, section = SECTIONS[name]
         began, found = time.monotonic(), []
         for row in section(60 * options.minutes * share / shares):

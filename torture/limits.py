@@ -74,7 +74,7 @@ def determinism_rows(seconds: float) -> Iterator[Row]:
         ("in the plane, with normals", QUICK, True),
         ("in the plane, bare", ("--normals", "ignore", *QUICK), True),
         ("on torch", ("--device", "torch", "--steps", "10", "--resolution", "32"), True),
-        ("preset paper", ("--preset", "paper", "--steps", "2", "--resolution", "32"), True),
+        ("preset paper", ("--preset", "paper", "--steps", "20", "--resolution", "32"), True),
     ):
         results = []
         for _ in range(2):
