@@ -29,7 +29,8 @@ SECTIONS: dict[str, tuple[str, float, Callable[[float], Iterable[Row]]]] = {
     "numbers": ("Numerical faults", 1, limits.numerical_rows),
     "memory": ("Memory, beside what is said before", 2, limits.memory_rows),
     "determinism": ("Determinism", 1, limits.determinism_rows),
-    "soak": ("Load", 7, load.rows),
+    "load": ("Load: many clouds in one run", 3, load.rows),
+    "soak": ("Load: for a long time", 4, load.soaks),
 }
 """By name: title, share of the time, and a function that is given its seconds and yields a row for each fault."""
 

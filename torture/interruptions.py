@@ -19,7 +19,7 @@ from .rows import Row
 
 INTERVAL = 0.2
 """Seconds between two checkpoints here."""
-SLACK = 1.0
+SLACK = 3.0
 """Seconds that a step, a checkpoint, and meshing at the end may take beside that, on a busy machine."""
 
 RECONSTRUCT = Task(

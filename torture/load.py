@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +25,15 @@ DRIFT = 0.05
 
 
 def rows(seconds: float) -> Iterator[Row]:
-    """500 clouds (a third of a second each), then viewer and training for the rest of the time."""
-    yield many_clouds(max(20, min(CLOUDS, int(seconds))))
-    left = max(10.0, seconds - CLOUDS * 0.6) / 2
-    yield soak("viewer", viewing(), left)
-    yield soak("training of a shape space", training(), left)
-    yield soak("fits one after another", fitting(), left / 2)
+    """500 clouds in one run, or fewer where there is no time for them."""
+    yield many_clouds(max(20, min(CLOUDS, int(3 * seconds))))
+
+
+def soaks(seconds: float) -> Iterator[Row]:
+    """Viewer, training and fits, each for a third of the time."""
+    yield soak("viewer", viewing(), seconds / 3)
+    yield soak("training of a shape space", training(), seconds / 3)
+    yield soak("fits one after another", fitting(), seconds / 3)
 
 
 def many_clouds(count: int) -> Row:
@@ -60,7 +63,7 @@ def many_clouds(count: int) -> Row:
     return Row(f"{count} clouds in one run", count, made if fine else 0, count - made, note)
 
 
-def soak(name: str, work: Iterator[None], seconds: float) -> Row:
+def soak(name: str, work: Generator[None, None, None], seconds: float) -> Row:
     """Do something again and again for so long; memory at the end beside that after a quarter of the time."""
     sizes: list[float] = []
     files: list[int] = []
@@ -69,14 +72,15 @@ def soak(name: str, work: Iterator[None], seconds: float) -> Row:
         next(work)
         rounds += 1
         _look(os.getpid(), sizes, files)
+    work.close()
     drift = _drift(sizes)
     note = f"{seconds / 60:.1f} minutes, {rounds:,} rounds, memory {drift:+.1%}, {files[-1]} files open"
     fine = drift < DRIFT and files[-1] <= files[len(files) // 4] + 5
     return Row(f"soak: {name}", rounds, rounds if fine else 0, 0, note)
 
 
-def viewing() -> Iterator[None]:
-    """Move the controls of the viewer, a client being connected or not."""
+def viewing() -> Generator[None, None, None]:
+    """Move the controls of the viewer; nobody looks."""
     from igr.viewer import Viewer, open_server
 
     from .limits import ellipsoid
@@ -90,18 +94,21 @@ def viewing() -> Iterator[None]:
     surface = igr.reconstruct(points, normals=normals, config=dataclasses.replace(FAST, steps=100))
     viewer = Viewer(open_server(port), surface)
     rng, colors = np.random.default_rng(0), ("plain", "normals", "confidence", "distance to points")
-    while True:
-        viewer.colors.value = colors[rng.integers(4)]
-        viewer.level.value = float(rng.uniform(-0.2, 0.2))
-        viewer.resolution.value = int(rng.choice([32, 64, 96]))
-        viewer.show_cut.value = bool(rng.integers(2))
-        viewer.changed.set()
-        while viewer.changed.is_set():
-            time.sleep(0.01)
-        yield
+    try:
+        while True:
+            viewer.colors.value = colors[rng.integers(4)]
+            viewer.level.value = float(rng.uniform(-0.2, 0.2))
+            viewer.resolution.value = int(rng.choice([32, 64, 96]))
+            viewer.show_cut.value = bool(rng.integers(2))
+            viewer.changed.set()
+            while viewer.changed.is_set():
+                time.sleep(0.01)
+            yield
+    finally:
+        viewer.close()
 
 
-def training() -> Iterator[None]:
+def training() -> Generator[None, None, None]:
     """Train a shape space on; every round is 10 steps."""
     from igr.scansampling import Ahead, ScanSampler
     from igr.spacefield import SpaceField, SpaceNetwork, first_latents, make_network
@@ -125,7 +132,7 @@ def training() -> Iterator[None]:
         yield
 
 
-def fitting() -> Iterator[None]:
+def fitting() -> Generator[None, None, None]:
     """Fit and mesh a cloud, again and again in one process."""
     import igr
 
