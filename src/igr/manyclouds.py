@@ -47,7 +47,7 @@ def reconstruct_all(command: Reconstruct) -> int:
     rows: dict[str, dict[str, Any]] = {}
     for index, (name, scan) in enumerate(mine.items(), start=1):
         done = _result(folder, name)
-        if command.skip and done is not None:
+        if command.skip and done is not None and all(path.exists() for path in _places(command, name).values()):
             rows[name] = known.get(name, {"output": str(done)}) | {"name": name, "status": "done"}
         else:
             say(f"scan {index:,} of {len(mine):,}  {name}")
@@ -98,11 +98,9 @@ def _checked(command: Reconstruct) -> Path:
 
 def _one(command: Reconstruct, name: str, scan: Path, folder: Path) -> dict[str, Any]:
     """Reconstruct one scan; returns its row of the table."""
-    planned: dict[str, Path | None] = {"model": command.model, "report": command.report}
-    suffixes = {"model": ".igr", "report": ".html"}
     began = time.monotonic()
     try:
-        places = {key: f / f"{name}{suffixes[key]}" for key, f in planned.items() if f is not None}
+        places = _places(command, name)
         beside = folder / f"{name}.ply"
         for place in (beside, *places.values()):
             make_folder(place.parent)
@@ -114,6 +112,12 @@ def _one(command: Reconstruct, name: str, scan: Path, folder: Path) -> dict[str,
         return {"name": name, "status": "failed", "message": str(problem), "seconds": seconds}
     report_result(result, as_json=command.json)
     return {**result, "name": name, "status": "done", "message": "; ".join(result["notes"])}
+
+
+def _places(command: Reconstruct, name: str) -> dict[str, Path]:
+    """Where model and report of a scan go, as far as they are wanted."""
+    planned = {"model": (command.model, ".igr"), "report": (command.report, ".html")}
+    return {key: place / f"{name}{suffix}" for key, (place, suffix) in planned.items() if place is not None}
 
 
 def _result(folder: Path, name: str) -> Path | None:
