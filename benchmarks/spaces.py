@@ -124,7 +124,7 @@ def trained() -> Iterator[str]:
         options = TrainingOptions(run=Path(folder) / "run")
         space = ShapeSpace.train(Path(folder) / "samples", config=FAST_SPACE, options=options)
     training = space.details["training"]
-    yield f"Preset `fast`: {training['shapes']} bodies, {training['steps']:,} steps, {training['seconds']:.0f} s.\n"
+    yield f"Preset `fast`: {training['shapes']} bodies, {training['steps']:,} steps, {space.seconds:.0f} s.\n"
     yield from encoded_rows(space, [body for body in bodies if body.held][::4])
 
 

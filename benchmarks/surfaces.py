@@ -73,7 +73,7 @@ def sampled(*, noise: float, count: int = 50_000) -> Iterator[str]:
         yield (
             f"| {name} | {ours.chamfer / diagonal:.2e} | {peer.chamfer / diagonal:.2e} | {ratios[-1]:.2f} | "
             f"{ours.hausdorff / diagonal:.2e} | {peer.hausdorff / diagonal:.2e} | {topology(mesh).components} | "
-            f"{surface.config.network.finest} | {surface.details['fit']['seconds']:.1f} |"
+            f"{surface.config.network.finest} | {surface.seconds:.1f} |"
         )
     yield ""
     yield (

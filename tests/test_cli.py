@@ -12,6 +12,7 @@ import pytest
 import trimesh
 
 from igr.cli import main
+from igr.errors import OutputError
 
 QUICK = ["--steps", "60", "--resolution", "48"]
 
@@ -247,3 +248,46 @@ def test_a_family_of_scans_is_split_and_sampled(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "sampled 11 scans, skipped 0, failed 1" in out
     assert damaged.name in err
+
+
+def test_another_cloud_in_a_run_folder_is_not_continued(ball, tmp_path, capsys):
+    other = tmp_path / "torus.ply"
+    run("example", "torus", other, "--points", 1000)
+    assert run("reconstruct", ball, "--run", tmp_path / "run", *QUICK) == 0
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    assert run("reconstruct", other, "--run", tmp_path / "run", "--resume", *QUICK) == 2
+    assert "holds a run on other data; choose another --run folder" in capsys.readouterr().err
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_a_new_run_takes_the_whole_folder(ball, tmp_path):
+    run("reconstruct", ball, "--run", tmp_path / "run", "--steps", 30, "--resolution", 32)
+    run("reconstruct", ball, "--run", tmp_path / "run", "--steps", 20, "--resolution", 32)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["000020.safetensors"]
+
+
+def test_a_run_keeps_a_bounded_number_of_checkpoints(ball, tmp_path, monkeypatch):
+    monkeypatch.setattr("igr.storage.KEPT", 4)
+    run(
+        "reconstruct", ball, "--run", tmp_path / "run", "--save-seconds", "1e-9", "--steps", 25, "--resolution", 32
+    )
+    kept = sorted(int(path.stem) for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert kept[-1] == 25
+    assert len(kept) <= 5
+
+
+def test_a_run_that_cannot_be_saved_at_the_end_still_gives_its_mesh(ball, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OutputError("run/state.safetensors cannot be written (No space left on device)")
+
+    monkeypatch.setattr("igr.storage.RunFolder.save", full)
+    assert run("reconstruct", ball, "-o", tmp_path / "m.ply", "--run", tmp_path / "run", *QUICK) == 1
+    assert "the run is not saved: run/state.safetensors cannot be written" in capsys.readouterr().err
+    assert trimesh.load(tmp_path / "m.ply").is_watertight
+
+
+@pytest.mark.parametrize("option", ["--model", "--report", "-o"])
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(ball, tmp_path, option, capsys):
+    suffix = ".ply" if option == "-o" else ".igr"
+    assert run("reconstruct", ball, "--steps", 10**9, option, tmp_path / "missing" / f"x{suffix}") == 2
+    assert "there is no folder" in capsys.readouterr().err

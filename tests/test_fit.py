@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from igr.config import FeatureConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
-from igr.errors import FitError
+from igr.errors import FitError, OutputError
 from igr.fit import Schedule, fit
 from igr.objective import objective
 from igr.sampling import CloudSampler, local_sigma
@@ -99,6 +99,53 @@ def test_a_lasting_divergence_is_a_clear_error_and_keeps_the_last_good_state():
     with pytest.raises(FitError, match=r"not finite at step 21.*state of step 20 is kept"):
         run(field=field, loss=loss)
     assert all(np.isfinite(value).all() for value in field.state().values())
+
+
+class Overflowing:
+    """A field whose parameters overflow in the update of step `at`, unseen by the loss of the next steps."""
+
+    def __init__(self, at, times=1):
+        self.field, self.at, self.times, self.updates = torch_field(CONFIG, 2), at, times, 0
+
+    def __getattr__(self, name):
+        return getattr(self.field, name)
+
+    def update(self, rate):
+        self.field.update(rate)
+        self.updates += 1
+        if self.updates >= self.at and self.times:
+            self.times -= 1
+            with torch.no_grad():
+                next(self.field.network.parameters())[0, 0] = math.nan  # a corner that no batch comes near
+
+
+@pytest.mark.parametrize("at", [5, 20, 40])
+def test_parameters_that_overflow_unseen_are_stepped_back_from(at):
+    field, state = run(field=Overflowing(at))
+    assert (state.step, state.recoveries) == (40, 1)
+    assert all(np.isfinite(value).all() for value in field.state(optimizer=True).values())
+
+
+def test_a_fit_that_is_given_up_is_saved_in_its_last_good_state():
+    field, saved = Overflowing(25, times=99), []
+    with pytest.raises(FitError, match=r"state of step 20 is kept"):
+        run(field=field, save=lambda state: saved.append((state.step, field.state(optimizer=True))))
+    assert [step for step, _ in saved] == [20]
+    assert all(np.isfinite(value).all() for value in saved[0][1].values())
+
+
+def test_stepping_back_takes_the_rows_of_the_lost_steps_out_of_the_history():
+    _, state = run(field=Overflowing(30))
+    assert [row["step"] for row in state.history] == list(range(1, 41))
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_fit(caplog):
+    def save(state):
+        raise OutputError("run cannot be written (No space left on device)")
+
+    _, state = run(save=save, save_seconds=0.0)
+    assert state.step == 40
+    assert "is not saved: run cannot be written" in caplog.text
 
 
 def test_a_budget_in_seconds_is_kept():

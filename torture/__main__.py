@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.sections import machine, write_section
 
-from . import readers
+from . import interruptions, limits, load, readers
 from .rows import HEADER, Row
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -24,7 +24,14 @@ one clear sentence. Lost means: something that was safe before is gone, or a hal
 """
 
 SECTIONS: dict[str, tuple[str, float, Callable[[float], Iterable[Row]]]] = {
-    "readers": ("Bad input: every reader", 10, readers.rows),
+    "readers": ("Bad input: every reader", 7, readers.rows),
+    "commands": ("Bad input: the command line", 3, readers.commands),
+    "interruptions": ("Interrupted work", 9, interruptions.rows),
+    "numbers": ("Numerical faults", 1, limits.numerical_rows),
+    "memory": ("Memory, beside what is said before", 2, limits.memory_rows),
+    "determinism": ("Determinism", 1, limits.determinism_rows),
+    "load": ("Load: many clouds in one run", 3, load.rows),
+    "soak": ("Load: for a long time", 4, load.soaks),
 }
 """By name: title, share of the time, and a function that is given its seconds and yields a row for each fault."""
 
@@ -35,9 +42,10 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="section")
     parser.add_argument("--minutes", type=float, default=30.0, help="for all sections together")
     options = parser.parse_args()
-    shares = sum(share for _, share, _ in SECTIONS.values())
+    chosen = options.sections or list(SECTIONS)
+    shares = sum(SECTIONS[name][1] for name in chosen)
     every: list[Row] = []
-    for name in options.sections or SECTIONS:
+    for name in chosen:
         title, share, section = SECTIONS[name]
         began, found = time.monotonic(), []
         for row in section(60 * options.minutes * share / shares):

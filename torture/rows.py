@@ -24,6 +24,12 @@ class Row:
         cells = (self.fault, f"{self.tried:,}", f"{self.survived:,}", f"{self.lost:,}", self.note)
         return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
+    @classmethod
+    def of(cls, fault: str, problems: list[str]) -> Row:
+        """The row of trials of which each says what was wrong, "" for nothing."""
+        wrong = [problem for problem in problems if problem]
+        return cls(fault, len(problems), len(problems) - len(wrong), 0, "; ".join(wrong))
+
     @property
     def good(self) -> bool:
         """Whether everything that was tried was survived and nothing lost."""

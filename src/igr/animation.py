@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .storage import write_bytes
+from .files import write_bytes
 
 
 def write_animation(

@@ -72,7 +72,7 @@ class CombinedField:
     def _no_parameters(self, *unused: object, **options: object) -> NoReturn:
         raise InputError("a combination has no parameters of its own: save its parts, or its mesh or grid")
 
-    state = load_state = backward = update = set_detail = _no_parameters
+    state = load_state = backward = update = set_detail = machine = _no_parameters
 
 
 def union(*surfaces: Surface) -> Surface:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from .errors import InputError
-from .talk import report_result, say
+from .talk import report_result, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .config import Config
     from .field import Field
     from .fit import Progress
+    from .points import PointCloud
     from .surface import Surface
     from .viewer import Watch
 
@@ -75,6 +76,8 @@ class Reconstruct:
     """Folder for checkpoints, history and configuration (default: runs/NAME, only if stopped or long)."""
     resume: bool = False
     """Continue the run in that folder."""
+    save_seconds: float = 60.0
+    """Time between two checkpoints of the run: what it can lose at most."""
     conf: Path | None = None
     """Read the settings from an original configuration (.conf); needs the extra `legacy`."""
     skip: bool = False
@@ -89,8 +92,9 @@ class Reconstruct:
             from .manyclouds import reconstruct_all
 
             return reconstruct_all(self)
-        report_result(self.reconstruct(rescue=True), as_json=self.json)
-        return 0
+        result = self.reconstruct(rescue=True)
+        report_result(result, as_json=self.json)
+        return 1 if "unsaved" in result else 0
 
     def reconstruct(self, *, rescue: bool, beside: Path | None = None) -> dict[str, Any]:
         """Reconstruct the one scan and write its files; returns what there is to say.
@@ -99,14 +103,16 @@ class Reconstruct:
             rescue: keep what is fitted under runs/ when it is stopped or takes long.
             beside: where no output is named, write it beside this file instead of the scan.
         """
+        from .points import as_cloud
         from .reconstruction import Options, reconstruct
         from .terminal import Interruptible
 
         began = time.monotonic()
         _check_output(self.output, self.resolution, self.trim)
         config, scan, resolution, level = self._settings()
+        self._check_places(beside or scan)
         kept = self.run or (Path("runs") / scan.stem if rescue else None)
-        options = Options(self.normals, self.seconds, self.device, self.run, kept, self.resume)
+        options = Options(self.normals, self.seconds, self.device, self.run, kept, self.resume, self.save_seconds)
         notes: list[str] = []
 
         def notify(note: str) -> None:
@@ -122,11 +128,16 @@ class Reconstruct:
                     page(progress, field)
                 return display(progress, field)
 
-            surface = reconstruct(scan, config=config, options=options, on_step=on_step, notify=notify)
+            cloud = as_cloud(scan)
+            _state_size(cloud, config, resolution, use_normals=self.normals == "auto")
+            surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)
         surface.details["command"] = shlex.join(["igr", *sys.argv[1:]])
         if self.model is not None:
             surface.save(self.model)
         result = {"scan": str(scan), **surface.details, "notes": notes}
+        result["fit"] = surface.details["fit"] | {"seconds": round(surface.seconds, 3)}
+        if surface.unsaved:
+            result["unsaved"] = surface.unsaved
         result |= _extract(surface, self.output, beside or scan, resolution, level, self.trim)
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
@@ -134,6 +145,14 @@ class Reconstruct:
 
             write_report(self.report, surface, facts=result)
         return result
+
+    def _check_places(self, beside: Path) -> None:
+        """Refuse outputs that could not be written, before any work."""
+        from .exports import check_folder
+
+        for path in (self.output or beside.with_name(f"{beside.stem}_mesh.ply"), self.model, self.report):
+            if path is not None:
+                check_folder(path)
 
     def _page(self, config: Config, stack: contextlib.ExitStack) -> Watch:
         """The page that shows the fit, until the stack is left."""
@@ -162,6 +181,8 @@ class Reconstruct:
             raise InputError("no scan given: name a point cloud, such as `igr reconstruct scan.ply`")
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
             raise InputError("--steps and --seconds must be positive")
+        if not self.save_seconds > 0:
+            raise InputError("--save-seconds must be positive")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed} is negative; use a whole number of at least 0")
         objective = dataclasses.replace(config.objective, kind=self.objective)
@@ -229,7 +250,7 @@ class Example:
             self.name, self.output, points=self.points, seed=self.seed, reference=self.reference
         )
         for path in written:
-            print(f"wrote {path}")
+            tell(f"wrote {path}")
         return 0
 
 
@@ -243,6 +264,20 @@ def _check_output(output: Path | None, resolution: int | None, trim: float | Non
         raise InputError(f"--trim {trim:g} must be a positive distance, in the scan's units")
     if output is not None:
         check_output(output)
+
+
+def _state_size(cloud: PointCloud, config: Config, resolution: int | None, *, use_normals: bool) -> None:
+    """Say how large a cloud is and what memory its surface will take at most; refuse what will not fit."""
+    from . import memory
+
+    resolution = resolution or (512 if cloud.dimension == 2 else 256)
+    with_normals = use_normals and cloud.normals is not None
+    fit = memory.fitting(len(cloud), cloud.dimension, config, with_normals=with_normals)
+    needed = max(fit, memory.meshing(cloud.points, resolution))
+    kind = "points with normals" if cloud.normals is not None else "points"
+    box = " × ".join(f"{side:.4g}" for side in cloud.points.max(0) - cloud.points.min(0))
+    say(f"{cloud.name}: {len(cloud):,} {kind}, box {box}; takes up to {memory.size(needed)} of memory")
+    memory.require(needed, f"{cloud.name} at a resolution of {resolution}")
 
 
 def _supported_share(mesh: trimesh.Trimesh, confidence: np.ndarray) -> float:

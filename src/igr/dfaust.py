@@ -7,28 +7,29 @@ Any other folder of meshes or clouds is treated the same.
 
 from __future__ import annotations
 
-import glob
 import io
 import json
 import os
 import signal
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from .errors import FitError, InputError
+from .files import make_folder, write_files
+from .inputs import parse_json, read_small_text
 from .points import read_points
 from .splits import choose, list_scans, read_split, subject_of
-from .storage import write_bytes
 from .triangles import face_normals, read_mesh, sample_mesh
 
 FOLDER = "dfaust_processed"
@@ -128,17 +129,14 @@ def preprocess(
     failed = [(name, "there is no such file") for name in missing]
     done: list[Path] = []
     began = time.monotonic()
-    try:
-        for name, reason in _sampled(todo, options, workers or _cores()):
-            if reason is None:
-                done.append(targets[name])
-            else:
-                failed.append((str(scans[name]), reason))
-            if on_scan is not None:
-                finished = len(done) + len(failed) - len(missing)
-                on_scan(ScanProgress(name, finished, len(todo), len(failed), time.monotonic() - began))
-    except OSError as problem:
-        raise InputError(f"{folder} cannot be written to: {problem.strerror or problem}") from None
+    for name, reason in _sampled(todo, options, workers or _cores()):
+        if reason is None:
+            done.append(targets[name])
+        else:
+            failed.append((str(scans[name]), reason))
+        if on_scan is not None:
+            finished = len(done) + len(failed) - len(missing)
+            on_scan(ScanProgress(name, finished, len(todo), len(failed), time.monotonic() - began))
     return Report(tuple(sorted(done)), tuple(targets[name] for name in skipped), tuple(sorted(failed)))
 
 
@@ -172,13 +170,15 @@ def placement(path: str | os.PathLike[str]) -> tuple[Float[np.ndarray, " d"], fl
         InputError: the `.json` is damaged.
     """
     beside = Path(path).with_name(Path(path).stem + ".json")
-    try:
-        values = json.loads(beside.read_text())
-        center, scale = np.array(values["center"], np.float64), float(values["scale"])
-    except FileNotFoundError:
+    if not beside.exists():
         return np.zeros(3), 1.0
-    except (OSError, ValueError, TypeError, KeyError):
+    values = parse_json(read_small_text(beside), beside)
+    try:
+        center, scale = np.array(values["center"], np.float64), float(values["scale"])
+    except (ValueError, TypeError, KeyError, OverflowError):
         raise InputError(f"{beside} is damaged; preprocess its scan again") from None
+    if center.shape not in ((2,), (3,)) or not np.isfinite(center).all() or not 0 < scale < np.inf:
+        raise InputError(f"{beside} is damaged; preprocess its scan again")
     return center, scale
 
 
@@ -227,7 +227,7 @@ def _sampled(
     if workers == 1 or len(tasks) < 2:
         yield from ((name, _sample_to_file(*task)) for name, task in tasks.items())
         return
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), initializer=_leave_interrupts)
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), get_context("spawn"), initializer=_follow_parent)
     try:
         futures = {pool.submit(_sample_to_file, *task): name for name, task in tasks.items()}
         for future in as_completed(futures):
@@ -254,17 +254,21 @@ def _sample_to_file(name: str, scan: Path, target: Path, samples: int, seed: int
     facts = {"center": center.tolist(), "scale": 1.0, "scan": scan.name, "samples": len(table)}
     stream = io.BytesIO()
     np.save(stream, table.astype(np.float32))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in target.parent.glob(f"{glob.escape(target.name)}.*.tmp"):  # of a process that was killed
-        left_over.unlink(missing_ok=True)
-    write_bytes(target.with_name(target.stem + ".json"), json.dumps(facts).encode())
-    write_bytes(target, stream.getvalue())
+    make_folder(target.parent)
+    beside = target.with_name(target.stem + ".json")
+    write_files({beside: json.dumps(facts).encode(), target: stream.getvalue()}, withdrawn=target)
     return None
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the parent, which lets the workers finish the scan at hand."""
+def _follow_parent() -> None:
+    """Ctrl-C is for the parent, which lets the workers finish the scan at hand; if it is killed they end too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _cores() -> int:

@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from .body import Body
 from .errors import InputError
 from .exports import write_mesh
+from .files import make_folder, write_bytes
 from .scanner import scan_mesh
 from .solids import SOLIDS, sample_solid, solid_mesh
 from .splits import split_folder
-from .storage import write_bytes
 
 EXAMPLES = {
     "body": "a standing body as a scanner sees it: millimetres, metres off the origin, noise, gaps, with normals",
@@ -162,7 +162,7 @@ def _write_family(folder: Path, seed: int) -> list[Path]:
     body, written = Body(), []
     for subject, motion, frame, vertices in body.family(4, 4, motions=FAMILY_MOTIONS, seed=seed):
         path = folder / "scans" / subject / motion / f"{motion}.{frame:06d}.ply"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_mesh(path, vertices, body.faces)
         written.append(path)
     return [*written, *split_folder(folder, folder / "splits", seed=seed)]

@@ -48,7 +48,8 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     if not folder.is_dir():
         raise InputError(f"{path}: there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK) or path.is_dir():
-        raise InputError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'no permission'}")
+        why = "it is a folder" if path.is_dir() else f"no permission, or {folder} is read-only"
+        raise InputError(f"{path} cannot be written: {why}")
 
 
 def write_mesh(
@@ -76,7 +77,7 @@ def write_mesh(
     """
     import trimesh
 
-    from .storage import write_bytes
+    from .files import write_bytes
 
     check_output(path, 3)
     mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, vertex_colors=colors, process=False)
@@ -104,7 +105,7 @@ def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray
     Raises:
         InputError: as `check_output`.
     """
-    from .storage import write_bytes
+    from .files import write_bytes
 
     check_output(path, 2)
     suffix = Path(path).suffix.lower()

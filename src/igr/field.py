@@ -60,6 +60,10 @@ class Field(Protocol):
         """Take parameters (and, where present, moments) from `state`; exact inverse of `state`."""
         ...
 
+    def machine(self) -> dict[str, Any]:
+        """What computes: device, threads, program; the same of them give the same result to the last bit."""
+        ...
+
 
 class NativeField:
     """Multiresolution features and a small MLP on the CPU, computed by the native core: numpy in and out.
@@ -78,6 +82,7 @@ class NativeField:
         network = config.network
         assert isinstance(network, FeatureConfig)
         self.dimension, self.network, self.beta2 = dimension, network, config.optimizer.beta2
+        self.threads = threads or machine_threads()
         self.core = NativeCore(
             dimension,
             feature_levels(network, dimension),
@@ -85,7 +90,7 @@ class NativeField:
             network.width,
             network.beta,
             network.bound,
-            threads or machine_threads(),
+            self.threads,
         )
         first = initial_parameters(network, dimension, np.random.default_rng([config.seed, 2]))
         for name, values in self.core.parameters().items():
@@ -139,6 +144,10 @@ class NativeField:
             for name, (first, second) in self.core.moments().items():
                 first[...], second[...] = state[f"adam.exp_avg.{name}"], state[f"adam.exp_avg_sq.{name}"]
             self.core.step_count = int(state["adam.step"][0])
+
+    def machine(self) -> dict[str, Any]:
+        """The instruction set and the threads of the core."""
+        return {"device": "cpu", "threads": self.threads, "program": f"native, {self.core.instruction_set}"}
 
 
 def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field:

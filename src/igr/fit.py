@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .config import OptimizerConfig
-from .errors import FitError
+from .errors import FitError, InputError
 from .field import Array, Field
 from .objective import Loss
 from .sampling import Batch
@@ -88,11 +88,13 @@ def fit(
         state: where an earlier session of this run stopped (the field must hold its parameters and moments).
             A resumed run of steps equals an uninterrupted one bit for bit on one machine and thread count.
         on_step: called after every step; the run stops, saved, when it returns True.
-        save: called about every `save_seconds`, and when the run is stopped; at the end the caller saves.
+        save: called about every `save_seconds`, and when the run is stopped or given up; at the end the caller
+            saves. What it raises between (an `InputError`: the disk is full) is logged, and the fit goes on.
+        save_seconds: time between two checkpoints, so what a run can lose at most.
 
     Raises:
-        FitError: the loss stopped being finite, and stepping back did not help; the field then holds its last
-            good state.
+        FitError: loss or parameters stopped being finite, and stepping back did not help; the field then holds its
+            last good state, which is saved.
         KeyboardInterrupt: `on_step` returned True; everything is saved.
     """
     state = state or FitState()
@@ -100,20 +102,34 @@ def fit(
     saved_at += state.seconds
     every = max(1, schedule.steps // 1000)
     snapshot_every = max(20, schedule.steps // SNAPSHOTS)
-    snapshot = (state.step, field.state(optimizer=True))
+    good = (state.step, field.state(optimizer=True))
+    stop = False
     while True:
         share = schedule.share(state.step, time.monotonic() - began)
-        if share >= 1 and state.step > 0:
+        done = share >= 1 and state.step > 0
+        if done or stop or state.step >= good[0] + snapshot_every:
+            present = field.state(optimizer=True)
+            if not _finite(present):  # a derivative was not, at places that no loss has looked at since
+                _step_back(field, state, good, save)
+                continue
+            good = (state.step, present)
+        if stop:
+            if save is not None:
+                save(state)
+            raise KeyboardInterrupt
+        if done:
             break
+        due = time.monotonic() - saved_at > save_seconds
+        if save is not None and due and _finite(field.state(optimizer=True)):
+            _checkpoint(save, state)
+            saved_at = time.monotonic()
         field.set_detail(share)
         batch = _on_device(sample(state.step), field)
         f, g = field.distance_and_gradient(batch.points, training=True, shapes=batch.shapes)
         value = loss(f, g, batch, share)
         if not math.isfinite(value.total):
-            _step_back(field, state, snapshot)
+            _step_back(field, state, good, save)
             continue
-        if state.step >= snapshot[0] + snapshot_every:
-            snapshot = (state.step, field.state(optimizer=True))
         field.backward(value.df, value.dg)
         rate = schedule.optimizer.rate(state.step, share) * 0.5**state.recoveries
         field.update(rate)
@@ -121,12 +137,7 @@ def fit(
         state.seconds = time.monotonic() - began
         if state.step % every == 0:
             state.history.append(_row(state, rate, value))
-        stop = on_step is not None and on_step(Progress(state.step, min(share, 1.0), state.seconds, value))
-        if save is not None and (stop or time.monotonic() - saved_at > save_seconds):
-            save(state)
-            saved_at = time.monotonic()
-        if stop:
-            raise KeyboardInterrupt
+        stop = bool(on_step is not None and on_step(Progress(state.step, min(share, 1.0), state.seconds, value)))
     field.set_detail(1.0)
     return state
 
@@ -145,16 +156,36 @@ def _row(state: FitState, rate: float, value: Loss) -> dict[str, float]:
     return row | value.terms
 
 
-def _step_back(field: Field, state: FitState, snapshot: tuple[int, dict[str, np.ndarray]]) -> None:
-    """Return to the last good state at half the learning rate, or give up."""
-    at = state.step
-    state.step = snapshot[0]
-    field.load_state(snapshot[1])
+def _finite(arrays: dict[str, np.ndarray]) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays.values())
+
+
+def _checkpoint(save: Callable[[FitState], None], state: FitState) -> None:
+    """Save, or say why that was not possible: the fit is worth more than one of its checkpoints."""
+    try:
+        save(state)
+    except InputError as problem:
+        logger.warning("step %d is not saved: %s; the fit goes on", state.step, problem)
+
+
+def _step_back(
+    field: Field,
+    state: FitState,
+    good: tuple[int, dict[str, np.ndarray]],
+    save: Callable[[FitState], None] | None,
+) -> None:
+    """Return to the last good state at half the learning rate, or give up, that state saved."""
+    at, state.step = state.step, good[0]
+    field.load_state(good[1])
     state.recoveries += 1
-    if state.recoveries > MAX_RECOVERIES:
-        raise FitError(
-            f"the loss was not finite at step {at}, and {MAX_RECOVERIES} returns to an earlier state at a lower "
-            f"learning rate did not help; the state of step {state.step} is kept. Try a lower learning rate "
-            "(optimizer.initial), and look at the cloud for extreme values."
-        )
-    logger.warning("step %d: the loss is not finite; back to step %d at half the rate", at, state.step)
+    state.history = [row for row in state.history if row["step"] <= state.step]
+    if state.recoveries <= MAX_RECOVERIES:
+        logger.warning("step %d: the fit is not finite; back to step %d at half the rate", at, state.step)
+        return
+    if save is not None:
+        _checkpoint(save, state)
+    raise FitError(
+        f"the fit was not finite at step {at}, and {MAX_RECOVERIES} returns to an earlier state at a lower "
+        f"learning rate did not help; the state of step {state.step} is kept. Try a lower learning rate "
+        "(optimizer.initial), and look at the cloud for extreme values."
+    )

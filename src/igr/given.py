@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .orientation import neighborhood, orient, smallest_direction
-from .points import outwardness
+from .points import inward_normals, outwardness
 
 SAMPLE = 3000
 """Points whose sides are looked at."""
@@ -36,6 +36,9 @@ MIXED = 0.1
 """Share of neighbors on opposite sides from which on the signs are found anew: thin walls have up to 7 %."""
 UNSURE = 0.8
 """Share of points with the right side below which (and above its complement) the signs are found anew."""
+
+FEW = 60
+"""Of fewer points the neighborhoods are no planes: it is only asked whether all normals point inward."""
 
 Use = Literal["given", "turned", "re-oriented", "down-weighted", "ignored"]
 
@@ -67,6 +70,8 @@ def judge_normals(
     points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], *, seed: int = 0
 ) -> Judgement:
     """Decide what to do with the unit normals of a cloud (unit frame, strays left out)."""
+    if len(points) < FEW:
+        return _judged_as_a_whole(points, normals)
     angle, roughness, opposed = _local_figures(points, normals, seed)
     if angle > USELESS:
         sentence = f"left out the normals: they are {angle:.0f}° off the planes of their neighborhoods"
@@ -87,6 +92,13 @@ def judge_normals(
         use = "down-weighted" if use == "given" else use
         sentence += "; " * bool(sentence) + f"trust the normals less: neighbors differ by {roughness:.0f}°"
     return Judgement(use, sentence, normals, trust, angle, roughness, opposed, right)
+
+
+def _judged_as_a_whole(points: np.ndarray, normals: np.ndarray) -> Judgement:
+    inward = inward_normals(points, normals)
+    sentence = "the normals point inward; turned them around" if inward else ""
+    use, right = ("turned", 0.0) if inward else ("given", 1.0)
+    return Judgement(use, sentence, -normals if inward else normals, None, 0.0, 0.0, 0.0, right)
 
 
 def _local_figures(points: np.ndarray, normals: np.ndarray, seed: int) -> tuple[float, float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from .errors import InputError
+from .memory import require
 
 GRID_FORMATS = (".npz", ".vti")
 """Suffixes of grid files."""
@@ -48,7 +50,7 @@ class DistanceGrid:
         Raises:
             InputError: another suffix.
         """
-        from .storage import write_bytes
+        from .files import write_bytes
 
         suffix = Path(path).suffix.lower()
         if suffix not in GRID_FORMATS:
@@ -62,11 +64,16 @@ class DistanceGrid:
         Raises:
             InputError: the file is missing, or holds no grid.
         """
+        from .formats import read_arrays
+
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return DistanceGrid(file["values"], file["origin"], float(file["spacing"]))
-        except (OSError, ValueError, KeyError) as problem:
-            raise InputError(f"{path} holds no grid of distances ({problem})") from None
+            values, origin, spacing = read_arrays(Path(path), ("values", "origin", "spacing"))
+        except OSError as problem:
+            raise InputError(f"{path} cannot be read: {problem.strerror or problem}") from None
+        sound = values.ndim in (2, 3) and origin.shape == (values.ndim,) and spacing.shape == ()
+        if not sound or not np.isfinite(origin).all() or not 0 < float(spacing) < np.inf:
+            raise InputError(f"{path} holds no grid of distances: they have no place in space")
+        return DistanceGrid(values, origin, float(spacing))
 
     def _npz(self) -> bytes:
         stream = io.BytesIO()
@@ -105,6 +112,7 @@ def sampled_grid(
     spacing = float(sides.max()) / resolution
     shape = np.maximum(np.ceil(sides / spacing + 2 * margin * resolution - 1e-9), 1).astype(int) + 1
     origin = (box[0] + box[1]) / 2 - spacing * (shape - 1) / 2
+    require(12.0 * math.prod(shape), f"a grid of {resolution} cells", "use a lower resolution")
     values = np.empty(shape, np.float32)
     slab = np.moveaxis(np.indices((1, *shape[1:])), 0, -1).reshape(-1, len(shape))
     for layer in range(shape[0]):

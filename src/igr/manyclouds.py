@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import FitError, InputError
+from .files import make_folder, write_bytes
+from .inputs import read_small_text
 from .parallel import rank_and_ranks
 from .splits import list_scans, scan_name
-from .storage import write_bytes
 from .talk import report_result, say
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ def reconstruct_all(command: Reconstruct) -> int:
     rank, ranks = rank_and_ranks()
     scans = find_scans(command.scans, leave_out=folder)
     mine = dict(list(scans.items())[rank::ranks])
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     known = _rows(folder)
     table = folder / ("results.csv" if ranks == 1 else f"results.{rank}.csv")
     rows: dict[str, dict[str, Any]] = {}
     for index, (name, scan) in enumerate(mine.items(), start=1):
         done = _result(folder, name)
-        if command.skip and done is not None:
+        if command.skip and done is not None and all(path.exists() for path in _places(command, name).values()):
             rows[name] = known.get(name, {"output": str(done)}) | {"name": name, "status": "done"}
         else:
             say(f"scan {index:,} of {len(mine):,}  {name}")
@@ -97,14 +98,12 @@ def _checked(command: Reconstruct) -> Path:
 
 def _one(command: Reconstruct, name: str, scan: Path, folder: Path) -> dict[str, Any]:
     """Reconstruct one scan; returns its row of the table."""
-    planned: dict[str, Path | None] = {"model": command.model, "report": command.report}
-    suffixes = {"model": ".igr", "report": ".html"}
     began = time.monotonic()
     try:
-        places = {key: f / f"{name}{suffixes[key]}" for key, f in planned.items() if f is not None}
+        places = _places(command, name)
         beside = folder / f"{name}.ply"
         for place in (beside, *places.values()):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(place.parent)
         alone = dataclasses.replace(command, scans=(scan,), output=None, **places)
         result = alone.reconstruct(rescue=False, beside=beside)
     except (InputError, FitError, MemoryError) as problem:
@@ -113,6 +112,12 @@ def _one(command: Reconstruct, name: str, scan: Path, folder: Path) -> dict[str,
         return {"name": name, "status": "failed", "message": str(problem), "seconds": seconds}
     report_result(result, as_json=command.json)
     return {**result, "name": name, "status": "done", "message": "; ".join(result["notes"])}
+
+
+def _places(command: Reconstruct, name: str) -> dict[str, Path]:
+    """Where model and report of a scan go, as far as they are wanted."""
+    planned = {"model": (command.model, ".igr"), "report": (command.report, ".html")}
+    return {key: place / f"{name}{suffix}" for key, (place, suffix) in planned.items() if place is not None}
 
 
 def _result(folder: Path, name: str) -> Path | None:
@@ -124,8 +129,8 @@ def _rows(folder: Path) -> dict[str, dict[str, Any]]:
     """Rows of the tables of earlier runs, by name."""
     rows = {}
     for table in sorted(folder.glob("results*.csv")):
-        with table.open(newline="") as file:
-            rows |= {row["name"]: row for row in csv.DictReader(file) if row.get("status") == "done"}
+        found = csv.DictReader(io.StringIO(read_small_text(table)))
+        rows |= {row["name"]: row for row in found if row.get("name") and row.get("status") == "done"}
     return rows
 
 
@@ -134,7 +139,7 @@ def _csv(rows: dict[str, dict[str, Any]]) -> bytes:
     writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows.values())
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")  # names of files need not be text
 
 
 def _summary(rows: dict[str, dict[str, Any]], table: Path) -> int:

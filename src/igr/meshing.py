@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from . import memory
 from .errors import FitError, InputError
 from .marching import END, slide, triangulate
 from .voxels import SAFETY, Grid, all_voxels, complete, refine, sample
@@ -101,6 +102,9 @@ def extract_mesh(
         bounds.append(bound)
         if len(cells) == 0:
             raise samples.nothing_found()
+        memory.require(
+            memory.MESH_CELL * len(cells), f"meshing at a resolution of {resolution}", "use a lower resolution"
+        )
         voxels = complete(samples.on_grid, sample(samples.on_grid, grid, cells))
     found = triangulate(samples, voxels, CLOSE * step * bounds[-1])
     if found is None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from . import memory
 from .config import FAST, PRESETS, Config
 from .detail import adapted, sharpness
 from .errors import InputError
@@ -22,7 +23,7 @@ from .objective import objective
 from .orientation import orient
 from .points import PointCloud, as_cloud
 from .sampling import CloudSampler
-from .storage import RunFolder
+from .storage import RunFolder, open_run
 from .surface import Surface
 from .warmstart import known_space
 
@@ -34,6 +35,8 @@ SURE = 4.0
 low because the neighborhood is rough, not because the side is doubtful."""
 FIELD_KNOWS = 0.4
 """Share of the run after which the field knows the sides of such normals better than their estimate."""
+MISSED = 3.0
+"""Points that lie farther than this from the surface, as a multiple of their spacing or noise, are missed."""
 MAX_SAMPLES = 100_000
 """Points of the cloud that a surface carries along, to say where it is supported."""
 
@@ -54,6 +57,8 @@ class Options:
     """The same, but written only if the run is stopped or takes longer than a minute."""
     resume: bool = False
     """Continue the run in that folder."""
+    save_seconds: float = 60.0
+    """Time between two checkpoints, so what a run that is killed can lose at most."""
 
 
 def reconstruct(
@@ -98,6 +103,9 @@ def reconstruct(
     elif isinstance(normals, str):
         raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
     cloud = as_cloud(source, given)
+    use_normals = cloud.normals is not None and options.normals == "auto"
+    needed = memory.fitting(len(cloud), cloud.dimension, config, with_normals=use_normals)
+    memory.require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
     cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
@@ -106,23 +114,25 @@ def reconstruct(
     sampler = cloud_sampler(cloud, trust, config)
     field = make_field(config, cloud.dimension, device=options.device)
     surface = Surface(field, frame, config, samples=_samples(cloud.points, config.seed), details=details)
-    place = options.run or options.rescue
-    folder = None if place is None else RunFolder(place)
-    state = _resumed(folder, field, config, options.resume)
+    details["machine"] = field.machine()
     step = None if on_step is None else (lambda progress: on_step(progress, field))
-    state = fit(
-        field,
-        sampler,
-        lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
-        Schedule(config.optimizer, config.steps, options.seconds),
-        state=state,
-        on_step=step,
-        save=None if folder is None else (lambda state: folder.save(surface, state)),
-    )
-    details["fit"] = {"steps": state.step, "seconds": round(state.seconds, 3), "recoveries": state.recoveries}
-    surface.history = state.history
-    if folder is not None and (options.run or folder.written):
-        folder.save(surface, state)
+    asked_for = options.run is not None or options.resume
+    with open_run(options.run or options.rescue, at_once=asked_for) as folder:
+        state = fit(
+            field,
+            sampler,
+            lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
+            Schedule(config.optimizer, config.steps, options.seconds),
+            state=_resumed(folder, surface) if options.resume else None,
+            on_step=step,
+            save=None if folder is None else (lambda state: folder.save(surface, state)),
+            save_seconds=options.save_seconds,
+        )
+        residual = _residual(surface, notify)
+        details["fit"] = {"steps": state.step, "recoveries": state.recoveries, "residual": residual}
+        surface.history, surface.seconds = state.history, state.seconds
+        if folder is not None and (asked_for or folder.written):
+            _save_at_end(folder, surface, state, notify)
     return surface
 
 
@@ -211,14 +221,30 @@ def _samples(points: np.ndarray, seed: int) -> np.ndarray:
     return points[np.random.default_rng([seed, 5]).choice(len(points), MAX_SAMPLES, replace=False)]
 
 
-def _resumed(folder: RunFolder | None, field: Field, config: Config, resume: bool) -> FitState | None:
-    """The state to continue from, its parameters loaded into `field`; None for a new run."""
-    if not resume:
-        return None
+def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:
+    """The state to continue from, its parameters loaded into the field; None for a new run."""
     if folder is None:
         raise InputError("resuming needs the folder of the run: give --run DIR")
-    saved = folder.load_state(config)
-    if saved is None:
-        return None
-    field.load_state(saved[0])
-    return saved[1]
+    return folder.load_state(surface)
+
+
+def _residual(surface: Surface, notify: Callable[[str], None]) -> float:
+    """Mean distance of the points to the surface, in their units; said where it is large for points so dense."""
+    few = surface.frame.to_input(surface.samples[:: max(1, len(surface.samples) // 10_000)])
+    residual = float(np.abs(surface.distance(few)).mean())
+    expected = max(surface.details.get("spacing", np.inf), surface.details.get("noise", 0.0))
+    if residual > MISSED * expected:
+        notify(
+            f"the surface misses the points by {residual:.3g} on average, and they are {expected:.3g} apart; "
+            "reconstruct parts that are small and far apart one by one, and look at the normals"
+        )
+    return float(f"{residual:.4g}")
+
+
+def _save_at_end(folder: RunFolder, surface: Surface, state: FitState, notify: Callable[[str], None]) -> None:
+    """Save the finished run; where that is not possible the surface is still worth having."""
+    try:
+        folder.save(surface, state)
+    except InputError as problem:
+        surface.unsaved = str(problem)
+        notify(f"the run is not saved: {problem}")

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from .errors import InputError
-from .storage import write_bytes
+from .files import write_bytes
 
 if TYPE_CHECKING:
     from .surface import Surface

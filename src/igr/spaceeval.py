@@ -13,12 +13,12 @@ import numpy as np
 from .dfaust import FOLDER, placement
 from .errors import InputError
 from .exports import write_mesh
+from .files import make_folder, write_bytes
 from .latentfit import EncodeOptions
 from .parallel import rank_and_ranks
 from .points import PointCloud, as_cloud
 from .scansampling import open_table
 from .splits import choose, list_scans, read_split, scan_name
-from .storage import write_bytes
 
 if TYPE_CHECKING:
     from .shapespace import Encoding, ShapeSpace
@@ -87,7 +87,7 @@ def evaluate_scans(
                 )
                 rows[-1]["latent"] = [round(float(value), 5) for value in encoding.latent]
             yield rows[-1]
-        Path(out).mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         write_bytes(Path(out) / _table_name(), json.dumps({"scans": rows}, indent=1).encode())
 
 
@@ -95,7 +95,8 @@ def read_scan(path: Path) -> PointCloud:
     """A scan, or samples of one put back to where the scan was."""
     if path.suffix != ".npy" or not path.with_name(path.stem + ".json").is_file():
         return as_cloud(path)
-    table = np.asarray(open_table(path), np.float64)
+    with np.errstate(invalid="ignore"):  # NaN is refused below
+        table = np.asarray(open_table(path), np.float64)
     center, scale = placement(path)
     d = table.shape[1] if table.shape[1] < 4 else table.shape[1] // 2
     normals = table[:, d:] if table.shape[1] > d else None
@@ -147,7 +148,7 @@ def _surface(space: ShapeSpace, encoding: Encoding, cloud: PointCloud, refine_se
 
 def _written(path: Path, surface: Surface, cloud: PointCloud, resolution: int) -> dict[str, Any]:
     mesh = surface.mesh(resolution=resolution)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_mesh(path, mesh.vertices, mesh.faces)
     facts = {"watertight": bool(mesh.is_watertight), "components": int(mesh.body_count)}
     return scan_errors(mesh.vertices, mesh.faces, cloud) | facts

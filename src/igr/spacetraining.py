@@ -17,13 +17,21 @@ from .dfaust import FOLDER
 from .errors import InputError
 from .fit import FitState, Progress, Schedule, fit
 from .objective import Loss, objective
-from .parallel import across_ranks, compiled, in_bfloat16, joined_ranks, mean_over_ranks, torch_device
+from .parallel import (
+    across_ranks,
+    compiled,
+    in_bfloat16,
+    joined_ranks,
+    mean_over_ranks,
+    rank_and_ranks,
+    torch_device,
+)
 from .sampling import Batch
 from .scansampling import Ahead, ScanSampler, open_table, read_rows
 from .shapespace import ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, first_latents, make_network
 from .splits import choose, read_split, scan_name
-from .storage import RunFolder
+from .storage import RunFolder, open_run
 from .torchfield import COMPILED_FROM
 
 logger = logging.getLogger(__name__)
@@ -64,30 +72,33 @@ def train(
     scans = training_scans(data, options.split)
     config = lengths_in_steps(config, len(scans))
     space = untrained(scans, config, device=torch_device(options.device))
-    folder = None if options.run is None else RunFolder(options.run)
-    state = resumed(folder, space.field, config, resume=options.resume)
-    with joined_ranks() as rank:
+    writes = options.run is not None and rank_and_ranks()[0] == 0
+    if options.resume and options.run is None:
+        raise InputError("--resume needs --run, the folder of the run to continue")
+    space.details["machine"] = space.field.machine() | {"processes": rank_and_ranks()[1]}
+    with open_run(options.run, at_once=writes) as folder, joined_ranks() as rank:
         if rank[1] > 1 and options.seconds is not None:
             raise InputError("a budget in seconds would stop the ranks at different steps; give steps instead")
+        state = folder.load_state(space) if folder is not None and options.resume else None
         sampler = ScanSampler(
             list(scans.values()), config, dimension=space.dimension, scale=space.scale, rank=rank
         )
         network = space.field.space
         space.field.stepped = across_ranks(compiled(network) if _worth_compiling(config) else network)
-        writes = folder is not None and rank[0] == 0
-        state = fit(
-            space.field,
-            Ahead(sampler),
-            lambda f, g, batch, share: space_loss(space.field, f, g, batch, config, share),
-            Schedule(config.optimizer, config.steps, options.seconds),
-            state=state,
-            on_step=lambda progress: _stopped(on_step, progress, space),
-            save=(lambda state: _save(folder, space, state, options)) if folder is not None and writes else None,
-            save_seconds=options.save_seconds,
-        )
+        with Ahead(sampler) as ahead:
+            state = fit(
+                space.field,
+                ahead,
+                lambda f, g, batch, share: space_loss(space.field, f, g, batch, config, share),
+                Schedule(config.optimizer, config.steps, options.seconds),
+                state=state,
+                on_step=lambda progress: _stopped(on_step, progress, space),
+                save=(lambda state: _save(folder, space, state, options)) if folder and writes else None,
+                save_seconds=options.save_seconds,
+            )
         space.field.stepped = network
-        space.details["training"] = {"steps": state.step, "seconds": round(state.seconds, 1), "shapes": len(scans)}
-        space.history = state.history
+        space.details["training"] = {"steps": state.step, "recoveries": state.recoveries, "shapes": len(scans)}
+        space.history, space.seconds = state.history, state.seconds
         if folder is not None and writes:
             _save(folder, space, state, options)
     return space
@@ -178,22 +189,6 @@ def space_loss(field: SpaceField, f: object, g: object, batch: Batch, config: Co
     total = loss.total + config.objective.latent * field.latent_length
     *means, total = mean_over_ranks([*terms.values(), total])
     return dataclasses.replace(loss, terms=dict(zip(terms, means, strict=True)), total=total)
-
-
-def resumed(folder: RunFolder | None, field: SpaceField, config: Config, *, resume: bool) -> FitState | None:
-    """The state of the run in the folder, its parameters put into the field."""
-    if not resume:
-        return None
-    if folder is None:
-        raise InputError("--resume needs --run, the folder of the run to continue")
-    saved = folder.load_state(config)
-    if saved is None:
-        return None
-    try:
-        field.load_state(saved[0])
-    except (KeyError, RuntimeError) as problem:
-        raise InputError(f"{folder.path} holds a run on other scans ({problem}); use another folder") from None
-    return saved[1]
 
 
 def _save(folder: RunFolder, space: ShapeSpace, state: FitState, options: TrainingOptions) -> None:

@@ -49,6 +49,9 @@ class SpaceViewer:
         self.changed, self.closed = threading.Event(), False
         self._controls()
         self._update(COARSE)
+        if len(self.mesh[0]):  # the whole shape is in the picture
+            reach = float(np.abs(self.mesh[0]).max() / space.scale)
+            server.initial_camera.position = tuple(reach * np.array([0.95, -1.45, 0.5]))
         self.changed.set()
         self.worker = threading.Thread(target=self._follow, daemon=True)
         self.worker.start()

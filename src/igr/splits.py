@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import InputError
-from .storage import write_bytes
+from .files import make_folder, write_bytes
+from .inputs import parse_json, read_small_text
 
 SCAN_SUFFIXES = (".ply", ".obj", ".off", ".stl", ".glb", ".xyz", ".pts", ".npy", ".npz")
 """Files that count as scans in a folder; text files of other names are rarely clouds."""
@@ -57,13 +58,7 @@ def read_split(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises:
         InputError: the file is missing, no JSON, or of another form.
     """
-    try:
-        values = json.loads(Path(path).read_text("utf-8-sig"))
-    except OSError as problem:
-        raise InputError(f"{path} cannot be read: {problem.strerror}") from None
-    except (ValueError, RecursionError) as problem:
-        raise InputError(f"{path} is no JSON file ({problem})") from None
-    return tuple(dict.fromkeys(_names(values, path)))
+    return tuple(dict.fromkeys(_names(parse_json(read_small_text(path), path), path)))
 
 
 def write_split(path: str | os.PathLike[str], names: Iterable[str]) -> None:
@@ -129,12 +124,9 @@ def split_folder(
     """
     sides = divide(list_scans(folder), by=by, share=share, seed=seed)
     files = (Path(out) / "train_all.json", Path(out) / "test_all.json")
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        for file, names in zip(files, sides, strict=True):
-            write_split(file, names)
-    except OSError as problem:
-        raise InputError(f"{out} cannot be written to: {problem.strerror or problem}") from None
+    make_folder(out)
+    for file, names in zip(files, sides, strict=True):
+        write_split(file, names)
     return files
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import os
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from .config import Config
 from .errors import InputError
+from .files import locked, make_folder, remove_left_over, write_bytes, write_files
 from .fit import FitState
+from .inputs import check_file, parse_json, read_small_text
+from .saved import check_parameters
 
 if TYPE_CHECKING:
     from .shapespace import ShapeSpace
@@ -24,25 +30,23 @@ if TYPE_CHECKING:
 
 def write_tensors(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write arrays and text to a safetensors file, under a temporary name until it is whole."""
+    write_bytes(path, tensor_bytes(tensors, metadata))
+
+
+def tensor_bytes(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """Arrays and text as a safetensors file, the same bytes for the same content.
+
+    The library orders the text as its hash table happens to be, so the header is written again, in our order.
+    """
     from safetensors.numpy import save
 
     data = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
-    write_bytes(path, data)
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to `path`, under a temporary name until it is whole and on the disk."""
-    temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = metadata | {"checksum": _checksum(metadata, memoryview(data)[start:])}
+    text = json.dumps(dict(sorted(header.items())), ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -53,56 +57,114 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     """
     from safetensors import SafetensorError, safe_open
 
+    check_file(path)
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        _check_whole(path, metadata)
+        return tensors, metadata
     except (SafetensorError, OSError) as problem:
         raise InputError(f"{path} is no saved model, or damaged ({problem})") from None
 
 
+def _check_whole(path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+    """Refuse a file with a changed bit, and take its checksum out of its text; older files have none."""
+    checksum = metadata.pop("checksum", None)
+    if checksum is None:
+        return
+    with open(path, "rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        if checksum != _checksum(metadata, file.read()):
+            raise InputError(f"{path} is damaged: it is not what was saved, by its checksum")
+
+
+def _checksum(metadata: dict[str, str], arrays: bytes | memoryview) -> str:
+    """CRC-32 of the text and the arrays: against accidents, not against someone who means harm."""
+    return f"{zlib.crc32(arrays, zlib.crc32(json.dumps(metadata, sort_keys=True).encode())):08x}"
+
+
+KEPT = 100
+"""Checkpoints that a run folder holds at most: then every second one goes, but the newest."""
+
+
 class RunFolder:
     """A run on disk, which can be moved: `config.json`, `model.safetensors` (surface or space),
-    `state.safetensors` (all that a resumed run needs), `history.csv`, and every saved model under
-    `checkpoints/STEP.safetensors`.
+    `state.safetensors` (all that a resumed run needs), `history.csv`, and saved models under
+    `checkpoints/STEP.safetensors`, the older ones thinned out. See `open_run` for writing to it.
 
     Args:
-        path: the folder; made when something is saved.
+        path: the folder; made when it is claimed or something is saved.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.written = False
+        """Whether this process has saved something."""
+        self.continued = False
+        """Whether what is saved continues the run that was there."""
+        self._lock: IO[str] | None = None
 
-    def save(self, model: Surface | ShapeSpace, state: FitState) -> None:
-        """Write the model and the state of its fit; the previous ones stay until the new ones are whole."""
-        checkpoints = self.path / "checkpoints"
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        progress = {k: v for k, v in dataclasses.asdict(state).items() if k != "history"}
-        metadata = {"config": model.config.to_json(), "progress": json.dumps(progress)}
-        metadata["history"] = json.dumps(state.history)
-        write_tensors(self.path / "state.safetensors", model.field.state(optimizer=True), metadata)
-        model.save(checkpoints / f"{state.step:06d}.safetensors")
-        model.save(self.path / "model.safetensors")
-        write_bytes(self.path / "config.json", (model.config.to_json() + "\n").encode())
-        write_bytes(self.path / "history.csv", _csv(state.history).encode())
-        self.written = True
-
-    def load_state(self, config: Config) -> tuple[dict[str, np.ndarray], FitState] | None:
-        """The field's state and the run's, or None if nothing was saved yet.
+    def claim(self) -> None:
+        """Keep other processes from writing to this folder until `release`, or until this one ends.
 
         Raises:
-            InputError: the folder holds a run of another configuration, or a damaged one.
+            InputError: another process has it, or it cannot be written to.
         """
-        path = self.path / "state.safetensors"
+        if self._lock is None:
+            make_folder(self.path)
+            self._lock = locked(self.path / "lock", f"the run folder {self.path}")
+            for folder in (self.path, self.path / "checkpoints"):
+                remove_left_over(folder)
+
+    def release(self) -> None:
+        """Let other processes write to it."""
+        if self._lock is not None:
+            self._lock.truncate(0)
+            self._lock.close()
+            self._lock = None
+
+    def save(self, model: Surface | ShapeSpace, state: FitState) -> None:
+        """Write the model and the state of its fit; the previous ones stay until all the new ones are whole.
+
+        Raises:
+            InputError: the folder cannot be written to, or another process has it.
+        """
+        self.claim()
+        checkpoints = make_folder(self.path / "checkpoints")
+        progress = {k: v for k, v in dataclasses.asdict(state).items() if k != "history"}
+        metadata = {"config": model.config.to_json(), "progress": json.dumps(progress)}
+        metadata |= {"history": json.dumps(state.history), "source": model.source()}
+        saved, newest = model.to_bytes(), checkpoints / f"{state.step:06d}.safetensors"
+        write_files(
+            {
+                self.path / "state.safetensors": tensor_bytes(model.field.state(optimizer=True), metadata),
+                newest: saved,
+                self.path / "model.safetensors": saved,
+                self.path / "config.json": (model.config.to_json() + "\n").encode(),
+                self.path / "history.csv": _csv(state.history).encode(),
+            }
+        )
+        others = sorted(path for path in checkpoints.glob("*.safetensors") if path != newest)
+        if not self.written and not self.continued:  # a new run in an old folder: what is left is of another
+            _remove(others)
+        elif len(others) >= KEPT:
+            _remove(others[1::2])
+        self.written = True
+
+    def load_state(self, model: Surface | ShapeSpace) -> FitState | None:
+        """Where the run stands, its parameters and moments put into the model; None if nothing was saved yet.
+
+        Raises:
+            InputError: the folder holds a run of another configuration or on other data, or a damaged one.
+        """
+        path, config = self.path / "state.safetensors", model.config
         if not path.exists():
             return None
         tensors, metadata = read_tensors(path)
         try:
             saved = Config.from_json(metadata["config"])
-            state = FitState(**json.loads(metadata["progress"]), history=json.loads(metadata["history"]))
+            state = _fit_state(metadata)
         except (KeyError, TypeError, ValueError) as problem:
             raise InputError(f"{path} is damaged ({problem}); start anew in another folder") from None
         if dataclasses.replace(saved, steps=config.steps) != config:
@@ -110,14 +172,23 @@ class RunFolder:
                 f"{self.path} holds a run with another configuration ({saved.preset}, seed {saved.seed}); "
                 "resume it with the same options, or choose another --run folder"
             )
-        return tensors, state
+        if metadata.get("source", model.source()) != model.source():
+            raise InputError(f"{self.path} holds a run on other data; choose another --run folder")
+        try:
+            own = model.field.state(optimizer=True)
+            check_parameters(tensors, {name: value.shape for name, value in own.items()}, largest=1e30)
+            model.field.load_state(tensors)
+        except (KeyError, ValueError, RuntimeError) as problem:
+            raise InputError(f"{path} does not fit its configuration ({problem}); use another folder") from None
+        self.continued = True
+        return state
 
     def history(self) -> list[dict[str, float]]:
         """The recorded steps of the run, see `FitState.history`; none where the table is missing or damaged."""
         try:
-            with (self.path / "history.csv").open(newline="") as file:
-                return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-        except (OSError, ValueError):
+            rows = list(csv.DictReader(io.StringIO(read_small_text(self.path / "history.csv"))))
+            return [{k: float(v) for k, v in row.items() if v} for row in rows]
+        except (InputError, ValueError, TypeError, csv.Error):
             return []
 
     def checkpoint(self, which: str = "latest") -> Path:
@@ -134,6 +205,27 @@ class RunFolder:
                 return found[-1] if which == "latest" else path
         known = ", ".join(str(int(path.stem)) for path in found if path.stem.isdigit()) or "none"
         raise InputError(f"{self.path} has no checkpoint {which!r}; there are: {known}")
+
+
+@contextlib.contextmanager
+def open_run(path: str | os.PathLike[str] | None, *, at_once: bool) -> Iterator[RunFolder | None]:
+    """The run folder `path`, which no other process writes to meanwhile; None where there is no path.
+
+    Args:
+        path: the folder.
+        at_once: claim it now, so that what is wrong with it is known before the work; else at the first save.
+
+    Raises:
+        InputError: another process has it, or it cannot be written to.
+    """
+    folder = None if path is None else RunFolder(path)
+    try:
+        if folder is not None and at_once:
+            folder.claim()
+        yield folder
+    finally:
+        if folder is not None:
+            folder.release()
 
 
 def load_model(path: str | os.PathLike[str], *, checkpoint: str = "latest", device: str = "auto") -> Surface:
@@ -159,6 +251,8 @@ def load_shape(path: str | os.PathLike[str]) -> Surface | Mesh:
         InputError: it is neither, or damaged, or has no triangles.
     """
     path = Path(path)
+    if not path.is_dir():
+        check_file(path)
     if path.is_dir() or _is_safetensors(path):
         return load_model(path)
     from .triangles import read_mesh
@@ -189,6 +283,28 @@ def _is_safetensors(path: Path) -> bool:
             return file.read(9)[8:] == b"{"
     except OSError:
         return False
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _fit_state(metadata: dict[str, str]) -> FitState:
+    """Where a saved run stands.
+
+    Raises:
+        KeyError, TypeError, ValueError: something is missing or makes no sense.
+    """
+    progress, history = parse_json(metadata["progress"], "progress"), parse_json(metadata["history"], "history")
+    state = FitState(**progress, history=history)
+    if type(state.step) is not int or type(state.recoveries) is not int or min(state.step, state.recoveries) < 0:
+        raise ValueError("steps that cannot be counted")
+    if type(state.seconds) not in (int, float) or not 0 <= state.seconds < 1e12:
+        raise ValueError("an impossible time")
+    if not all(isinstance(value, int | float) for row in history for value in row.values()):
+        raise ValueError("a history that is no table of numbers")
+    return state
 
 
 def _csv(rows: list[dict[str, float]]) -> str:

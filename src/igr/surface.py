@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from jaxtyping import Float
 from .config import Config, MLPConfig
 from .errors import InputError
 from .field import Field
+from .files import write_bytes
 from .frame import Frame
-from .storage import write_bytes, write_tensors
+from .storage import tensor_bytes
 from .support import Support, check_trimmed, trimmed_curves, trimmed_mesh
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ class Surface:
         self.samples = np.asarray(samples, np.float32)
         self.details = {} if details is None else details
         self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        """Time of the fit; not saved with the surface, so that equal surfaces are equal files."""
+        self.unsaved = ""
+        """Why the run folder does not hold the end of the fit, if it does not."""
         self._support: Support | None = None
 
     @property
@@ -235,7 +241,16 @@ class Surface:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file: weights, configuration, frame, samples (safetensors, no pickle)."""
-        write_tensors(path, self.tensors(), self.metadata())
+        write_bytes(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The saved file: the same bytes for the same surface."""
+        return tensor_bytes(self.tensors(), self.metadata())
+
+    def source(self) -> str:
+        """What the surface was fitted to, as a checksum of the cloud and of what its normals were used for."""
+        center, scale = self.frame.center.tolist(), self.frame.scale
+        return f"{zlib.crc32(self.samples.tobytes()):08x} {center} {scale} {self.details.get('normals')}"
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The arrays of the saved file."""

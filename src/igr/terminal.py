@@ -81,7 +81,7 @@ class Interruptible:
         self.display.__exit__(kind, *rest)
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
-        if self.stop and self.folder is not None:
+        if kind is KeyboardInterrupt and self.stop and self.folder is not None:
             say(f"saved in {self.folder}; the same command with --resume continues")
 
     def __call__(self, progress: Progress, fitted: object) -> bool:

@@ -120,6 +120,8 @@ class TorchField:
         """Take parameters, and moments where present, from `state`."""
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
+                if state[name].shape != parameter.shape:
+                    raise ValueError(f"{name} has shape {state[name].shape}, expected {tuple(parameter.shape)}")
                 parameter.copy_(torch.tensor(state[name]))
                 if "adam.step" in state:
                     moments = self._moments(parameter)
@@ -128,6 +130,11 @@ class TorchField:
                     if "step" in moments:
                         moments["step"].fill_(float(state["adam.step"][0]))
         self.lazy.count = int(state["adam.step"][0]) if "adam.step" in state else 0
+
+    def machine(self) -> dict[str, Any]:
+        """The device, torch's threads and its version."""
+        program = f"torch {torch.__version__}" + (", bfloat16" if self.bfloat16 else "")
+        return {"device": str(self.device), "threads": torch.get_num_threads(), "program": program}
 
     def _moments(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         if parameter in self.lazy.moments:

@@ -1,0 +1,68 @@
+"""Memory: estimated before the work, never below what it takes, and refused with advice."""
+
+import numpy as np
+import pytest
+
+import igr
+from igr import memory
+from igr.cli import main
+from igr.config import FAST, PAPER
+from igr.errors import InputError
+from igr.meshing import extract_mesh
+
+
+def ball(x):
+    return np.linalg.norm(x, axis=1) - 0.9
+
+
+def test_this_machine_says_what_is_free():
+    assert 1e6 < memory.available() < 1e15
+
+
+def test_the_estimate_grows_with_what_it_depends_on():
+    few, many = (memory.fitting(n, 3, FAST, with_normals=True) for n in (10**4, 10**7))
+    assert few < many
+    assert memory.fitting(10**4, 3, PAPER, with_normals=True) > 5 * few
+    points = np.random.default_rng(0).normal(size=(2000, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    assert memory.meshing(points, 1024) > 3.5 * memory.meshing(points, 512)
+    assert memory.meshing(1e12 * points, 512) == pytest.approx(memory.meshing(points, 512))
+
+
+def test_what_does_not_fit_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    main(["example", "sphere", str(tmp_path / "ball.ply"), "--points", "500"])
+    monkeypatch.setattr(memory, "available", lambda: 9e8)
+    asked = ["reconstruct", str(tmp_path / "ball.ply"), "--steps", "1000000"]
+    assert main([*asked, "--resolution", "4096"]) == 2
+    said = capsys.readouterr().err
+    assert "500 points with normals, box 1.999 × 1.983 × 2; takes up to " in said
+    assert "ball.ply at a resolution of 4096 takes up to" in said
+    assert "use fewer points, a lower resolution" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["ball.ply"]
+
+
+def test_meshing_stops_before_it_takes_more_than_there_is(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 1e8)
+    box = np.array([[-1.0] * 3, [1.0] * 3])
+    assert len(extract_mesh(ball, box, resolution=128)[1])
+    with pytest.raises(InputError, match=r"resolution of 512 takes up to \d+ MB of memory, and 100 MB are free"):
+        extract_mesh(ball, box, resolution=512)
+
+
+def test_a_cloud_that_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 1e6)
+    points = np.random.default_rng(0).normal(size=(1000, 3))
+    with pytest.raises(InputError, match=r"fitting 1,000 points takes up to .* use fewer points"):
+        igr.reconstruct(points)
+
+
+def test_the_limit_of_a_control_group_counts(tmp_path):
+    group = tmp_path / "a" / "b"
+    group.mkdir(parents=True)
+    (tmp_path / "memory.max").write_text("9000000\n")
+    (tmp_path / "memory.current").write_text("5000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 1000000\n")
+    (group / "memory.max").write_text("max\n")
+    (group / "memory.current").write_text("1000\n")
+    names = "memory.max", "memory.current", "inactive_file"
+    assert memory._left(tmp_path, "/a/b", *names) == [5e6]
