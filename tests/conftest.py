@@ -2,8 +2,12 @@
 
 import os
 
+import hypothesis
 import pytest
 
+# The same examples every time: what is random is tried by `make torture`.
+hypothesis.settings.register_profile("suite", derandomize=True)
+hypothesis.settings.load_profile("suite")
 # Torch's threads spin at every small operation, which costs more than they gain on the suite's small arrays.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Compiling takes a minute each time; a slow test of its own turns it on.

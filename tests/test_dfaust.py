@@ -157,7 +157,7 @@ def test_killed_in_the_middle_it_continues(family, tmp_path):
         (Preprocessing(mode=7), "mode 7 is unknown"),
         (Preprocessing(samples=0), "0 samples"),
         (Preprocessing(shard=(2, 2)), "shard 2 of 2"),
-        (Preprocessing(split=Path("none.json")), "none.json cannot be read"),
+        (Preprocessing(split=Path("none.json")), "none.json: no such file"),
     ],
 )
 def test_wrong_options_are_refused_in_one_sentence(family, tmp_path, options, message):

@@ -319,7 +319,7 @@ BROKEN = {
     "broken.stl": (b"\0" * 100, "broken.stl cannot be read as .stl: it is damaged or of another kind."),
     "broken.glb": (b"glTF" + bytes(60), "broken.glb cannot be read as .glb: it is damaged or of another kind."),
     "nothing.obj": (b"# nothing\n", "nothing.obj"),
-    "scan.las": (b"LASF", "scan.las: unknown format; these are read: .xyz .txt .csv .pts .npy .npz .ply .glb"),
+    "scan.las": (b"LASF", "scan.las: unknown format; these are read: .xyz .txt .csv .pts .npy .npz .ply .obj"),
     "scan": (b"1 2 3", "scan: unknown format; these are read: .xyz"),
 }
 
@@ -343,7 +343,7 @@ def test_an_empty_scene_is_refused(tmp_path):
 
 
 def test_folders_and_missing_files_are_named(tmp_path):
-    with pytest.raises(InputError, match="is a folder; a point cloud file is needed"):
+    with pytest.raises(InputError, match="is a folder; a file is needed"):
         read_points(tmp_path)
     with pytest.raises(InputError, match=r"gone\.xyz: no such file\."):
         read_points(tmp_path / "gone.xyz")

@@ -99,7 +99,7 @@ def test_keys_without_effect_and_unknown_ones_are_named(tmp_path):
         ("train.weight_decay = 0.1", "weight_decay is 0.1, which is not supported"),
         ('train.learning_rate_schedule = [{ "Type" : "Warmup" }]', "expected the type Step"),
         ("train { ", "is no HOCON file"),
-        ('include "other.conf"', "includes are not followed"),
+        ('include "other.conf"', "includes and"),
     ],
 )
 def test_impossible_settings_are_refused_in_one_sentence(tmp_path, line, message):
@@ -123,5 +123,5 @@ def test_a_mangled_file_is_refused_or_read(tmp_path, data):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such file"):
         read_conf(tmp_path / "none.conf")

@@ -24,7 +24,8 @@ one clear sentence. Lost means: something that was safe before is gone, or a hal
 """
 
 SECTIONS: dict[str, tuple[str, float, Callable[[float], Iterable[Row]]]] = {
-    "readers": ("Bad input: every reader", 10, readers.rows),
+    "readers": ("Bad input: every reader", 7, readers.rows),
+    "commands": ("Bad input: the command line", 3, readers.commands),
     "interruptions": ("Interrupted work", 9, interruptions.rows),
     "numbers": ("Numerical faults", 1, limits.numerical_rows),
     "memory": ("Memory, beside what is said before", 2, limits.memory_rows),

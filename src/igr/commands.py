@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from .errors import InputError
-from .talk import report_result, say
+from .talk import report_result, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -250,7 +250,7 @@ class Example:
             self.name, self.output, points=self.points, seed=self.seed, reference=self.reference
         )
         for path in written:
-            print(f"wrote {path}")
+            tell(f"wrote {path}")
         return 0
 
 

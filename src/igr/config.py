@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import InputError
+from .inputs import parse_json
 
 
 @dataclass(frozen=True)
@@ -201,11 +202,19 @@ class Config:
         Raises:
             InputError: `text` is no JSON object, or has an unknown or ill-typed entry.
         """
-        try:
-            values = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as problem:
-            raise InputError(f"the configuration is no valid JSON ({problem})") from None
-        return _build(Config, values, "configuration")
+        return _build(Config, parse_json(text, "the configuration"), "configuration")
+
+
+POSITIVE = dict.fromkeys(("width", "layers", "levels", "features", "coarsest", "finest", "size", "shapes"), 1) | {
+    "steps": 1,
+    "interval": 1,
+    "neighbor": 1,
+    "beta": 1e-6,
+    "bound": 1e-6,
+}
+"""Smallest values that make sense in a file; of all other numbers it is 0."""
+LOOPED = {"levels": 1000, "layers": 1000, "log2_rows": 60}
+"""Largest values of what is counted through, or an exponent, before anything compares it with a file's size."""
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
@@ -216,7 +225,12 @@ def _build(kind: type, values: Any, where: str) -> Any:
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise InputError(f"{where} has the unknown entry {unknown[0]!r}; known are {', '.join(sorted(hints))}")
-    return kind(**{key: _entry(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+    built = kind(**{key: _entry(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+    for key, value in vars(built).items():
+        least, most = POSITIVE.get(key, 0), LOOPED.get(key, 1e15)
+        if isinstance(value, int | float) and not least <= value <= most:
+            raise InputError(f"{where}.{key} is {value!r}, expected {least:g} to {most:g}")
+    return built
 
 
 def _entry(hint: Any, value: Any, where: str) -> Any:
@@ -231,16 +245,21 @@ def _entry(hint: Any, value: Any, where: str) -> Any:
         valid = value in typing.get_args(hint)
     elif typing.get_origin(hint) is tuple:
         item_type = typing.get_args(hint)[0]
-        valid = isinstance(value, list) and all(type(item) in (int, item_type) for item in value)
+        valid = isinstance(value, list) and all(_is_number(item, item_type) for item in value)
         value = tuple(value) if valid else value
     elif hint is float:
-        valid = type(value) in (int, float) and math.isfinite(value)
+        valid = _is_number(value, float)
     else:
         valid = type(value) is hint
     if not valid:
         expected = getattr(hint, "__name__", str(hint))
         raise InputError(f"{where} is {value!r}, expected {expected}")
     return value
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    """Whether it is a whole number, or a `kind`, that is neither infinite nor beyond 64 bits."""
+    return type(value) in (int, kind) and abs(value) < 2**63
 
 
 PAPER = Config(

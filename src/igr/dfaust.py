@@ -27,6 +27,7 @@ from jaxtyping import Float
 
 from .errors import FitError, InputError
 from .files import make_folder, write_files
+from .inputs import parse_json, read_small_text
 from .points import read_points
 from .splits import choose, list_scans, read_split, subject_of
 from .triangles import face_normals, read_mesh, sample_mesh
@@ -169,13 +170,15 @@ def placement(path: str | os.PathLike[str]) -> tuple[Float[np.ndarray, " d"], fl
         InputError: the `.json` is damaged.
     """
     beside = Path(path).with_name(Path(path).stem + ".json")
-    try:
-        values = json.loads(beside.read_text())
-        center, scale = np.array(values["center"], np.float64), float(values["scale"])
-    except FileNotFoundError:
+    if not beside.exists():
         return np.zeros(3), 1.0
-    except (OSError, ValueError, TypeError, KeyError):
+    values = parse_json(read_small_text(beside), beside)
+    try:
+        center, scale = np.array(values["center"], np.float64), float(values["scale"])
+    except (ValueError, TypeError, KeyError, OverflowError):
         raise InputError(f"{beside} is damaged; preprocess its scan again") from None
+    if center.shape not in ((2,), (3,)) or not np.isfinite(center).all() or not 0 < scale < np.inf:
+        raise InputError(f"{beside} is damaged; preprocess its scan again")
     return center, scale
 
 

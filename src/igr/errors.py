@@ -1,8 +1,25 @@
 """The ways a run can end badly: what the user gave cannot be used, or the computation failed."""
 
+LONGEST = 500
+"""Characters of a message at most: it may quote a file's text or its name."""
+
+
+def readable(text: str) -> str:
+    """`text` on one line; what a terminal would take for orders, or cannot show, is written as \\x1b and the like.
+
+    >>> readable("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message says what came, what is needed, what to do."""
+
+    def __init__(self, message: str) -> None:
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} … {message[-LONGEST // 3 :]}"
+        super().__init__(readable(message))
 
 
 class OutputError(InputError):

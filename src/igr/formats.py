@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import math
 import os
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from .errors import InputError
+from .inputs import check_file
 from .memory import READ_BYTE, require
+from .meshfiles import BROKEN_MESH, MESH_FORMATS, mesh_parts
 from .ply import read_ply
 from .text import read_text
 
 TEXT_FORMATS = (".xyz", ".txt", ".csv", ".pts")
-NOT_MESHES = {"xyz", "ply", "stl_ascii"}
-"""Formats that trimesh lists and that are read here, or are no file name."""
 POINT_KEYS = ("points", "vertices", "verts", "xyz", "pos", "v")
 NORMAL_KEYS = ("normals", "vertex_normals", "normal", "n")
+
+UNPACKED, PACKING = 1 << 27, 50
+"""An array out of an archive may take so many bytes in float64, or so many times what it takes there."""
 
 BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, struct.error)
 """What zipfile raises for archives that are damaged, locked, or packed in a way it does not know."""
@@ -38,18 +41,12 @@ BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImp
 BROKEN_ARRAY = (ValueError, KeyError, TypeError, SyntaxError, RecursionError, tokenize.TokenError)
 """What NumPy raises for headers that it cannot make sense of."""
 
-BROKEN_MESH = (
-    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
-    *(RuntimeError, NameError, ImportError, EOFError, struct.error),
-)
-"""What trimesh's loaders raise for files that are not what their name says; they check little themselves."""
-
 
 def read_table(path: str | os.PathLike) -> np.ndarray:
     """The points of a file, and its normals where it holds them, as one table.
 
     Args:
-        path: text, `.npy`, `.npz`, `.ply`, or a mesh file that trimesh reads.
+        path: text, `.npy`, `.npz`, `.ply`, or a mesh file (obj, off, stl, glb, gltf).
 
     Returns:
         Numbers (n, 2|3|4|6) in float64, x y [z] and perhaps nx ny [nz], not checked any further.
@@ -59,19 +56,14 @@ def read_table(path: str | os.PathLike) -> np.ndarray:
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    check_file(path)
     try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; a point cloud file is needed.")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path.name} is empty.")
         require(READ_BYTE * path.stat().st_size, f"reading {path.name}")
         if suffix in TEXT_FORMATS:
             return read_text(path)
         reader = {".npy": _read_npy, ".npz": _read_npz, ".ply": read_ply}.get(suffix, _read_mesh)
         with np.errstate(all="ignore"):  # infinities and NaN are dealt with later
             return reader(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except MemoryError as error:
@@ -80,58 +72,98 @@ def read_table(path: str | os.PathLike) -> np.ndarray:
 
 def _read_npy(path: Path) -> np.ndarray:
     with path.open("rb") as stream:
-        return _as_table(_read_array(stream, path.stat().st_size, path.name), path.name)
+        return _as_table(_read_data(stream, *npy_header(stream, path.stat().st_size, path.name)), path.name)
 
 
 def _read_npz(path: Path) -> np.ndarray:
     """The arrays of points and normals, by their usual names, or the only array."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            points = next((key for key in POINT_KEYS if key in arrays), None)
-            normals = next((key for key in NORMAL_KEYS if key in arrays), None)
-            if points is None and len(arrays) == 1:
-                points = next(iter(arrays))
-            if points is None:
-                held = ", ".join(sorted(arrays)[:8]) or "nothing"
-                raise InputError(f"{path.name} holds {held}; an array 'points' is needed, 'normals' may follow.")
-            table = _read_member(archive, arrays[points], path.name)
-            if normals is None or normals == points:
-                return _as_table(table, path.name)
-            given = _read_member(archive, arrays[normals], path.name)
-    except BROKEN_ARCHIVE as error:
-        raise InputError(f"{path.name} is damaged or no .npz archive: {error}.") from error
+    with _archive(path) as (archive, arrays):
+        points = next((key for key in POINT_KEYS if key in arrays), None)
+        normals = next((key for key in NORMAL_KEYS if key in arrays), None)
+        if points is None and len(arrays) == 1:
+            points = next(iter(arrays))
+        if points is None:
+            held = ", ".join(sorted(arrays)[:8]) or "nothing"
+            raise InputError(f"{path.name} holds {held[:200]}; an array 'points' is needed, 'normals' may follow.")
+        table = _read_member(archive, arrays[points], path)
+        if normals is None or normals == points:
+            return _as_table(table, path.name)
+        given = _read_member(archive, arrays[normals], path)
     if given.shape != table.shape:
         raise InputError(f"{path.name}: {points} {table.shape} and {normals} {given.shape} must have one shape.")
     return np.hstack([_as_table(table, path.name), _as_table(given, path.name)])
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
-    if info.file_size > max(1 << 28, 200 * info.compress_size):
-        raise InputError(f"{name}: {info.filename} would unpack to {info.file_size:,} bytes, far too many.")
+def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Arrays of numbers out of a `.npz` file, by name; never unpickles, and unpacks no more than makes sense.
+
+    Raises:
+        InputError: the file is missing or damaged, or lacks one of them.
+    """
+    check_file(path)
+    with _archive(path) as (archive, arrays):
+        missing = next((name for name in names if name not in arrays), None)
+        if missing is not None:
+            raise InputError(f"{path} has no array {missing!r}.")
+        return [_read_member(archive, arrays[name], path) for name in names]
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """An archive, and what is in it by name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive, {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    except BROKEN_ARCHIVE as error:
+        raise InputError(f"{path.name} is damaged or no .npz archive: {str(error)[:120]}.") from error
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    allowed = max(UNPACKED, PACKING * min(info.compress_size, path.stat().st_size))
+    if info.file_size > allowed:
+        raise InputError(f"{path.name}: {info.filename} would unpack to {info.file_size:,} bytes, far too many.")
     with archive.open(info) as stream:
-        return _read_array(stream, info.file_size, f"{name}: {info.filename}")
+        shape, fortran_order, dtype = npy_header(stream, info.file_size, f"{path.name}: {info.filename}")
+        if 8 * math.prod(shape) > allowed:
+            raise InputError(
+                f"{path.name}: {info.filename} {shape} is packed far too well; save it with numpy.savez."
+            )
+        return _read_data(stream, shape, fortran_order, dtype)
 
 
-def _read_array(stream: IO[bytes] | io.BufferedIOBase, size: int, name: str) -> np.ndarray:
-    """An array in NumPy's format out of `size` bytes; never unpickles."""
+def npy_header(
+    stream: IO[bytes] | io.BufferedIOBase, size: int, name: str
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order (whether Fortran's) and type of an array of plain numbers in NumPy's format of `size` bytes.
+
+    Raises:
+        InputError: it is damaged, cut short, or holds something else, such as Python objects.
+    """
     try:
         version = np.lib.format.read_magic(stream)
         read_header = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
-        shape, fortran_order, dtype = read_header(stream)
+        with warnings.catch_warnings(action="ignore"):  # about files of Python 2
+            shape, fortran_order, dtype = read_header(stream)
     except BROKEN_ARRAY as error:
         raise InputError(f"{name} is damaged or no NumPy array.") from error
     if dtype.hasobject:
         raise InputError(f"{name} holds Python objects, which can run code when loaded; save plain numbers.")
     if dtype.kind not in "fiu":
-        raise InputError(f"{name} holds values of type {dtype}; plain numbers are needed.")
+        raise InputError(f"{name} holds values of type {str(dtype)[:60]}; plain numbers are needed.")
     announced = math.prod(shape)
-    if min(shape, default=0) < 0 or announced * dtype.itemsize > size - stream.tell():
+    possible = 0 <= min(shape, default=0) <= max(shape, default=0) <= size
+    if not possible or announced * dtype.itemsize > size - stream.tell():
         raise InputError(f"{name} is cut short: it announces an array of {shape} and is {size:,} bytes long.")
-    data = np.frombuffer(stream.read(announced * dtype.itemsize), dtype)
+    return shape, fortran_order, dtype
+
+
+def _read_data(
+    stream: IO[bytes] | io.BufferedIOBase, shape: tuple[int, ...], fortran_order: bool, dtype: np.dtype
+) -> np.ndarray:
+    data = np.frombuffer(stream.read(math.prod(shape) * dtype.itemsize), dtype)
     return data.reshape(shape, order="F" if fortran_order else "C")
 
 
@@ -143,15 +175,12 @@ def _as_table(array: np.ndarray, name: str) -> np.ndarray:
 
 def _read_mesh(path: Path) -> np.ndarray:
     """The vertices of a mesh file, placed as its scene says, and the normals it stores if all have one."""
-    from trimesh.exchange.load import mesh_formats
-
     kind = path.suffix.lower().removeprefix(".")
-    known = mesh_formats()
-    if kind not in known:
-        formats = (*TEXT_FORMATS, ".npy", ".npz", ".ply", *(f".{name}" for name in sorted(known - NOT_MESHES)))
+    if kind not in MESH_FORMATS:
+        formats = (*TEXT_FORMATS, ".npy", ".npz", ".ply", *(f".{name}" for name in MESH_FORMATS))
         raise InputError(f"{path.name}: unknown format; these are read: {' '.join(formats)}.")
     try:
-        parts = list(_mesh_parts(path, kind))
+        parts = list(mesh_parts(path, kind))
     except BROKEN_MESH as error:
         raise InputError(f"{path.name} cannot be read as .{kind}: it is damaged or of another kind.") from error
     if not parts:
@@ -160,54 +189,3 @@ def _read_mesh(path: Path) -> np.ndarray:
     if any(part is None for part in normals):
         return np.vstack(vertices)
     return np.hstack([np.vstack(vertices), np.vstack(normals)])
-
-
-def _mesh_parts(path: Path, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Vertices (v, 3) and stored normals (v, 3) or None of each mesh, in the frame of the scene."""
-    from trimesh.exchange.load import mesh_loaders
-    from trimesh.resolvers import FilePathResolver
-    from trimesh.scene.transforms import SceneGraph
-
-    with _mesh_stream(path, kind) as stream, _silent_trimesh():
-        resolver = FilePathResolver(str(path))
-        loaded = mesh_loaders[kind](
-            file_obj=stream, file_type=kind, resolver=resolver, skip_materials=True, maintain_order=True
-        )
-    meshes = loaded.get("geometry", {"": loaded})
-    graph = SceneGraph(base_frame=loaded.get("base_frame", "world"))
-    for edge in loaded.get("graph", [{"frame_to": "", "geometry": ""}]):
-        graph.update(**edge)
-    for node in graph.nodes_geometry:
-        matrix, name = graph[node]
-        vertices = meshes[name].get("vertices")
-        if vertices is None or len(vertices) == 0:
-            continue
-        if kind != "gltf" and len(vertices) > path.stat().st_size:
-            raise ValueError(f"it announces {len(vertices):,} vertices, more than it has bytes")
-        normals = meshes[name].get("vertex_normals")
-        placed = np.asarray(vertices, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
-        turned = None if normals is None else np.asarray(normals, np.float64) @ np.linalg.inv(matrix[:3, :3])
-        yield placed, turned
-
-
-def _mesh_stream(path: Path, kind: str) -> io.IOBase:
-    """The file without bytes outside ASCII in its comments, for which trimesh needs another package."""
-    if kind in ("obj", "off"):
-        return path.open(encoding="utf-8", errors="replace")
-    if kind == "stl":
-        data = path.read_bytes()
-        return io.BytesIO(data[:80].decode("ascii", "replace").encode("ascii", "replace") + data[80:])
-    return path.open("rb")
-
-
-@contextlib.contextmanager
-def _silent_trimesh() -> Iterator[None]:
-    """Without the tracebacks that trimesh logs as warnings; what matters is raised as well."""
-    log, silence = logging.getLogger("trimesh"), logging.NullHandler()
-    propagate, log.propagate = log.propagate, False
-    log.addHandler(silence)
-    try:
-        yield
-    finally:
-        log.removeHandler(silence)
-        log.propagate = propagate

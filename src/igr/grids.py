@@ -64,11 +64,16 @@ class DistanceGrid:
         Raises:
             InputError: the file is missing, or holds no grid.
         """
+        from .formats import read_arrays
+
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return DistanceGrid(file["values"], file["origin"], float(file["spacing"]))
-        except (OSError, ValueError, KeyError) as problem:
-            raise InputError(f"{path} holds no grid of distances ({problem})") from None
+            values, origin, spacing = read_arrays(Path(path), ("values", "origin", "spacing"))
+        except OSError as problem:
+            raise InputError(f"{path} cannot be read: {problem.strerror or problem}") from None
+        sound = values.ndim in (2, 3) and origin.shape == (values.ndim,) and spacing.shape == ()
+        if not sound or not np.isfinite(origin).all() or not 0 < float(spacing) < np.inf:
+            raise InputError(f"{path} holds no grid of distances: they have no place in space")
+        return DistanceGrid(values, origin, float(spacing))
 
     def _npz(self) -> bytes:
         stream = io.BytesIO()

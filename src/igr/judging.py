@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from .errors import InputError
-from .talk import say
+from .talk import say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +121,7 @@ def _print(table: dict[str, dict[str, Any]], *, as_json: bool) -> None:
         print(json.dumps(table[first] | {name: table[name] for name in others}))
         return
     rows = dict.fromkeys(name for column in table.values() for name in column)
-    print(" " * 20 + "".join(f" {name[:16]:>16s}" for name in table))
+    tell(" " * 20 + "".join(f" {name[:16]:>16s}" for name in table))
     for row in rows:
         print(f"{row:20s}" + "".join(f" {_text(column.get(row, '')):>16s}" for column in table.values()))
 

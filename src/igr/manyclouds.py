@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import FitError, InputError
 from .files import make_folder, write_bytes
+from .inputs import read_small_text
 from .parallel import rank_and_ranks
 from .splits import list_scans, scan_name
 from .talk import report_result, say
@@ -128,8 +129,8 @@ def _rows(folder: Path) -> dict[str, dict[str, Any]]:
     """Rows of the tables of earlier runs, by name."""
     rows = {}
     for table in sorted(folder.glob("results*.csv")):
-        with table.open(newline="") as file:
-            rows |= {row["name"]: row for row in csv.DictReader(file) if row.get("status") == "done"}
+        found = csv.DictReader(io.StringIO(read_small_text(table)))
+        rows |= {row["name"]: row for row in found if row.get("name") and row.get("status") == "done"}
     return rows
 
 
@@ -138,7 +139,7 @@ def _csv(rows: dict[str, dict[str, Any]]) -> bytes:
     writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows.values())
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")  # names of files need not be text
 
 
 def _summary(rows: dict[str, dict[str, Any]], table: Path) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
-from .text import RowLayout, cut_short, load_rows, named_columns
+from .text import DIGITS, RowLayout, cut_short, load_rows, named_columns
 
 PLY_TYPES = {
     name: kind
@@ -67,6 +67,19 @@ def read_ply(path: Path) -> np.ndarray:
     return _ply_binary_rows(path, vertices, keep, vertices.dtype(order, path.name), offset)
 
 
+def check_ply(path: Path) -> None:
+    """Refuse a PLY file that announces more of anything than it has bytes.
+
+    Raises:
+        InputError: it does, or has no header.
+    """
+    with path.open("rb") as stream:
+        elements = _ply_header(stream, path.name)[1]
+    for element in elements:
+        if element.count > path.stat().st_size:
+            raise cut_short(path.name, element.count)
+
+
 def _ply_ascii_rows(path: Path, vertices: _Element, keep: list[int], skipped: int) -> np.ndarray:
     vertices.dtype("=", path.name)
     width = len(vertices.names)
@@ -102,7 +115,7 @@ def _ply_header(stream: io.BufferedIOBase, name: str) -> tuple[str | None, list[
         match line.decode("latin-1").split():
             case ["format", ("ascii" | "binary_little_endian" | "binary_big_endian") as kind, _]:
                 order = {"a": None, "l": "<", "b": ">"}[kind.removeprefix("binary_")[0]]
-            case ["element", element, count] if count.isdecimal() and count.isascii():
+            case ["element", element, count] if count.isdecimal() and count.isascii() and len(count) < DIGITS:
                 elements.append(_Element(element, int(count)))
             case ["property", "list", _, _, _] if elements:
                 elements[-1].types.append("")

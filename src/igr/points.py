@@ -71,7 +71,7 @@ def read_points(path: str | os.PathLike) -> PointCloud:
 
     Args:
         path: text with 2 (x y), 3 (x y z), 4 (x y nx ny) or 6 (x y z nx ny nz) numbers on a line, `.npy`,
-            `.npz` (`points`, `normals`), `.ply`, or a mesh file that trimesh reads (its vertices).
+            `.npz` (`points`, `normals`), `.ply`, or a mesh file (obj, off, stl, glb, gltf: its vertices).
 
     Raises:
         InputError: the file cannot be read, or its points cannot be used; see `as_cloud`.
@@ -167,7 +167,7 @@ def _without_missing(points: np.ndarray, normals: np.ndarray | None) -> Given:
 def _with_unit_normals(points: np.ndarray, normals: np.ndarray | None) -> Given:
     if normals is None or len(points) == 0:
         return points, None, []
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         lengths = np.linalg.norm(normals, axis=1)
     usable = np.isfinite(lengths) & (lengths > 0)
     if usable.any():

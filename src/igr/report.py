@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .errors import readable
 from .files import write_bytes
 from .plots import curves, cut, histogram
 from .render import View, png, render, render_mesh
@@ -38,7 +39,7 @@ def write_report(path: str | os.PathLike[str], surface: Surface, *, facts: dict[
     facts = {**surface.details, **(facts or {})}
     body = [_table({k: v for k, v in facts.items() if k != "command"})]
     if "command" in facts:
-        body.append(f"<pre>{html.escape(str(facts['command']))}</pre>")
+        body.append(f"<pre>{_shown(str(facts['command']))}</pre>")
     if surface.dimension == 3:
         views = [View(azimuth, 15, 420) for azimuth in (-60, 30, 150)]
         body.insert(0, _pictures([render(surface, view) for view in views]))
@@ -72,7 +73,7 @@ def write_mesh_report(path: str | os.PathLike[str], mesh: Mesh, *, name: str) ->
 
 
 def _write(path: str | os.PathLike[str], title: str, body: list[str]) -> None:
-    title = html.escape(title)
+    title = _shown(title)
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
     write_bytes(path, (f"{page}<h1>{title}</h1>" + "\n".join(body) + "</html>\n").encode())
 
@@ -84,8 +85,13 @@ def _pictures(images: list[np.ndarray]) -> str:
 
 
 def _table(facts: dict[str, Any]) -> str:
-    rows = [f"<tr><td>{html.escape(k)}</td><td>{html.escape(_text(v))}</td></tr>" for k, v in facts.items()]
+    rows = [f"<tr><td>{_shown(k)}</td><td>{_shown(_text(v))}</td></tr>" for k, v in facts.items()]
     return f"<table>{''.join(rows)}</table>"
+
+
+def _shown(text: str) -> str:
+    """Text in a page: no tag, and no character that cannot be written."""
+    return html.escape(readable(text))
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg
 
-from .talk import say
+from .talk import say, tell
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,7 @@ class Preprocess:
         report = preprocess(self.src_path, self.out_path, options, workers=self.workers, on_scan=show)
         for scan, reason in report.failed:
             say(f"igr: failed: {scan}: {reason}")
-        print(
-            f"sampled {len(report.done):,} scans, skipped {len(report.skipped):,}, failed {len(report.failed):,}"
-        )
+        tell(f"sampled {len(report.done):,} scans, skipped {len(report.skipped):,}, failed {len(report.failed):,}")
         return 1 if report.failed else 0
 
 
@@ -82,7 +80,7 @@ class Split:
         from .splits import split_folder
 
         for path in split_folder(self.folder, self.out_path, by=self.by, share=self.share, seed=self.seed):
-            print(f"wrote {path}")
+            tell(f"wrote {path}")
         return 0
 
 

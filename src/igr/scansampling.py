@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 from .config import Config
 from .errors import InputError
+from .formats import npy_header
+from .inputs import check_file
 from .sampling import Batch
 
 CHUNKS = 16
@@ -131,7 +133,8 @@ def read_rows(scan: np.ndarray | Path, count: int, rng: np.random.Generator) -> 
         return table[rng.integers(0, len(table), count)].astype(float)
     length = min(-(-count // CHUNKS), len(table))
     starts = rng.integers(0, len(table) - length + 1, -(-count // length))
-    return np.concatenate([table[start : start + length] for start in starts])[:count].astype(float)
+    with np.errstate(invalid="ignore"):  # NaN is found in the fit
+        return np.concatenate([table[start : start + length] for start in starts])[:count].astype(float)
 
 
 def open_table(path: Path) -> np.ndarray:
@@ -140,15 +143,15 @@ def open_table(path: Path) -> np.ndarray:
     Raises:
         InputError: it is no table of 2, 3, 4 or 6 columns of float32 or float64.
     """
+    check_file(path)
     try:
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as problem:
+        with path.open("rb") as stream:
+            shape, fortran_order, dtype = npy_header(stream, path.stat().st_size, str(path))
+            if len(shape) != 2 or shape[1] not in (2, 3, 4, 6) or not shape[0] or dtype.kind != "f":
+                raise InputError(f"{path} holds {dtype} {shape}, expected points (n, 3) or with normals (n, 6)")
+            return np.memmap(path, dtype, "r", stream.tell(), shape, "F" if fortran_order else "C")
+    except OSError as problem:
         raise InputError(f"{path} cannot be read ({problem}); preprocess its scan again") from None
-    if table.ndim != 2 or table.shape[1] not in (2, 3, 4, 6) or not len(table) or table.dtype.kind != "f":
-        raise InputError(
-            f"{path} holds {table.dtype} {table.shape}, expected points (n, 3) or with normals (n, 6)"
-        )
-    return table
 
 
 def table_columns(scan: np.ndarray | Path) -> int:

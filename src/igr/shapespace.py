@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from .config import FAST_SPACE, SPACE_PRESETS, Config
+from .config import FAST_SPACE, SPACE_PRESETS, Config, MLPConfig
 from .errors import InputError
 from .files import write_bytes
 from .frame import Frame
+from .inputs import parse_json
+from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension
 from .spacefield import SpaceField, SpaceNetwork, make_network
 from .storage import RunFolder, read_tensors, tensor_bytes
 from .surface import Surface
@@ -254,23 +256,46 @@ class ShapeSpace:
         if metadata.get("format") != FORMAT:
             raise InputError(f"{path} is no saved shape space of this version (format {metadata.get('format')!r})")
         try:
-            config = Config.from_json(metadata["config"])
-            state = {k[6:]: v.astype(np.float32) for k, v in tensors.items() if k.startswith("field.")}
-            network = SpaceNetwork(
-                make_network(config, int(metadata["dimension"])), torch.tensor(state["latents"])
-            )
+            config, dimension = Config.from_json(metadata["config"]), saved_dimension(metadata["dimension"])
+            names, state = _names(metadata["names"]), _space_state(tensors, config, dimension)
+            if len(names) != len(state["latents"]):
+                raise InputError(f"it has {len(names):,} names for {len(state['latents']):,} latents")
+            network = SpaceNetwork(make_network(config, dimension), torch.tensor(state["latents"]))
             field = SpaceField(network, device=torch_device(device), beta2=config.optimizer.beta2)
             field.load_state(state)
             return ShapeSpace(
                 field,
                 config,
-                names=json.loads(metadata["names"]),
-                scale=float(metadata["scale"]),
-                reach=float(metadata["reach"]),
-                details=json.loads(metadata["details"]),
+                names=names,
+                scale=_length(metadata["scale"]),
+                reach=_length(metadata["reach"]),
+                details=saved_details(metadata["details"]),
             )
-        except (KeyError, ValueError, RuntimeError, AssertionError) as problem:
+        except (KeyError, ValueError, RuntimeError) as problem:
             raise InputError(f"{path} is damaged or incomplete ({problem})") from None
+
+
+def _space_state(tensors: dict[str, np.ndarray], config: Config, dimension: int) -> dict[str, np.ndarray]:
+    """The parameters of a saved space, all there, of the right shapes, and finite."""
+    if config.latents is None or not isinstance(config.network, MLPConfig):
+        raise InputError("its configuration is not that of a shape space")
+    state = {k[6:]: v.astype(np.float32) for k, v in tensors.items() if k.startswith("field.")}
+    check_parameters(state, parameter_shapes(config, dimension))
+    check_parameters(state, {"latents": (len(state["latents"]), config.latents.size)})
+    return state
+
+
+def _names(text: str) -> list[str]:
+    names = parse_json(text, "its list of names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError("its names are no list of names")
+    return names
+
+
+def _length(text: str) -> float:
+    if not 0 < float(text) < float("inf"):
+        raise InputError(f"a length of it is {text[:20]!r}, expected a positive number")
+    return float(text)
 
 
 @torch.no_grad()
@@ -289,6 +314,9 @@ def _whereabouts(field: TorchField, extent: float = 1.0) -> Float[np.ndarray, "s
     near = places[abs(value) < 1.5 * extent / GRID * 2]
     if not len(near):
         near = places[np.argsort(abs(value))[:8]]
-    value, gradient = field.distance_and_gradient(field.array(near))
-    step = value.cpu().numpy()[:, None] * gradient.cpu().numpy()
+    found = field.distance_and_gradient(field.array(near))
+    value, gradient = (part.cpu().numpy().astype(float) for part in found)
+    if not np.isfinite(value).all() or not np.isfinite(gradient).all():
+        raise InputError("this latent is no surface: its distances are not finite")
+    step = value[:, None] * gradient
     return near - np.clip(step, -2 * extent / GRID, 2 * extent / GRID)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from .errors import InputError
+from .talk import tell
 
 Output = Annotated[Path, arg(aliases=["-o"])]
 
@@ -35,7 +36,7 @@ class Report:
             write_report(self.output, shape)
         else:
             write_mesh_report(self.output, shape, name=self.source.name)
-        print(f"wrote {self.output}")
+        tell(f"wrote {self.output}")
         return 0
 
 
@@ -86,13 +87,13 @@ class Render:
             else:
                 picture = render.render_mesh(*shape, view)
             render.save_picture(self.output, picture)
-            print(f"wrote {self.output}")
+            tell(f"wrote {self.output}")
         if self.turntable is not None:
             if isinstance(shape, Surface):
                 mesh = shape.mesh(resolution=self.resolution)
                 shape = np.asarray(mesh.vertices), np.asarray(mesh.faces)
             render.save_film(self.turntable, render.turntable(*shape, view))
-            print(f"wrote {self.turntable}")
+            tell(f"wrote {self.turntable}")
         return 0
 
     def _check(self) -> None:
@@ -122,7 +123,7 @@ class View:
 
         shape = load_shape(self.source)
         viewer = Viewer(open_server(self.port), shape)
-        print(f"http://{HOST}:{self.port} (Ctrl-C ends it)", flush=True)
+        tell(f"http://{HOST}:{self.port} (Ctrl-C ends it)")
         try:
             viewer.worker.join()
         finally:
@@ -155,5 +156,5 @@ class Export:
             surface.to_onnx(self.output)
         else:
             surface.to_grid(self.resolution).save(self.output)
-        print(f"wrote {self.output}")
+        tell(f"wrote {self.output}")
         return 0

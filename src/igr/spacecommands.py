@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg
 
-from .talk import say
+from .talk import say, tell
 
 if TYPE_CHECKING:
     from trimesh import Trimesh
@@ -75,9 +75,7 @@ class Train:
             space = ShapeSpace.train(self.data, config=config, options=options, on_step=watch)
         if first:
             training = space.details["training"]
-            print(
-                f"wrote {self.run / 'model.safetensors'}: {training['shapes']:,} shapes in {space.seconds:.1f} s"
-            )
+            tell(f"wrote {self.run / 'model.safetensors'}: {training['shapes']:,} shapes in {space.seconds:.1f} s")
         return 0
 
 
@@ -131,13 +129,13 @@ class Eval:
                 say(f"igr: failed: {row['scan']}: {row['error']}")
             elif not self.json:
                 mean, share = row["mean_to_surface"], row["percent_of_size"]
-                print(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size")
+                tell(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size")
         seconds = round(time.monotonic() - began, 1)
         if self.json:
             print(json.dumps({"scans": rows, "seconds": seconds}))
         else:
-            print(f"wrote {len(rows) - failed} meshes to {self.out} in {seconds} s, failed {failed}")
-        return 1 if failed else 0
+            tell(f"wrote {len(rows) - failed} meshes to {self.out} in {seconds} s, failed {failed}")
+        return (2 if self.data.is_file() else 1) if failed else 0
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ class Interpolate:
             rest = f", other pieces left out: {1 - share:.2%} of the area" if share < 1 else ""
             say(f"shape {index + 1} of {self.interval}  volume {mesh.volume:.5g}{rest}")
         write_animation(self.out / "interpolation.glb", meshes)
-        print(f"wrote {len(meshes)} meshes and interpolation.glb to {self.out}")
+        tell(f"wrote {len(meshes)} meshes and interpolation.glb to {self.out}")
         return 0
 
 

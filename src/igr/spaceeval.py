@@ -95,7 +95,8 @@ def read_scan(path: Path) -> PointCloud:
     """A scan, or samples of one put back to where the scan was."""
     if path.suffix != ".npy" or not path.with_name(path.stem + ".json").is_file():
         return as_cloud(path)
-    table = np.asarray(open_table(path), np.float64)
+    with np.errstate(invalid="ignore"):  # NaN is refused below
+        table = np.asarray(open_table(path), np.float64)
     center, scale = placement(path)
     d = table.shape[1] if table.shape[1] < 4 else table.shape[1] // 2
     normals = table[:, d:] if table.shape[1] > d else None

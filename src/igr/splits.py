@@ -16,6 +16,7 @@ import numpy as np
 
 from .errors import InputError
 from .files import make_folder, write_bytes
+from .inputs import parse_json, read_small_text
 
 SCAN_SUFFIXES = (".ply", ".obj", ".off", ".stl", ".glb", ".xyz", ".pts", ".npy", ".npz")
 """Files that count as scans in a folder; text files of other names are rarely clouds."""
@@ -57,13 +58,7 @@ def read_split(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises:
         InputError: the file is missing, no JSON, or of another form.
     """
-    try:
-        values = json.loads(Path(path).read_text("utf-8-sig"))
-    except OSError as problem:
-        raise InputError(f"{path} cannot be read: {problem.strerror}") from None
-    except (ValueError, RecursionError) as problem:
-        raise InputError(f"{path} is no JSON file ({problem})") from None
-    return tuple(dict.fromkeys(_names(values, path)))
+    return tuple(dict.fromkeys(_names(parse_json(read_small_text(path), path), path)))
 
 
 def write_split(path: str | os.PathLike[str], names: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -18,6 +19,8 @@ from .config import Config
 from .errors import InputError
 from .files import locked, make_folder, remove_left_over, write_bytes, write_files
 from .fit import FitState
+from .inputs import check_file, parse_json, read_small_text
+from .saved import check_parameters
 
 if TYPE_CHECKING:
     from .shapespace import ShapeSpace
@@ -39,7 +42,8 @@ def tensor_bytes(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> by
 
     data = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
     start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start]) | {"__metadata__": metadata}
+    header = json.loads(data[8:start])
+    header["__metadata__"] = metadata | {"checksum": _checksum(metadata, memoryview(data)[start:])}
     text = json.dumps(dict(sorted(header.items())), ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + data[start:]
@@ -53,14 +57,31 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     """
     from safetensors import SafetensorError, safe_open
 
+    check_file(path)
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
-            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        _check_whole(path, metadata)
+        return tensors, metadata
     except (SafetensorError, OSError) as problem:
         raise InputError(f"{path} is no saved model, or damaged ({problem})") from None
+
+
+def _check_whole(path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
+    """Refuse a file with a changed bit, and take its checksum out of its text; older files have none."""
+    checksum = metadata.pop("checksum", None)
+    if checksum is None:
+        return
+    with open(path, "rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        if checksum != _checksum(metadata, file.read()):
+            raise InputError(f"{path} is damaged: it is not what was saved, by its checksum")
+
+
+def _checksum(metadata: dict[str, str], arrays: bytes | memoryview) -> str:
+    """CRC-32 of the text and the arrays: against accidents, not against someone who means harm."""
+    return f"{zlib.crc32(arrays, zlib.crc32(json.dumps(metadata, sort_keys=True).encode())):08x}"
 
 
 KEPT = 100
@@ -143,7 +164,7 @@ class RunFolder:
         tensors, metadata = read_tensors(path)
         try:
             saved = Config.from_json(metadata["config"])
-            state = FitState(**json.loads(metadata["progress"]), history=json.loads(metadata["history"]))
+            state = _fit_state(metadata)
         except (KeyError, TypeError, ValueError) as problem:
             raise InputError(f"{path} is damaged ({problem}); start anew in another folder") from None
         if dataclasses.replace(saved, steps=config.steps) != config:
@@ -154,6 +175,8 @@ class RunFolder:
         if metadata.get("source", model.source()) != model.source():
             raise InputError(f"{self.path} holds a run on other data; choose another --run folder")
         try:
+            own = model.field.state(optimizer=True)
+            check_parameters(tensors, {name: value.shape for name, value in own.items()}, largest=1e30)
             model.field.load_state(tensors)
         except (KeyError, ValueError, RuntimeError) as problem:
             raise InputError(f"{path} does not fit its configuration ({problem}); use another folder") from None
@@ -163,9 +186,9 @@ class RunFolder:
     def history(self) -> list[dict[str, float]]:
         """The recorded steps of the run, see `FitState.history`; none where the table is missing or damaged."""
         try:
-            with (self.path / "history.csv").open(newline="") as file:
-                return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-        except (OSError, ValueError):
+            rows = list(csv.DictReader(io.StringIO(read_small_text(self.path / "history.csv"))))
+            return [{k: float(v) for k, v in row.items() if v} for row in rows]
+        except (InputError, ValueError, TypeError, csv.Error):
             return []
 
     def checkpoint(self, which: str = "latest") -> Path:
@@ -228,6 +251,8 @@ def load_shape(path: str | os.PathLike[str]) -> Surface | Mesh:
         InputError: it is neither, or damaged, or has no triangles.
     """
     path = Path(path)
+    if not path.is_dir():
+        check_file(path)
     if path.is_dir() or _is_safetensors(path):
         return load_model(path)
     from .triangles import read_mesh
@@ -250,6 +275,23 @@ def _is_safetensors(path: Path) -> bool:
 def _remove(paths: list[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
+
+
+def _fit_state(metadata: dict[str, str]) -> FitState:
+    """Where a saved run stands.
+
+    Raises:
+        KeyError, TypeError, ValueError: something is missing or makes no sense.
+    """
+    progress, history = parse_json(metadata["progress"], "progress"), parse_json(metadata["history"], "history")
+    state = FitState(**progress, history=history)
+    if type(state.step) is not int or type(state.recoveries) is not int or min(state.step, state.recoveries) < 0:
+        raise ValueError("steps that cannot be counted")
+    if type(state.seconds) not in (int, float) or not 0 <= state.seconds < 1e12:
+        raise ValueError("an impossible time")
+    if not all(isinstance(value, int | float) for row in history for value in row.values()):
+        raise ValueError("a history that is no table of numbers")
+    return state
 
 
 def _csv(rows: list[dict[str, float]]) -> str:

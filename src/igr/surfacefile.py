@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
+
+import numpy as np
 
 from .config import Config
 from .errors import InputError
 from .field import make_field
-from .frame import Frame
+from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension, saved_frame
 from .storage import read_tensors
 from .surface import FORMAT, Surface
 
@@ -23,12 +24,18 @@ def read_surface(path: str | os.PathLike[str], *, device: str = "auto") -> Surfa
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is no saved surface of this version (format {metadata.get('format')!r})")
     try:
-        config = Config.from_json(metadata["config"])
-        field = make_field(config, int(metadata["dimension"]), device=device)
-        field.load_state({k[6:]: v for k, v in tensors.items() if k.startswith("field.")})
+        config, dimension = Config.from_json(metadata["config"]), saved_dimension(metadata["dimension"])
+        frame, details = saved_frame(tensors, dimension), saved_details(metadata["details"])
+        samples = tensors["samples"]
+        check_parameters({"samples": samples}, {"samples": (max(len(samples), 1), dimension)})
+        state = {k[6:]: v for k, v in tensors.items() if k.startswith("field.")}
+        check_parameters(state, parameter_shapes(config, dimension))
+        field = make_field(config, dimension, device=device)
+        field.load_state(state)
         field.set_detail(1.0)
-        frame = Frame(tensors["frame.center"], float(tensors["frame.scale"][0]))
-        samples, details = tensors["samples"], json.loads(metadata["details"])
-    except (KeyError, IndexError, ValueError, RuntimeError) as problem:
+        surface = Surface(field, frame, config, samples=samples, details=details)
+        if not np.isfinite(surface.distance(frame.to_input(samples[:1000]))).all():
+            raise InputError("its weights are too large")
+    except (KeyError, TypeError, ValueError, RuntimeError) as problem:
         raise InputError(f"{path} is damaged or incomplete ({problem})") from None
-    return Surface(field, frame, config, samples=samples, details=details)
+    return surface

@@ -6,10 +6,17 @@ import json
 import sys
 from typing import Any
 
+from .errors import readable
+
 
 def say(text: str) -> None:
     """One message to the user, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(readable(text), file=sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """One line of the result, on stdout."""
+    print(readable(text), flush=True)
 
 
 def report_result(result: dict[str, Any], *, as_json: bool) -> None:
@@ -29,4 +36,4 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
         say(f"mesh  {result['resolution']}³, {result['triangles']:,} triangles, {shape}, {pieces}")
         if filled >= 0.001:
             say(f"      {filled:.1%} of the area is filled in, or fits its points badly (confidence below 0.5)")
-    print(f"wrote {result['output']} in {result['seconds']:.1f} s")
+    tell(f"wrote {result['output']} in {result['seconds']:.1f} s")

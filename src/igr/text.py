@@ -15,6 +15,8 @@ from .errors import InputError
 COLUMNS = {2: "x y", 3: "x y z", 4: "x y nx ny", 6: "x y z nx ny nz"}
 """What the columns of a table mean, by their number."""
 
+DIGITS = 19
+"""A count of more digits is none."""
 POSITION_NAMES = ({"x"}, {"y"}, {"z"})
 NORMAL_NAMES = (
     {"nx", "normal_x", "normalx"},
@@ -108,6 +110,8 @@ def _text_layout(path: Path, encoding: str) -> RowLayout:
     with path.open(encoding=encoding, errors="replace") as stream:
         for number, line in enumerate(stream, 1):
             text = line.replace("//", "#").partition("#")[0].strip()
+            if not text:
+                continue
             separators = _separators(text)
             fields = text.translate(separators).split()
             if not fields:
@@ -116,7 +120,7 @@ def _text_layout(path: Path, encoding: str) -> RowLayout:
                 if names or fields[0][0] in "+-.0123456789":
                     raise _not_a_number(path, number, fields)
                 names = text
-            elif len(fields) == 1 and fields[0].isdigit() and not rows:
+            elif len(fields) == 1 and fields[0].isdigit() and len(fields[0]) < DIGITS and not rows:
                 rows = int(fields[0])
             else:
                 scanner = rows > 0 and path.suffix.lower() == ".pts"

@@ -120,6 +120,8 @@ class TorchField:
         """Take parameters, and moments where present, from `state`."""
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
+                if state[name].shape != parameter.shape:
+                    raise ValueError(f"{name} has shape {state[name].shape}, expected {tuple(parameter.shape)}")
                 parameter.copy_(torch.tensor(state[name]))
                 if "adam.step" in state:
                     moments = self._moments(parameter)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from .errors import InputError
-from .formats import BROKEN_MESH
+from .inputs import check_file
+from .meshfiles import BROKEN_MESH, load_mesh
 
 Mesh = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 """Vertices in float64, and the corners of each triangle, counter-clockwise seen from outside."""
@@ -20,21 +20,19 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
     """The triangles of a mesh file, in the frame of its scene; a cloud has none.
 
     Args:
-        path: a mesh file that trimesh reads; polygons are cut into triangles.
+        path: ply, obj, off, stl, glb or gltf; polygons are cut into triangles.
 
     Raises:
         InputError: the file is missing, damaged, of an unknown kind, or refers to vertices that it lacks.
     """
-    import trimesh
-
     path = Path(path)
+    check_file(path)
     try:
-        with path.open("rb"):
-            pass
-        mesh: Any = trimesh.load(path, process=False, force="mesh", skip_materials=True)
-        vertices, faces = np.array(mesh.vertices, np.float64), np.array(mesh.faces, np.int64).reshape(-1, 3)
+        vertices, faces = load_mesh(path)
     except OSError as problem:
         raise InputError(f"{path} cannot be read: {problem.strerror or problem}") from None
+    except MemoryError:
+        raise InputError(f"{path} does not fit into memory") from None
     except BROKEN_MESH:
         raise InputError(f"{path} is damaged or no mesh file") from None
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):

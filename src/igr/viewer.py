@@ -7,13 +7,14 @@ import io
 import math
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .colors import colorize
 from .config import Config
-from .errors import FitError, InputError
+from .errors import FitError, InputError, readable
 from .field import Field
 from .frame import Frame, unit_frame
 from .render import confidence_colors
@@ -54,12 +55,33 @@ def open_server(port: int) -> viser.ViserServer:
             probe.bind((HOST, port))
         except (OSError, OverflowError):
             raise InputError(f"port {port} is not free; choose another with --port") from None
-    with contextlib.redirect_stdout(io.StringIO()):  # it greets on stdout, which is for results
+    with contextlib.redirect_stdout(io.StringIO()), _own_pages_only():  # it greets on stdout, which is for results
         server = viser.ViserServer(HOST, port, label="igr", verbose=False)
     server.scene.set_up_direction("+z")
     server.initial_camera.position = (1.1, -1.7, 0.6)
     server.initial_camera.look_at = (0.0, 0.0, 0.0)
     return server
+
+
+@contextlib.contextmanager
+def _own_pages_only() -> Iterator[None]:
+    """A server started meanwhile refuses pages from elsewhere: any site in the browser could connect to a port of
+    this machine. Viser has no option for it, but websockets has."""
+    from websockets.asyncio import server as websockets
+
+    serve, guarded = websockets.serve, []
+
+    def serve_own_pages(handler: Any, host: str, port: int, **options: Any) -> Any:
+        guarded.append(port)
+        own: list[Any] = [f"http://{name}:{port}" for name in (HOST, "localhost")]
+        return serve(handler, host, port, origins=[None, *own], **options)  # None: no browser
+
+    websockets.serve = serve_own_pages  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        websockets.serve = serve  # type: ignore[assignment]
+    assert guarded, "viser starts its server in another way: pages from elsewhere would not be refused"
 
 
 def stop(server: viser.ViserServer) -> None:
@@ -147,7 +169,7 @@ class Viewer:
         try:
             self._remesh()
         except FitError as problem:
-            self.facts.content = str(problem)
+            self.facts.content = _plain(str(problem))
             return
         vertices, faces = self.frame.to_unit(self.mesh[0]), self.mesh[1]
         with self.server.atomic():
@@ -158,7 +180,7 @@ class Viewer:
         name = "" if self.surface is None else str(self.surface.details.get("name", ""))
         low, high = self.mesh[0].min(0), self.mesh[0].max(0)
         size = " × ".join(f"{side:.4g}" for side in high - low)
-        self.facts.content = f"**{name}** {len(faces):,} triangles, box {size}"
+        self.facts.content = f"**{_plain(name)}** {len(faces):,} triangles, box {size}"
 
     def _remesh(self) -> None:
         if self.surface is None:
@@ -278,6 +300,11 @@ def _show(
         mesh = _trimesh(vertices, faces)
         mesh.visual = _vertex_colors(mesh, colors)
         server.scene.add_mesh_trimesh("/surface", mesh, visible=visible)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is: a name in a file must not become a link or a picture."""
+    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in readable(text))
 
 
 def _trimesh(vertices: np.ndarray, faces: np.ndarray) -> Any:
