@@ -61,9 +61,9 @@ def test_only_an_adapting_preset_adapts():
     assert adapted(coarse, Sharpness(0.01, 0.0)) is coarse
 
 
-def test_the_surface_term_averages_noisy_bare_points_only():
+def test_the_surface_term_averages_noisy_points_only():
     noisy, clean = Sharpness(0.02, 0.008), Sharpness(0.02, 0.002)
-    weights = adapted(FAST, noisy, measured_normals=False).objective
-    assert weights.surface_width == 0.016 and weights.surface > FAST.objective.surface
-    assert adapted(FAST, clean, measured_normals=False).objective == FAST.objective
-    assert adapted(FAST, noisy).objective == FAST.objective
+    weights = adapted(FAST, noisy).objective
+    assert weights.surface_width == 0.016
+    assert weights.surface > FAST.objective.surface
+    assert adapted(FAST, clean).objective == FAST.objective

@@ -20,7 +20,7 @@ detail through any noise of the points."""
 AROUND = {2: (2, 2), 3: (6, 4)}
 """The neighbor at the distance of the spacing, and the one that noise is measured by, by dimension."""
 NOISY = 0.2
-"""Noise, in spacings, from which on the surface passes between bare points: scans have about 0.1."""
+"""Noise, in spacings, from which on a surface passes between the points: scans have about 0.1."""
 HUBER = 2.0
 """Residuals of so many standard deviations of the noise are averaged, larger ones pull no harder."""
 STRONGER = 3.0
@@ -74,8 +74,8 @@ def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
 
 
 def adapted(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
-    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was, and, for noisy bare
-    points, with a surface term that averages."""
+    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was, and with a surface
+    term that averages where the cloud is noisy."""
     network = config.network
     if not config.adapt or not isinstance(network, FeatureConfig):
         return config
@@ -83,7 +83,7 @@ def adapted(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_no
     least = NORMALS_CARRY if measured_normals and dimension == 3 else 2 * network.coarsest
     finest = int(np.clip(finest, min(least, network.finest), network.finest))
     objective = config.objective
-    if dimension == 3 and not measured_normals and cloud.noise > NOISY * cloud.spacing:
+    if dimension == 3 and cloud.noise > NOISY * cloud.spacing:
         weight, width = STRONGER * objective.surface, HUBER * cloud.noise
         objective = dataclasses.replace(objective, surface=weight, surface_width=width)
     network = dataclasses.replace(network, finest=finest)
