@@ -106,7 +106,7 @@ def everyday() -> Iterator[str]:
             else:
                 text = f"{found['components']} pieces, {'watertight' if found['watertight'] else 'open'}"
                 if path.stem.startswith("bunny"):
-                    error = bunny_error(trimesh.load(target, process=False))
+                    error = bunny_error(trimesh.load_mesh(target, process=False))
                     text += f"; 95 % of the reference within {error:.2f} mm"
             yield f"| {path.name} | {found['points']:,} | {seconds:.1f} | {memory:.0f} | {text} |"
 
@@ -115,7 +115,7 @@ def bunny_error(mesh: trimesh.Trimesh) -> float:
     """95th percentile, in mm, of the distance of the raw bunny's reference, where it exists, to a reconstruction."""
     import igl
 
-    reference = trimesh.load(DATA / "raw_scans" / "bunny_zippered_reference_open.ply", process=False)
+    reference = trimesh.load_mesh(DATA / "raw_scans" / "bunny_zippered_reference_open.ply", process=False)
     square = igl.point_mesh_squared_distance(
         np.asarray(reference.vertices, float), np.asarray(mesh.vertices, float), np.asarray(mesh.faces, np.int64)
     )[0]
