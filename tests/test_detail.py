@@ -59,3 +59,11 @@ def test_only_an_adapting_preset_adapts():
     coarse = adapted(FAST, Sharpness(0.01, 0.01))
     assert coarse.network.finest < FAST.network.finest
     assert adapted(coarse, Sharpness(0.01, 0.0)) is coarse
+
+
+def test_the_surface_term_averages_noisy_points_only():
+    noisy, clean = Sharpness(0.02, 0.008), Sharpness(0.02, 0.002)
+    weights = adapted(FAST, noisy).objective
+    assert weights.surface_width == 0.016
+    assert weights.surface > FAST.objective.surface
+    assert adapted(FAST, clean).objective == FAST.objective

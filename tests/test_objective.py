@@ -25,6 +25,7 @@ F, G, NORMALS, TRUST, TARGET = values()
 
 CASES = {
     "surface_distance": (F, terms.surface_distance),
+    "surface_distance, quadratic": (F, lambda f: terms.surface_distance(f, 0.2)),
     "normal_alignment": (G, lambda g: terms.normal_alignment(g, same(NORMALS, g))),
     "weighted normals": (G, lambda g: terms.normal_alignment(g, same(NORMALS, g), same(TRUST, g))),
     "eikonal": (G, terms.eikonal),

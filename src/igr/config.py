@@ -72,6 +72,8 @@ class ObjectiveConfig:
     gradient too, up to sign, with the weight `eikonal`. Both need no normals and use none."""
     surface: float = 1.0
     """mean |f| on the cloud (equation 2 of the paper)."""
+    surface_width: float = 0.0
+    """|f| up to which that term is quadratic (Huber 1964); follows the noise of the points, see `detail.py`."""
     normals: float = 1.0
     """mean ‖∇f − n‖ on the cloud, where normals are known (equation 2)."""
     estimated_normals: float = 0.0

@@ -1,4 +1,5 @@
-"""How fine the features should be: as fine as the cloud's spacing carries, and no finer than its noise allows."""
+"""How fine the features should be, as fine as the cloud's spacing carries, and no finer than its noise allows; and
+how the surface term averages that noise."""
 
 from __future__ import annotations
 
@@ -18,6 +19,12 @@ NORMALS_CARRY = 56
 detail through any noise of the points."""
 AROUND = {2: (2, 2), 3: (6, 4)}
 """The neighbor at the distance of the spacing, and the one that noise is measured by, by dimension."""
+NOISY = 0.2
+"""Noise, in spacings, from which on a surface passes between the points: scans have about 0.1."""
+HUBER = 2.0
+"""Residuals of so many standard deviations of the noise are averaged, larger ones pull no harder."""
+STRONGER = 3.0
+"""Weight of the surface term, times this, when it is quadratic: residuals as large as the noise pull as before."""
 SAMPLE = 20_000
 """Points looked at; more do not change the medians."""
 
@@ -67,11 +74,17 @@ def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
 
 
 def adapted(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
-    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was."""
+    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was, and with a surface
+    term that averages where the cloud is noisy."""
     network = config.network
     if not config.adapt or not isinstance(network, FeatureConfig):
         return config
     finest = round(2 * network.bound / finest_cell(cloud, dimension)) if cloud.spacing > 0 else network.finest
     least = NORMALS_CARRY if measured_normals and dimension == 3 else 2 * network.coarsest
     finest = int(np.clip(finest, min(least, network.finest), network.finest))
-    return dataclasses.replace(config, network=dataclasses.replace(network, finest=finest), adapt=False)
+    objective = config.objective
+    if dimension == 3 and cloud.noise > NOISY * cloud.spacing:
+        weight, width = STRONGER * objective.surface, HUBER * cloud.noise
+        objective = dataclasses.replace(objective, surface=weight, surface_width=width)
+    network = dataclasses.replace(network, finest=finest)
+    return dataclasses.replace(config, network=network, objective=objective, adapt=False)

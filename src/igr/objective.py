@@ -25,13 +25,21 @@ TINY = 1e-12
 """Length below which a vector's direction is taken as undefined (its derivative is zero there)."""
 
 
-def surface_distance(f: Array) -> tuple[Array, Array]:
+def surface_distance(f: Array, width: float = 0.0) -> tuple[Array, Array]:
     """Mean |f| on the cloud: the points lie on the zero level set (equation 2, first term).
+
+    Args:
+        f: field values at points of the cloud (n,).
+        width: |f| up to which the term is f²/2w + w/2 instead (Huber 1964), as suits noise of about that size:
+            the mean of noisy points is surer than their median.
 
     Returns:
         Value and dL/df (n,).
     """
-    return abs(f).mean(), _functions(f).sign(f) / len(f)
+    if width <= 0:
+        return abs(f).mean(), _functions(f).sign(f) / len(f)
+    within = f.clip(-width, width)
+    return (abs(f) + (abs(within) - width) ** 2 / (2 * width)).mean(), within / (width * len(f))
 
 
 def normal_alignment(g: Array, normals: Array, weights: Array | None = None) -> tuple[Array, Array]:
@@ -163,7 +171,7 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
         total += weight * float(terms[name])
         into[rows] += weight * derivative
 
-    add("surface", weights.surface, on, df, surface_distance(f[on]))
+    add("surface", weights.surface, on, df, surface_distance(f[on], weights.surface_width))
     if weights.normals and batch.normals is not None:
         weight = normal_weight(weights, progress, estimated=batch.trust is not None)
         normals, trust = batch.normals, batch.trust

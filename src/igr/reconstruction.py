@@ -109,6 +109,7 @@ def reconstruct(
     cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
+        os.environ["SIG"] = str(sharp.noise)
         config = adapted(config, sharp, dimension=cloud.dimension, measured_normals=trust is None)
         details |= {"spacing": sharp.spacing * frame.scale, "noise": sharp.noise * frame.scale}
     sampler = cloud_sampler(cloud, trust, config)
@@ -145,7 +146,7 @@ def prepare(
         notify(note)
     strays = stray_points(cloud.points)
     if strays.any():
-        notify(f"left out {int(strays.sum()):,} stray points, far from all others")
+        notify(_strays_left_out(int(strays.sum()), len(cloud)))
         cloud = _select(cloud, ~strays)
     details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
     visited = config.steps * config.sampling.surface
@@ -172,6 +173,12 @@ def prepare(
         if found.errs_at_random:
             trust, config = np.clip(SURE * trust, 0, 1), _lasting_normals(config)
     return PointCloud(points, given, name=cloud.name), trust, frame, config, details
+
+
+def _strays_left_out(count: int, total: int) -> str:
+    if count == 1:
+        return "left out 1 stray point, far from all others"
+    return f"left out {count:,} stray points ({count / total:.2%}), scattered apart from the surface"
 
 
 def _lasting_normals(config: Config) -> Config:
