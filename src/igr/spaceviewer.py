@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from .browser import place_mesh, stop
 from .errors import FitError, InputError
 from .triangles import Mesh
-from .viewer import place_mesh, stop
 
 if TYPE_CHECKING:
     import viser
@@ -31,7 +31,7 @@ class SpaceViewer:
     """Shows one shape of a space and follows the controls of the page: coarse while they move, then finer.
 
     Args:
-        server: from `igr.viewer.open_server`.
+        server: from `browser.open_server`.
         space: a shape space of surfaces.
 
     Raises:
