@@ -17,10 +17,11 @@ from igr.frame import Frame
 from igr.latentfit import EncodeOptions
 from igr.points import PointCloud
 from igr.refinement import refine
-from igr.shapespace import Encoding, ShapeSpace
+from igr.shapespace import GRID, Encoding, ShapeSpace
 from igr.spacefield import make_network, rotations
 from igr.spacetraining import TrainingOptions, lengths_in_steps
 from igr.starts import quarter_turns
+from igr.torchfield import TorchField
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,17 @@ def test_training_shapes_come_out_as_they_went_in(space):
         assert abs(surface.distance(points[:, :3])).mean() < 0.02
         assert surface.distance(np.zeros((1, 3)))[0] < -0.3
         assert surface.mesh(resolution=32).is_watertight
+
+
+def test_where_a_decoded_shape_lies_is_found_without_the_whole_grid(space, monkeypatch):
+    surface, asked = space.decode("e4"), []
+    axis = (np.arange(GRID) + 0.5) / GRID * 2 - 1
+    places = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    near = np.abs(surface.field.distance(surface.field.array(places)).numpy()) < 3 / GRID
+    plain = TorchField.distance
+    monkeypatch.setattr(TorchField, "distance", lambda self, x: asked.append(len(x)) or plain(self, x))
+    assert len(space.decode("e4").samples) == near.sum()
+    assert sum(asked) < GRID**3 / 3
 
 
 @pytest.mark.parametrize("columns", [6, 3])

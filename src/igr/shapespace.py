@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FORMAT = "igr shape space 1"
 """First entry of a saved space's metadata."""
 GRID = 48
-"""Cells along an edge of the grid that says where a decoded shape is."""
+"""Cells along an edge of the grid that says where a decoded shape is; four times a number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,16 +252,20 @@ def _turn(network: Any, turn: torch.Tensor) -> None:
 
 
 def _whereabouts(field: TorchField, extent: float = 1.0) -> Float[np.ndarray, "s d"]:
-    """Points about on the zero set: the cells of a coarse grid that it may pass through, moved onto it."""
-    axis = (np.arange(GRID) + 0.5) / GRID * 2 * extent - extent
-    places = np.stack(np.meshgrid(*[axis] * field.dimension, indexing="ij"), -1).reshape(-1, field.dimension)
-    value = field.distance(field.array(places)).cpu().numpy()
-    near = places[abs(value) < 1.5 * extent / GRID * 2]
-    if not len(near):
-        near = places[np.argsort(abs(value))[:8]]
+    """Points about on the zero set: the cells of a grid that it may pass through, moved onto it. They are looked
+    for from cells of four times the edge down, each halved where the surface is near: a tenth of the work."""
+    cells, edge = GRID // 4, 8 * extent / GRID
+    axis = (np.arange(cells) + 0.5) * edge - extent
+    near = np.stack(np.meshgrid(*[axis] * field.dimension, indexing="ij"), -1).reshape(-1, field.dimension)
+    halves = np.array(list(np.ndindex((2,) * field.dimension))) - 0.5
+    for level in range(3):
+        if level:
+            edge /= 2
+            near = (near[:, None] + edge * halves).reshape(-1, field.dimension)
+        value = abs(field.distance(field.array(near)).cpu().numpy())
+        near = near[value < 1.5 * edge] if (value < 1.5 * edge).any() else near[np.argsort(value)[:8]]
     found = field.distance_and_gradient(field.array(near))
     value, gradient = (part.cpu().numpy().astype(float) for part in found)
     if not np.isfinite(value).all() or not np.isfinite(gradient).all():
         raise InputError("this latent is no surface: its distances are not finite")
-    step = value[:, None] * gradient
-    return near - np.clip(step, -2 * extent / GRID, 2 * extent / GRID)
+    return near - np.clip(value[:, None] * gradient, -edge, edge)

@@ -13,8 +13,6 @@ from tyro.conf import OmitSubcommandPrefixes, Positional, arg
 from .talk import say, tell
 
 if TYPE_CHECKING:
-    from trimesh import Trimesh
-
     from .shapespace import Encoding, ShapeSpace
 
 Output = Annotated[Path, arg(aliases=["-o"])]
@@ -129,7 +127,8 @@ class Eval:
                 say(f"igr: failed: {row['scan']}: {row['error']}")
             elif not self.json:
                 mean, share = row["mean_to_surface"], row["percent_of_size"]
-                tell(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size")
+                pieces = f", {row['components']} pieces" if row["components"] > 1 else ""
+                tell(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size{pieces}")
         seconds = round(time.monotonic() - began, 1)
         if self.json:
             print(json.dumps({"scans": rows, "seconds": seconds}))
@@ -160,6 +159,7 @@ class Interpolate:
     def __call__(self) -> int:
         """Run the subcommand."""
         from .animation import write_animation
+        from .crumbs import largest_piece
         from .exports import write_mesh
         from .files import make_folder
         from .shapespace import ShapeSpace
@@ -192,16 +192,6 @@ class Shapespace:
 
         torch_device("cpu")  # says how to install torch where it is missing
         return self.command()
-
-
-def largest_piece(mesh: Trimesh) -> tuple[Trimesh, float]:
-    """The piece of a mesh with the largest area (shape spaces are meshed so in the paper) and its share:
-    on the way between two shapes a hand may vanish here and appear there."""
-    pieces = mesh.split(only_watertight=False)
-    if len(pieces) < 2:
-        return mesh, 1.0
-    largest = max(pieces, key=lambda piece: piece.area)
-    return largest, float(largest.area / mesh.area)
 
 
 def _shape(space: ShapeSpace, name: str) -> Encoding | Any:

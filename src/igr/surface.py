@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "igr surface 1"
 """First entry of a saved surface's metadata; the number changes when older readers cannot read it."""
-CHUNK = {True: 1 << 15, False: 1 << 18}
+CHUNK = {True: 1 << 13, False: 1 << 18}
 """Points evaluated at once, for a wide MLP and for features: bounds the memory."""
 
 
