@@ -1,8 +1,10 @@
 """Shape spaces: one network, many shapes."""
 
+import csv
 import dataclasses
 import json
 import math
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from igr.config import FAST_SPACE, PAPER_SPACE, Config, MLPConfig
 from igr.errors import InputError
 from igr.frame import Frame
 from igr.latentfit import EncodeOptions
+from igr.latentmap import latent_picture, latent_table
 from igr.points import PointCloud
 from igr.refinement import refine
 from igr.shapespace import GRID, Encoding, ShapeSpace
@@ -207,3 +210,24 @@ def test_training_without_samples_says_what_to_do(tmp_path):
         igr.ShapeSpace.train(tmp_path)
     with pytest.raises(InputError, match="no preset 'slow'"):
         igr.ShapeSpace.train(tmp_path, config="slow")
+
+
+def test_new_shapes_vary_as_the_training_shapes_do(space):
+    drawn = space.sample(4000, seed=3)
+    np.testing.assert_array_equal(drawn[:2], space.sample(2, seed=3))
+    np.testing.assert_allclose(drawn.mean(0), space.latents.mean(0), atol=0.1 * space.latents.std())
+    mean, directions = space.principal()
+    strength = ((drawn - mean) @ directions.T / (directions**2).sum(1)).std(0)
+    np.testing.assert_allclose(strength, 1, atol=0.1)
+    with pytest.raises(InputError, match="1 or more"):
+        space.sample(0)
+
+
+def test_the_map_of_latents_has_every_shape(space):
+    rows = list(csv.DictReader(latent_table(space).splitlines()))
+    assert [row["shape"] for row in rows] == list(space.names)
+    mean, directions = space.principal()
+    place = np.array([float(value) for value in list(rows[3].values())[1:]])
+    np.testing.assert_allclose(mean + place @ directions, space.latents[3], atol=1e-3)
+    tree = ElementTree.fromstring(latent_picture(space))
+    assert {found.text for found in tree.iter("{http://www.w3.org/2000/svg}title")} == set(space.names)

@@ -130,6 +130,21 @@ class ShapeSpace:
         kept = strength > 1e-3 * max(strength[0], 1e-12)
         return mean, (strength[:, None] * directions)[kept] if kept.any() else np.eye(size) / np.sqrt(256)
 
+    def sample(self, count: int, *, seed: int = 0) -> Float[np.ndarray, "n z"]:
+        """So many new latents, drawn from the normal distribution that the training latents have.
+
+        Args:
+            count: how many, at least 1.
+            seed: of the draw.
+
+        Raises:
+            InputError: `count` is less than 1.
+        """
+        if count < 1:
+            raise InputError(f"{count} shapes cannot be drawn; ask for 1 or more")
+        mean, directions = self.principal()
+        return mean + np.random.default_rng([seed, 12]).standard_normal((count, len(directions))) @ directions
+
     def encode(self, scan: Any, options: EncodeOptions | None = None) -> Encoding:
         """The latent of one scan, complete or partial, with or without normals; see `encode_all`."""
         return self.encode_all([scan], options)[0]
