@@ -62,8 +62,8 @@ class FitDisplay:
         if self.live:
             self.bar.update(self.task, completed=progress.share, description=terms)
         else:
-            left = progress.seconds * (1 / max(progress.share, 1e-6) - 1)
-            say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}  {left:.0f} s left")
+            left = f"  {progress.seconds * (1 / progress.share - 1):.0f} s left" if progress.share >= 0.01 else ""
+            say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}{left}")
 
 
 class Interruptible:
