@@ -109,7 +109,6 @@ def reconstruct(
     cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
-        os.environ["SIG"] = str(sharp.noise)
         config = adapted(config, sharp, dimension=cloud.dimension, measured_normals=trust is None)
         details |= {"spacing": sharp.spacing * frame.scale, "noise": sharp.noise * frame.scale}
     sampler = cloud_sampler(cloud, trust, config)
