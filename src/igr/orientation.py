@@ -35,7 +35,7 @@ NEIGHBORHOODS = {
 }
 """Neighbors that a normal is estimated from, by dimension: the first that are flat enough, or the flattest. Small
 ones err more, but each differently, and a fit averages that; large ones round off edges, which no fit undoes.
-Beside each, the share of the variance that its smallest direction has where points fill a ball, with no surface."""
+Beside each, the share of the variance that its smallest direction has where points fill a ball."""
 AT_RANDOM = 64
 """Neighbors, below which the errors of normals next to each other have little in common."""
 ENOUGH = 100_000
