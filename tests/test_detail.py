@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from igr.config import FAST, PAPER
 from igr.detail import Sharpness, adapted, finest_cell, sharpness
 from igr.orientation import orient
+from igr.presets import FAST, PAPER
 
 
 def torus(n=20_000, seed=0):

@@ -41,7 +41,7 @@ def _cloud(path: Path) -> None:
 
 
 def _mesh(path: Path) -> None:
-    from igr.storage import load_shape
+    from igr.opening import load_shape
 
     shape = load_shape(path)
     assert isinstance(shape, tuple), "a model out of a mesh"
@@ -50,7 +50,7 @@ def _mesh(path: Path) -> None:
 
 
 def _model(path: Path) -> None:
-    from igr.storage import load_model
+    from igr.opening import load_model
 
     found = load_model(path)
     x = found.frame.to_input(found.samples[:20])
@@ -60,7 +60,7 @@ def _model(path: Path) -> None:
 
 
 def _run(path: Path) -> None:
-    from igr.storage import RunFolder
+    from igr.runfolder import RunFolder
 
     _model(path)
     for row in RunFolder(path).history():

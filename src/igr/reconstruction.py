@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import memory
-from .config import FAST, PRESETS, Config
+from .config import Config
 from .detail import adapted, sharpness
 from .errors import InputError
 from .field import Field, make_field
@@ -22,8 +22,9 @@ from .given import judge_normals
 from .objective import objective
 from .orientation import orient
 from .points import PointCloud, as_cloud
+from .presets import FAST, PRESETS
+from .runfolder import RunFolder, open_run
 from .sampling import CloudSampler
-from .storage import RunFolder, open_run
 from .surface import Surface
 from .warmstart import known_space
 

@@ -18,14 +18,16 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from .config import FAST_SPACE, SPACE_PRESETS, Config, MLPConfig
+from .config import Config, MLPConfig
 from .errors import InputError
 from .files import write_bytes
 from .frame import Frame
 from .inputs import parse_json
+from .presets import FAST_SPACE, SPACE_PRESETS
+from .runfolder import RunFolder
 from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension
 from .spacefield import SpaceField, SpaceNetwork, make_network
-from .storage import RunFolder, read_tensors, tensor_bytes
+from .storage import read_tensors, tensor_bytes
 from .surface import Surface
 from .torchfield import TorchField
 
