@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import bare, holes, planar, spaces, speed, surfaces
+from . import bare, holes, planar, protocols, spaces, speed, surfaces
 from .clouds import available
 from .sections import machine, write_section
 
@@ -28,6 +28,7 @@ def native_step() -> Iterator[str]:
 
 SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "scans": ("Benchmark scans, whole command, 256³", surfaces.scans),
+    "evaluate": ("Benchmark scans by every protocol of `igr evaluate`", protocols.protocols),
     "clean": ("50,000 clean samples of closed meshes, true normals", lambda: surfaces.sampled(noise=0.0)),
     "noise": ("The same with 1 % Gaussian noise", lambda: surfaces.sampled(noise=0.01)),
     "bare-scans": ("Scans without normals", bare.bare_scans),

@@ -18,12 +18,12 @@ import igl
 import numpy as np
 import trimesh
 
+from igr.crumbs import largest_piece
 from igr.points import PointCloud
 from igr.presets import FAST_SPACE
 from igr.refinement import refine
 from igr.scansampling import Ahead, ScanSampler
 from igr.shapespace import ShapeSpace
-from igr.spacecommands import largest_piece
 from igr.spaceeval import scan_errors
 from igr.spacetraining import TrainingOptions
 from igr.surface import Surface

@@ -1,9 +1,10 @@
 """Crumbs are told from pieces by the samples alone."""
 
 import numpy as np
+import pytest
 import trimesh
 
-from igr.crumbs import without_crumbs, without_curve_crumbs
+from igr.crumbs import largest_piece, without_crumbs, without_curve_crumbs
 from igr.examples import example_cloud
 
 
@@ -52,3 +53,13 @@ def test_a_small_loop_without_points_is_a_crumb():
     assert kept[0] is circle
     with_points = np.concatenate([points, 0.02 * points + [3, 0]])
     assert len(without_curve_crumbs([circle, 0.02 * circle + [3, 0]], with_points)) == 2
+
+
+def test_the_largest_piece_is_told_by_its_area():
+    ball, other = trimesh.creation.icosphere(radius=2.0), trimesh.creation.box((1, 1, 1))
+    other.apply_translation([5, 0, 0])
+    largest, share = largest_piece(trimesh.util.concatenate([other, ball]))
+    assert largest.volume == pytest.approx(ball.volume)
+    assert largest.is_watertight
+    assert share == pytest.approx(ball.area / (ball.area + 6))
+    assert largest_piece(ball) == (ball, 1.0)

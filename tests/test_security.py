@@ -121,9 +121,9 @@ def test_a_report_shows_names_and_does_not_run_them(tmp_path):
 
 def test_the_viewer_shows_names_as_they_are():
     pytest.importorskip("viser")
-    from igr.viewer import _plain
+    from igr.browser import plain
 
-    shown = _plain(f"{NAME} [a](javascript:x) {{1+1}}\n# b")
+    shown = plain(f"{NAME} [a](javascript:x) {{1+1}}\n# b")
     assert not set(shown) & set("<>[](){}\n`*_!")
     assert html.unescape(shown) == f"{NAME} [a](javascript:x) {{1+1}}\\n# b"
 
@@ -141,7 +141,7 @@ def test_the_viewer_refuses_pages_of_other_origins():
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect
 
-    from igr.viewer import open_server, stop
+    from igr.browser import open_server, stop
 
     port = free_port()
     server = open_server(port)

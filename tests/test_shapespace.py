@@ -1,8 +1,10 @@
 """Shape spaces: one network, many shapes."""
 
+import csv
 import dataclasses
 import json
 import math
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,13 +17,15 @@ from igr.config import Config, MLPConfig
 from igr.errors import InputError
 from igr.frame import Frame
 from igr.latentfit import EncodeOptions
+from igr.latentmap import latent_picture, latent_table
 from igr.points import PointCloud
 from igr.presets import FAST_SPACE, PAPER_SPACE
 from igr.refinement import refine
-from igr.shapespace import Encoding, ShapeSpace
+from igr.shapespace import GRID, Encoding, ShapeSpace
 from igr.spacefield import make_network, rotations
 from igr.spacetraining import TrainingOptions, lengths_in_steps
 from igr.starts import quarter_turns
+from igr.torchfield import TorchField
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,17 @@ def test_training_shapes_come_out_as_they_went_in(space):
         assert abs(surface.distance(points[:, :3])).mean() < 0.02
         assert surface.distance(np.zeros((1, 3)))[0] < -0.3
         assert surface.mesh(resolution=32).is_watertight
+
+
+def test_where_a_decoded_shape_lies_is_found_without_the_whole_grid(space, monkeypatch):
+    surface, asked = space.decode("e4"), []
+    axis = (np.arange(GRID) + 0.5) / GRID * 2 - 1
+    places = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    near = np.abs(surface.field.distance(surface.field.array(places)).numpy()) < 3 / GRID
+    plain = TorchField.distance
+    monkeypatch.setattr(TorchField, "distance", lambda self, x: asked.append(len(x)) or plain(self, x))
+    assert len(space.decode("e4").samples) == near.sum()
+    assert sum(asked) < GRID**3 / 3
 
 
 @pytest.mark.parametrize("columns", [6, 3])
@@ -196,3 +211,24 @@ def test_training_without_samples_says_what_to_do(tmp_path):
         igr.ShapeSpace.train(tmp_path)
     with pytest.raises(InputError, match="no preset 'slow'"):
         igr.ShapeSpace.train(tmp_path, config="slow")
+
+
+def test_new_shapes_vary_as_the_training_shapes_do(space):
+    drawn = space.sample(4000, seed=3)
+    np.testing.assert_array_equal(drawn[:2], space.sample(2, seed=3))
+    np.testing.assert_allclose(drawn.mean(0), space.latents.mean(0), atol=0.1 * space.latents.std())
+    mean, directions = space.principal()
+    strength = ((drawn - mean) @ directions.T / (directions**2).sum(1)).std(0)
+    np.testing.assert_allclose(strength, 1, atol=0.1)
+    with pytest.raises(InputError, match="1 or more"):
+        space.sample(0)
+
+
+def test_the_map_of_latents_has_every_shape(space):
+    rows = list(csv.DictReader(latent_table(space).splitlines()))
+    assert [row["shape"] for row in rows] == list(space.names)
+    mean, directions = space.principal()
+    place = np.array([float(value) for value in list(rows[3].values())[1:]])
+    np.testing.assert_allclose(mean + place @ directions, space.latents[3], atol=1e-3)
+    tree = ElementTree.fromstring(latent_picture(space))
+    assert {found.text for found in tree.iter("{http://www.w3.org/2000/svg}title")} == set(space.names)

@@ -37,6 +37,12 @@ def test_preprocess_train_eval_interpolate(tmp_path, monkeypatch, capsys):
     interpolate = ["shapespace", "interpolate", "space", first, second]
     assert main([*interpolate, "--interval", "3", "--resolution", "48"]) == 0
     assert len(list((tmp_path / "interpolation").glob("*.ply"))) == 3
+    assert main(["shapespace", "sample", "space", "--count", "2", "--resolution", "48", "-o", "new"]) == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["000.ply", "001.ply"]
+    for name in ("map.svg", "map.csv"):
+        assert main(["shapespace", "latents", "space", "-o", name]) == 0
+        assert "person" in (tmp_path / name).read_text()
+    assert main(["shapespace", "latents", "space", "-o", "map.png"]) == 2
 
 
 @pytest.mark.slow

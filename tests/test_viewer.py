@@ -26,7 +26,7 @@ def free_port():
 
 @pytest.fixture
 def server():
-    from igr.viewer import open_server
+    from igr.browser import open_server
 
     found = open_server(free_port())
     yield found
@@ -84,7 +84,8 @@ def test_iso_lines_lie_on_level_sets():
 
 
 def test_curves_and_taken_ports_are_refused(server):
-    from igr.viewer import Viewer, open_server
+    from igr.browser import open_server
+    from igr.viewer import Viewer
 
     with pytest.raises(InputError, match="use igr report"):
         Viewer(server, sphere_surface(1.0, (0.0, 0.0)))
@@ -100,7 +101,7 @@ def test_watching_takes_at_most_a_tenth_of_the_fit(server):
     import dataclasses
 
     import igr
-    from igr.viewer import Watch
+    from igr.watching import Watch
 
     normals = np.random.default_rng(0).normal(size=(3000, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -169,7 +170,8 @@ def test_a_space_is_told_from_a_surface(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_page_opens_a_slider_changes_the_surface_and_nothing_goes_wrong(tmp_path):
-    from igr.viewer import Viewer, open_server
+    from igr.browser import open_server
+    from igr.viewer import Viewer
 
     server = open_server(free_port())
     viewer = Viewer(server, sphere_surface(50.0, (1e6, 0, 0)))

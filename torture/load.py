@@ -84,7 +84,8 @@ def soak(name: str, work: Generator[None, None, None], seconds: float) -> Row:
 
 def viewing() -> Generator[None, None, None]:
     """Move the controls of the viewer; nobody looks."""
-    from igr.viewer import Viewer, open_server
+    from igr.browser import open_server
+    from igr.viewer import Viewer
 
     from .limits import ellipsoid
 

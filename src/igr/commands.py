@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .field import Field
     from .fit import Progress
     from .points import PointCloud
-    from .viewer import Watch
+    from .watching import Watch
 
 Output = Annotated[Path | None, arg(aliases=["-o"])]
 
@@ -154,7 +154,8 @@ class Reconstruct:
 
     def _page(self, config: Config, stack: contextlib.ExitStack) -> Watch:
         """The page that shows the fit, until the stack is left."""
-        from .viewer import HOST, Watch, open_server, stop
+        from .browser import HOST, open_server, stop
+        from .watching import Watch
 
         server = open_server(self.port)
         stack.callback(stop, server)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import Float, Int
+
+if TYPE_CHECKING:
+    import trimesh
 
 SMALL = {2: 0.05, 3: 0.01}
 """A piece with more than this share of the length or area is never a crumb, by dimension."""
@@ -23,9 +28,8 @@ def without_crumbs(
     piece = _pieces(faces, len(vertices))
     if piece.max() == 0:
         return vertices, faces, 0
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    areas = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
-    crumb = _crumbs(np.bincount(piece, areas), (a + b + c) / 3, piece, samples)
+    middles = vertices[faces].mean(1)
+    crumb = _crumbs(np.bincount(piece, _areas(vertices, faces)), middles, piece, samples)
     if not crumb.any():
         return vertices, faces, 0
     kept = faces[~crumb[piece]]
@@ -44,6 +48,26 @@ def without_curve_crumbs(
     piece = np.repeat(np.arange(len(curves)), [len(step) for step in steps])
     crumb = _crumbs(np.array([step.sum() for step in steps]), middles, piece, samples)
     return [curve for curve, left_out in zip(curves, crumb, strict=True) if not left_out]
+
+
+def largest_piece(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, float]:
+    """The piece of a mesh with the largest area (the paper meshes shape spaces so), and its share of the area:
+    on the way between two shapes a hand may vanish here and appear there."""
+    import trimesh
+
+    vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+    piece = _pieces(faces, len(vertices))
+    area = np.bincount(piece, _areas(vertices, faces))
+    if len(area) == 1:
+        return mesh, 1.0
+    used, renumbered = np.unique(faces[piece == area.argmax()], return_inverse=True)
+    largest = trimesh.Trimesh(vertices[used], renumbered.reshape(-1, 3), process=False)
+    return largest, float(area.max() / area.sum())
+
+
+def _areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
 def _pieces(faces: np.ndarray, vertices: int) -> np.ndarray:

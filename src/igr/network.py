@@ -48,6 +48,11 @@ def softplus(a: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     return value, slope
 
 
+def _softplus_alone(a: Tensor, beta: float) -> Tensor:
+    """The activation without its derivative: the same numbers in half the time."""
+    return a.abs().mul_(-beta).exp_().log1p_().div_(beta).add_(a.clamp_(min=0))
+
+
 class MLP(nn.Module):
     """The paper's network f(x; z): an MLP on the coordinates, after an optional latent vector per shape.
 
@@ -96,13 +101,14 @@ class MLP(nn.Module):
         layers = [self._without_latent(index, latents) for index in range(self.config.layers + 1)]
         return value_and_gradient(x, layers, self.config.skip, self.config.beta)
 
+    @torch.no_grad()
     def value(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """Value at `x` alone, of a network without latents."""
+        """Value at `x` alone, of a network without latents; without derivatives."""
         h = x
         for index in range(self.config.layers + 1):
             weight, shift = self._without_latent(index, None)
             a = nn.functional.linear(torch.cat([h, x], -1) if index in self.config.skip else h, weight, shift)
-            h = softplus(a, self.config.beta)[0] if index < self.config.layers else a
+            h = _softplus_alone(a, self.config.beta) if index < self.config.layers else a
         return h.squeeze(-1)
 
     def _without_latent(self, index: int, latents: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -118,8 +118,9 @@ class View:
 
     def __call__(self) -> int:
         """Run the subcommand, until Ctrl-C."""
+        from .browser import HOST, open_server
         from .opening import is_space, load_shape
-        from .viewer import HOST, Viewer, open_server
+        from .viewer import Viewer
 
         if is_space(self.source):
             from .parallel import torch_device

@@ -1,21 +1,23 @@
-"""What the subcommands for shape spaces do: shapespace train, eval, interpolate."""
+"""What the subcommands for shape spaces do: shapespace train, eval, interpolate, sample, latents."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg
 
+from .errors import InputError
 from .talk import say, tell
 
 if TYPE_CHECKING:
-    from trimesh import Trimesh
-
     from .shapespace import Encoding, ShapeSpace
+    from .surface import Surface
+    from .triangles import Mesh
 
 Output = Annotated[Path, arg(aliases=["-o"])]
 
@@ -129,7 +131,8 @@ class Eval:
                 say(f"igr: failed: {row['scan']}: {row['error']}")
             elif not self.json:
                 mean, share = row["mean_to_surface"], row["percent_of_size"]
-                tell(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size")
+                pieces = f", {row['components']} pieces" if row["components"] > 1 else ""
+                tell(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size{pieces}")
         seconds = round(time.monotonic() - began, 1)
         if self.json:
             print(json.dumps({"scans": rows, "seconds": seconds}))
@@ -160,22 +163,70 @@ class Interpolate:
     def __call__(self) -> int:
         """Run the subcommand."""
         from .animation import write_animation
-        from .exports import write_mesh
-        from .files import make_folder
         from .shapespace import ShapeSpace
 
         space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
         ends = [_shape(space, name) for name in (self.first, self.second)]
-        make_folder(self.out)
-        meshes = []
-        for index, surface in enumerate(space.interpolate(ends[0], ends[1], steps=self.interval)):
-            mesh, share = largest_piece(surface.mesh(resolution=self.resolution))
-            write_mesh(self.out / f"{index:03d}.ply", mesh.vertices, mesh.faces)
-            meshes.append((mesh.vertices, mesh.faces))
-            rest = f", other pieces left out: {1 - share:.2%} of the area" if share < 1 else ""
-            say(f"shape {index + 1} of {self.interval}  volume {mesh.volume:.5g}{rest}")
+        between = space.interpolate(ends[0], ends[1], steps=self.interval)
+        meshes = list(_written(self.out, between, self.interval, self.resolution))
         write_animation(self.out / "interpolation.glb", meshes)
         tell(f"wrote {len(meshes)} meshes and interpolation.glb to {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Meshes of new shapes, drawn from the normal distribution of the training shapes' latents."""
+
+    model: Positional[str]
+    """Run folder, saved space, `bodies`, or a checkpoint of the original."""
+    out: Output = Path("samples_of_space")
+    """Folder for the meshes."""
+    count: int = 8
+    """How many."""
+    seed: int = 0
+    """Seed of the draw."""
+    resolution: int = 128
+    """Cells along the longest side."""
+    checkpoint: str = "latest"
+    """Which checkpoint of a run."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .shapespace import ShapeSpace
+
+        space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
+        shapes = (space.decode(latent) for latent in space.sample(self.count, seed=self.seed))
+        written = sum(1 for _ in _written(self.out, shapes, self.count, self.resolution))
+        tell(f"wrote {written} meshes to {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Latents:
+    """A map of the training shapes: their latents along the two directions in which they vary most."""
+
+    model: Positional[str]
+    """Run folder, saved space, `bodies`, or a checkpoint of the original."""
+    out: Output = Path("latents.svg")
+    """.svg (a picture with the names; point at a dot), or .csv (the table, all principal directions)."""
+    checkpoint: str = "latest"
+    """Which checkpoint of a run."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from .exports import check_folder
+        from .files import write_bytes
+        from .latentmap import latent_picture, latent_table
+        from .shapespace import ShapeSpace
+
+        check_folder(self.out)
+        if self.out.suffix.lower() not in (".svg", ".csv"):
+            raise InputError(f"{self.out}: maps of latents are written as .svg or .csv")
+        space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
+        made = latent_table(space) if self.out.suffix.lower() == ".csv" else latent_picture(space)
+        write_bytes(self.out, made.encode())
+        tell(f"wrote {self.out}: {len(space.names):,} shapes")
         return 0
 
 
@@ -183,7 +234,7 @@ class Interpolate:
 class Shapespace:
     """Shape spaces: train on many scans, predict meshes of unseen ones, go from one shape to another."""
 
-    command: OmitSubcommandPrefixes[Train | Eval | Interpolate]
+    command: OmitSubcommandPrefixes[Train | Eval | Interpolate | Sample | Latents]
     """What to do."""
 
     def __call__(self) -> int:
@@ -194,14 +245,19 @@ class Shapespace:
         return self.command()
 
 
-def largest_piece(mesh: Trimesh) -> tuple[Trimesh, float]:
-    """The piece of a mesh with the largest area (shape spaces are meshed so in the paper) and its share:
-    on the way between two shapes a hand may vanish here and appear there."""
-    pieces = mesh.split(only_watertight=False)
-    if len(pieces) < 2:
-        return mesh, 1.0
-    largest = max(pieces, key=lambda piece: piece.area)
-    return largest, float(largest.area / mesh.area)
+def _written(out: Path, shapes: Iterable[Surface], count: int, resolution: int) -> Iterator[Mesh]:
+    """The shapes' meshes, the largest piece of each, as they are written to OUT/000.ply and so on."""
+    from .crumbs import largest_piece
+    from .exports import write_mesh
+    from .files import make_folder
+
+    make_folder(out)
+    for index, surface in enumerate(shapes):
+        mesh, share = largest_piece(surface.mesh(resolution=resolution))
+        write_mesh(out / f"{index:03d}.ply", mesh.vertices, mesh.faces)
+        rest = f", other pieces left out: {1 - share:.2%} of the area" if share < 1 else ""
+        say(f"shape {index + 1} of {count}  volume {mesh.volume:.5g}{rest}")
+        yield mesh.vertices, mesh.faces
 
 
 def _shape(space: ShapeSpace, name: str) -> Encoding | Any:

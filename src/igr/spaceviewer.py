@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from .browser import place_mesh, stop
+from .crumbs import largest_piece
 from .errors import FitError, InputError
 from .triangles import Mesh
-from .viewer import place_mesh, stop
 
 if TYPE_CHECKING:
     import viser
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 SLIDERS = 8
 """At most so many principal latents have a slider."""
-COARSE = 40
+COARSE = 64
 """Resolution while something moves."""
 PAUSE = 0.4
 """Seconds without a move after which the shape is meshed at the resolution asked for."""
@@ -31,7 +32,7 @@ class SpaceViewer:
     """Shows one shape of a space and follows the controls of the page: coarse while they move, then finer.
 
     Args:
-        server: from `igr.viewer.open_server`.
+        server: from `browser.open_server`.
         space: a shape space of surfaces.
 
     Raises:
@@ -99,13 +100,15 @@ class SpaceViewer:
     def _update(self, resolution: int) -> None:
         surface = self.space.decode(self.latent())
         try:
-            mesh = surface.mesh(resolution=resolution)
+            mesh, share = largest_piece(surface.mesh(resolution=resolution))
         except FitError as problem:
             self.facts.content = str(problem)
             return
         self.mesh, self.resolution_shown = (np.asarray(mesh.vertices), np.asarray(mesh.faces)), resolution
         place_mesh(self.server, surface.frame.to_unit(self.mesh[0]), self.mesh[1], None, visible=True)
-        self.facts.content = f"{len(self.mesh[1]):,} triangles, volume {mesh.volume:.4g}"
+        size = " × ".join(f"{side:.4g}" for side in np.ptp(self.mesh[0], axis=0))
+        rest = f"; other pieces left out: {1 - share:.2%} of the area" if share < 1 else ""
+        self.facts.content = f"{len(self.mesh[1]):,} triangles, box {size}, volume {mesh.volume:.4g}{rest}"
 
     def _reset(self, event: Any) -> None:
         for slider in self.sliders:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CHUNK = {True: 1 << 15, False: 1 << 18}
+CHUNK = {True: 1 << 13, False: 1 << 18}
 """Points evaluated at once, for a wide MLP and for features: bounds the memory."""
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import threading
-import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .browser import place_mesh, plain, stop
 from .colors import colorize
-from .config import Config
-from .errors import FitError, InputError, readable
-from .field import Field
+from .errors import FitError, InputError
 from .frame import Frame, unit_frame
 from .render import confidence_colors
 from .surface import Surface
@@ -24,70 +19,10 @@ from .triangles import Mesh
 if TYPE_CHECKING:
     import viser
 
-    from .fit import Progress
-
-HOST = "127.0.0.1"
-"""The viewer answers this machine only."""
 POINTS = 20_000
 """At most so many of the cloud's points are shown."""
-COLOR = (179, 197, 220)
-"""Color of the surface where nothing else is asked for."""
 ISO_STEP = 0.05
 """Distance between two iso-lines of a cut, as a share of the box's longest side."""
-WATCH_SHARE = 0.05
-"""Share of the time of a fit that showing it may take."""
-
-
-def open_server(port: int) -> viser.ViserServer:
-    """A viewer's server on this machine, showing nothing yet.
-
-    Raises:
-        InputError: viser is not installed, or the port is not free.
-    """
-    import socket
-
-    try:
-        import viser
-    except ImportError:
-        raise InputError("the viewer needs viser, which is not installed: pip install 'igr[viewer]'") from None
-    with socket.socket() as probe:
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError):
-            raise InputError(f"port {port} is not free; choose another with --port") from None
-    with contextlib.redirect_stdout(io.StringIO()), _own_pages_only():  # it greets on stdout, which is for results
-        server = viser.ViserServer(HOST, port, label="igr", verbose=False)
-    server.scene.set_up_direction("+z")
-    server.initial_camera.position = (1.1, -1.7, 0.6)
-    server.initial_camera.look_at = (0.0, 0.0, 0.0)
-    return server
-
-
-@contextlib.contextmanager
-def _own_pages_only() -> Iterator[None]:
-    """A server started meanwhile refuses pages from elsewhere: any site in the browser could connect to a port of
-    this machine. Viser has no option for it, but websockets has."""
-    from websockets.asyncio import server as websockets
-
-    serve, guarded = websockets.serve, []
-
-    def serve_own_pages(handler: Any, host: str, port: int, **options: Any) -> Any:
-        guarded.append(port)
-        own: list[Any] = [f"http://{name}:{port}" for name in (HOST, "localhost")]
-        return serve(handler, host, port, origins=[None, *own], **options)  # None: no browser
-
-    websockets.serve = serve_own_pages  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        websockets.serve = serve  # type: ignore[assignment]
-    assert guarded, "viser starts its server in another way: pages from elsewhere would not be refused"
-
-
-def stop(server: viser.ViserServer) -> None:
-    """Stop a server; its farewell does not go to stdout."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        server.stop()
 
 
 class Viewer:
@@ -97,7 +32,7 @@ class Viewer:
     controls are in the input's units.
 
     Args:
-        server: from `open_server`.
+        server: from `browser.open_server`.
         shape: a surface in space, or vertices and triangles (which have no field to cut or to offset).
 
     Raises:
@@ -169,7 +104,7 @@ class Viewer:
         try:
             self._remesh()
         except FitError as problem:
-            self.facts.content = _plain(str(problem))
+            self.facts.content = plain(str(problem))
             return
         vertices, faces = self.frame.to_unit(self.mesh[0]), self.mesh[1]
         with self.server.atomic():
@@ -180,7 +115,7 @@ class Viewer:
         name = "" if self.surface is None else str(self.surface.details.get("name", ""))
         low, high = self.mesh[0].min(0), self.mesh[0].max(0)
         size = " × ".join(f"{side:.4g}" for side in high - low)
-        self.facts.content = f"**{_plain(name)}** {len(faces):,} triangles, box {size}"
+        self.facts.content = f"**{plain(name)}** {len(faces):,} triangles, box {size}"
 
     def _remesh(self) -> None:
         if self.surface is None:
@@ -198,7 +133,9 @@ class Viewer:
         if self.colors.value == "plain":
             return None
         if self.colors.value == "normals":
-            normals = np.asarray(_trimesh(vertices, self.mesh[1]).vertex_normals)
+            import trimesh
+
+            normals = trimesh.Trimesh(vertices, self.mesh[1], process=False).vertex_normals
             return (127.5 * (normals + 1)).astype(np.uint8)
         from scipy.spatial import KDTree
 
@@ -248,75 +185,6 @@ def iso_lines(surface: Surface, axis: int, share: float) -> tuple[np.ndarray, np
             segments.append(ends)
             colors.append(np.full(ends.shape, color, np.uint8))
     return np.concatenate(segments), np.concatenate(colors)
-
-
-class Watch:
-    """Shows a surface while it is fitted, in at most a twentieth of the time.
-
-    Args:
-        server: from `open_server`.
-        config: of the run.
-    """
-
-    def __init__(self, server: viser.ViserServer, config: Config) -> None:
-        self.server, self.config = server, config
-        self.facts = server.gui.add_markdown("fitting …")
-        self.shown_at, self.cost, self.spent = time.monotonic(), 0.0, 0.0
-
-    def __call__(self, progress: Progress, field: Field) -> None:
-        """Show the surface of the field as it is, if the time for it has been earned.
-
-        Raises:
-            InputError: the cloud is planar.
-        """
-        if field.dimension != 3:
-            raise InputError("--watch shows surfaces in space; this cloud is planar")
-        began = time.monotonic()
-        if progress.step > 1 and began - self.shown_at < max(0.3, self.cost / WATCH_SHARE):
-            return
-        corners = np.array([[-0.9] * 3, [0.9] * 3])
-        surface = Surface(field, Frame(np.zeros(3), 1.0), self.config, samples=corners)
-        try:
-            mesh = surface.mesh(resolution=64, keep_crumbs=True)
-        except FitError:  # no surface yet
-            return
-        finally:
-            self.shown_at = time.monotonic()
-            self.cost = self.shown_at - began
-            self.spent += self.cost
-        place_mesh(self.server, np.asarray(mesh.vertices), np.asarray(mesh.faces), None, visible=True)
-        self.facts.content = f"fitting: {progress.share:.0%}, step {progress.step:,}"
-
-
-def place_mesh(
-    server: viser.ViserServer, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray | None, *, visible: bool
-) -> None:
-    """The mesh of the scene, in place of the one before."""
-    if colors is None:
-        server.scene.add_mesh_simple(
-            "/surface", vertices.astype(np.float32), faces, color=COLOR, side="double", visible=visible
-        )
-    else:
-        mesh = _trimesh(vertices, faces)
-        mesh.visual = _vertex_colors(mesh, colors)
-        server.scene.add_mesh_trimesh("/surface", mesh, visible=visible)
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: a name in a file must not become a link or a picture."""
-    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in readable(text))
-
-
-def _trimesh(vertices: np.ndarray, faces: np.ndarray) -> Any:
-    import trimesh
-
-    return trimesh.Trimesh(vertices, faces, process=False)
-
-
-def _vertex_colors(mesh: Any, colors: np.ndarray) -> Any:
-    from trimesh.visual import ColorVisuals
-
-    return ColorVisuals(mesh, vertex_colors=colors)
 
 
 def _frame(shape: Surface | Mesh) -> Frame:
