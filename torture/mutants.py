@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
     "objective": ("test_objective", "test_fit", "test_paper"),
     "network": ("test_network", "test_paper", "test_precision"),
-    "encoding": ("test_network", "test_native"),
+    "encoding": ("test_encoding", "test_network", "test_native"),
     "points": ("test_points", "test_bad_input", "test_frame"),
     "metrics": ("test_metrics", "test_quality"),
 }
