@@ -37,7 +37,7 @@ def test_a_mesh_has_a_page_too(tmp_path):
     write_mesh_report(tmp_path / "page.html", (np.asarray(torus.vertices), np.asarray(torus.faces)), name="<ring>")
     text = (tmp_path / "page.html").read_text()
     assert "&lt;ring&gt;" in text
-    assert re.search(r"genus</td><td>1<", text)
+    assert re.search(r"handles</td><td>1<", text)
     assert not ADDRESS.search(text)
 
 
@@ -59,3 +59,16 @@ def test_bars_and_curves_are_as_high_as_the_numbers():
     ).group(1)
     assert line == "340.0,0.0 640.0,300.0"
     assert curves({"a": np.zeros(3)}, np.arange(3.0)) == ""
+
+
+def test_a_mesh_of_many_triangles_is_shown_with_fewer(tmp_path):
+    ball = trimesh.creation.icosphere(subdivisions=6)
+    mesh = np.asarray(ball.vertices), np.asarray(ball.faces)
+    write_mesh_report(tmp_path / "page.html", mesh, name="ball")
+    text = (tmp_path / "page.html").read_text()
+    assert "In 3D" in text
+    assert "81,920" in text
+    assert len(text) < 4_000_000
+    tangled = np.concatenate([mesh[1], [[0, 1, 2], *mesh[1][:1, [0, 1, 1]]], [[*mesh[1][0, :2], 2]]])
+    write_mesh_report(tmp_path / "page.html", (mesh[0], tangled), name="tangled")
+    assert "too many triangles" in (tmp_path / "page.html").read_text()

@@ -53,6 +53,7 @@ def test_controls_change_the_mesh(server):
     for colors in ("normals", "confidence", "distance to points", "plain"):
         viewer.colors.value = colors
         viewer.changed.set()
+        wait_for(lambda: ("yellow" in viewer.facts.content) == (viewer.colors.value == "distance to points"))
     viewer.show_cut.value = True
     wait_for(lambda: not viewer.changed.is_set())
     viewer.level.value = -100.0
@@ -91,6 +92,18 @@ def test_curves_and_taken_ports_are_refused(server):
         Viewer(server, sphere_surface(1.0, (0.0, 0.0)))
     with pytest.raises(InputError, match="is not free"):
         open_server(server.get_port())
+
+
+def test_a_port_is_free_again_after_the_viewer_was_closed():
+    from websockets.sync.client import connect
+
+    from igr.browser import open_server, stop
+
+    port = free_port()
+    for _ in range(2):
+        server = open_server(port)
+        with connect(f"ws://127.0.0.1:{port}", proxy=None):
+            stop(server)
 
 
 def test_only_this_machine_is_answered(server):

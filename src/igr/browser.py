@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ def open_server(port: int) -> viser.ViserServer:
     except ImportError:
         raise InputError("the viewer needs viser, which is not installed: pip install 'igr[viewer]'") from None
     with socket.socket() as probe:
+        if os.name == "posix":  # a port in use until a moment ago is free; elsewhere the option means more
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError):
@@ -82,8 +85,17 @@ def place_mesh(
         )
     else:
         import trimesh
+        from trimesh.visual import TextureVisuals
+        from trimesh.visual.material import PBRMaterial
 
-        mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colors, process=False)
+        mesh = trimesh.Trimesh(vertices, faces, process=False)
+        mesh.visual = TextureVisuals(
+            material=PBRMaterial(metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
+        )
+        linear = 255 * (colors / 255.0) ** 2.2  # what glTF takes for a vertex, while pictures have sRGB
+        opaque = np.full((len(vertices), 1), 255)
+        mesh.visual.vertex_attributes["color"] = np.hstack([linear, opaque]).round().astype(np.uint8)
+        mesh.vertex_normals  # noqa: B018 (asked for, so that they are written and it looks smooth)
         server.scene.add_mesh_trimesh("/surface", mesh, visible=visible)
 
 

@@ -26,7 +26,7 @@ def colorize(values: Float[np.ndarray, " n"], low: float, high: float) -> UInt8[
     return np.stack([np.interp(place, stops, STOPS[:, c]) for c in range(3)], -1).round().astype(np.uint8)
 
 
-def colorbar(low: float, high: float, title: str, *, height: int, width: int = 150) -> UInt8[np.ndarray, "h w 3"]:
+def colorbar(low: float, high: float, title: str, *, height: int, width: int = 170) -> UInt8[np.ndarray, "h w 3"]:
     """A picture of the scale from `low` to `high` with five numbers beside it and a title above."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -36,7 +36,7 @@ def colorbar(low: float, high: float, title: str, *, height: int, width: int = 1
     shares = 1 - np.arange(bottom - top) / max(bottom - top - 1, 1)
     bar = np.repeat(colorize(shares, 0, 1)[:, None], 22, axis=1)
     image.paste(Image.fromarray(bar), (12, top))
-    draw.text((8, 24), title, fill="black", font=font)
+    draw.multiline_text((8, 14), title, fill="black", font=font)
     for share in np.linspace(0, 1, 5):
         y = top + (1 - share) * (bottom - top - 1)
         draw.line([(34, y), (39, y)], fill="black")

@@ -48,5 +48,10 @@ def write_error_map(
     write_mesh(path, *mesh, attributes={"error": error}, colors=colors)
     views = [render_mesh(*mesh, View(azimuth, 15, pixels), colors=colors) for azimuth in (-60, 120)]
     picture = Path(path).with_suffix(".png")
-    save_picture(picture, np.concatenate([*views, colorbar(0.0, high, "distance", height=pixels)], axis=1))
+    save_picture(
+        picture,
+        np.concatenate(
+            [*views, colorbar(0.0, high, "distance to the\nreference, in its units", height=pixels)], axis=1
+        ),
+    )
     return [Path(path), picture]

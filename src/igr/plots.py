@@ -84,7 +84,8 @@ def cut(surface: Surface, axes: tuple[int, int], across: int | None = None, *, p
     width, height = sides * unit
     contours = contourpy.contour_generator(first, second, values)
     parts = []
-    for level in np.arange(-12, 13) * 0.025 * float(sides.max()):
+    apart = 0.025 * float(sides.max())
+    for level in np.arange(-12, 13) * apart:
         color = "#222" if level == 0 else COLORS[0] if level < 0 else COLORS[1]
         for line in contours.lines(float(level)):
             ends = " ".join(f"{x:.1f},{y:.1f}" for x, y in (line - start) * [unit, -unit] + [0, height])
@@ -93,6 +94,7 @@ def cut(surface: Surface, axes: tuple[int, int], across: int | None = None, *, p
     few = surface.samples[:: max(1, len(surface.samples) // points)] if points else np.empty((0, len(low)))
     for x, y in (surface.frame.to_input(few)[:, list(axes)] - start) * [unit, -unit] + [0, height]:
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.1" fill="{COLORS[4]}"/>')
-    name = "" if across is None else f"{'xyz'[across]} = {(low + high)[across] / 2:.4g}"
+    name = "" if across is None else f"{'xyz'[across]} = {(low + high)[across] / 2:.4g}, "
+    name += f"a line every {apart:.2g}"
     label = f'<text x="4" y="{height + 16:.0f}" font-size="13">{name}</text>'
     return f'<svg viewBox="0 0 {width:.0f} {height + 22:.0f}">{"".join(parts)}{label}</svg>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from .errors import InputError
 from .files import write_bytes
 
 if TYPE_CHECKING:
+    from .rays import RayHits
     from .surface import Surface
 
 LIGHTS = ((np.array([0.35, 0.5, 0.8]), 0.75), (np.array([-0.8, 0.2, 0.3]), 0.25))
@@ -24,6 +26,8 @@ COLOR = np.array([179, 197, 220], np.uint8)
 """Color of the surface, red, green, blue."""
 INVENTED = np.array([217, 64, 51], np.uint8)
 """Color of confidence 0."""
+ROUGH = 64
+"""Height and width in pixels of the picture that tells where a surface is seen."""
 VIEWS = {
     "corner": (-60.0, 15.0),
     "front": (-90.0, 0.0),
@@ -48,6 +52,8 @@ class View:
     """Height and width of the picture."""
     confidence: bool = False
     """Color a model by confidence: the usual color where data supports it, red where it was filled in."""
+    tight: bool = True
+    """Fill the picture with what is seen; otherwise with the ball around it, the same from all sides."""
 
     def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Right, up, and toward the viewer, as unit vectors."""
@@ -68,12 +74,30 @@ def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w
     view = view or View()
     low, high = surface.frame.to_input(surface.box)
     center, reach = (low + high) / 2, 0.5 * float(np.linalg.norm(high - low))
-    right, up, toward = view.axes()
-    steps = ((np.arange(view.pixels) + 0.5) / view.pixels * 2 - 1) * reach
-    across, upward = np.meshgrid(steps, -steps)
-    eyes = center + across.ravel()[:, None] * right + upward.ravel()[:, None] * up + reach * toward
-    places, hit, normals = surface.cast_rays(eyes, np.broadcast_to(-toward, eyes.shape), multiple_hits=False)
+    axes = np.stack(view.axes())
+    if view.tight:
+        rough, _, _ = _cast(surface, axes, ROUGH, center, reach)
+        if len(rough):
+            middle, half = _window((rough - center) @ axes[:2].T, 2 * reach / ROUGH)
+            center, reach = center + middle @ axes[:2], half
+    places, hit, normals = _cast(surface, axes, view.pixels, center, reach)
     return _picture(view, hit, normals, confidence_colors(surface, places) if view.confidence else COLOR)
+
+
+def _cast(surface: Surface, axes: np.ndarray, pixels: int, center: np.ndarray, reach: float) -> RayHits:
+    """Where the rays through the pixels of a picture of half the width `reach` meet the surface."""
+    steps = ((np.arange(pixels) + 0.5) / pixels * 2 - 1) * reach
+    across, upward = np.meshgrid(steps, -steps)
+    corners = surface.frame.to_input(surface.box)
+    back = float(np.abs((corners - center) @ axes[2]).max() + np.linalg.norm(corners[1] - corners[0]))
+    eyes = center + across.ravel()[:, None] * axes[0] + upward.ravel()[:, None] * axes[1] + back * axes[2]
+    return surface.cast_rays(eyes, np.broadcast_to(-axes[2], eyes.shape), multiple_hits=False)
+
+
+def _window(places: Float[np.ndarray, "n 2"], margin: float) -> tuple[np.ndarray, float]:
+    """Middle and half the side of the square that holds `places` with a margin of its own 8 % and `margin`."""
+    low, high = places.min(0), places.max(0)
+    return (low + high) / 2, max(0.54 * float((high - low).max()) + margin, 1e-300)
 
 
 def confidence_colors(surface: Surface, x: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n 3"]:
@@ -106,9 +130,12 @@ def render_mesh(
         raise InputError("a mesh without triangles cannot be rendered")
     view = view or View()
     low, high = vertices.min(0), vertices.max(0)
+    right, up, toward = ((vertices - (low + high) / 2) @ np.stack(view.axes()).T).T
     reach = 0.55 * max(float(np.linalg.norm(high - low)), 1e-300)
-    axes = np.stack(view.axes())
-    right, up, toward = ((vertices - (low + high) / 2) @ axes.T / reach).T
+    if view.tight:
+        middle, reach = _window(np.stack([right, up], 1), 0.0)
+        right, up = right - middle[0], up - middle[1]
+    right, up, toward = right / reach, up / reach, toward / reach
     half = view.pixels / 2
     shown = rasterize(np.stack([half * (1 + right), half * (1 - up), -toward], 1), faces, view.pixels)
     normals = np.zeros(vertices.shape)
@@ -140,7 +167,7 @@ def turntable(
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Pictures of a mesh from all around, starting at `view`."""
     for turn in np.arange(frames) * (360 / frames):
-        yield render_mesh(vertices, faces, View(view.azimuth + turn, view.elevation, view.pixels))
+        yield render_mesh(vertices, faces, dataclasses.replace(view, azimuth=view.azimuth + turn, tight=False))
 
 
 def save_film(

@@ -25,7 +25,29 @@ vertical-align:top}td:first-child{color:#666}.row{display:flex;flex-wrap:wrap;ga
 .row img,.row svg{width:21em;height:auto;max-height:34em}.one svg{width:40em;max-width:100%}
 iframe{width:100%;height:34em;border:1px solid #ddd}pre{background:#f6f6f6;padding:1em;overflow:auto}"""
 TRIANGLES = 40_000
-"""At most so many are shown in 3D, so that the page stays under four megabytes; a mesh with more is not."""
+"""About so many are shown in 3D at most, so that the page stays under four megabytes."""
+LABELS = {
+    "strays": "outliers left out",
+    "given_normals": "check of the normals",
+    "angle": "degrees to their planes",
+    "roughness": "degrees of roughness",
+    "right": "share on the right side",
+    "orientation": "normals with a clear side, share",
+    "spacing": "spacing of the points, input units",
+    "noise": "noise of the points, input units",
+    "residual": "mean distance of the points (input units)",
+    "resolution": "cells along the longest side",
+    "supported": "area with a confidence of a half or more, share",
+    "box": "sides of the box, input units",
+    "components": "pieces",
+    "large_components": "pieces with over 0.5 % of the area",
+    "euler": "Euler characteristic",
+    "genus": "handles",
+    "area": "area, input units²",
+    "volume": "volume, input units³",
+    "seconds": "seconds",
+}
+"""What the page calls a fact that its name alone does not explain."""
 
 
 def write_report(path: str | os.PathLike[str], surface: Surface, *, facts: dict[str, Any] | None = None) -> None:
@@ -65,10 +87,13 @@ def write_mesh_report(path: str | os.PathLike[str], mesh: Mesh, *, name: str) ->
 
     body = [_pictures([render_mesh(*mesh, View(azimuth, 15, 420)) for azimuth in (-60, 30, 150)])]
     sides = [float(side) for side in np.ptp(mesh[0], axis=0)]
-    body.append(_table({"vertices": len(mesh[0]), "triangles": len(mesh[1]), "box": sides}))
-    body.append(_table(dataclasses.asdict(topology(mesh))))
-    if len(mesh[1]) <= TRIANGLES:
-        body.append(_scene(mesh, None))
+    facts = {"vertices": len(mesh[0]), "triangles": len(mesh[1]), "box": sides}
+    body.append(_table(facts | dataclasses.asdict(topology(mesh))))
+    shown = _fewer_triangles(mesh)
+    if len(shown[1]):
+        body.append(_scene(shown, None))
+    else:
+        body.append("<p>It has too many triangles to be shown in 3D here: use <code>igr view</code>.</p>")
     _write(path, name, body)
 
 
@@ -85,7 +110,7 @@ def _pictures(images: list[np.ndarray]) -> str:
 
 
 def _table(facts: dict[str, Any]) -> str:
-    rows = [f"<tr><td>{_shown(k)}</td><td>{_shown(_text(v))}</td></tr>" for k, v in facts.items()]
+    rows = [f"<tr><td>{_shown(LABELS.get(k, k))}</td><td>{_shown(_text(v))}</td></tr>" for k, v in facts.items()]
     return f"<table>{''.join(rows)}</table>"
 
 
@@ -96,12 +121,24 @@ def _shown(text: str) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items())
+        return "; ".join(f"{LABELS.get(key, key)}: {_text(entry)}" for key, entry in value.items())
     if isinstance(value, list):
         return "; ".join(_text(entry) for entry in value) or "none"
+    if value is None:
+        return "not known"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _fewer_triangles(mesh: Mesh) -> Mesh:
+    """The mesh with about `TRIANGLES` at most, its shortest edges gone; none where that fails on a tangled one."""
+    if len(mesh[1]) <= TRIANGLES:
+        return mesh
+    import igl
+
+    vertices, faces, _, _ = igl.decimate(mesh[0], np.asarray(mesh[1], np.int64), TRIANGLES)
+    return np.asarray(vertices), np.asarray(faces)
 
 
 def _small_mesh(surface: Surface) -> Mesh:
@@ -123,7 +160,7 @@ def _scene(mesh: Mesh, surface: Surface | None) -> str:
     vertices, faces = mesh
     center = (vertices.min(0) + vertices.max(0)) / 2
     shape = trimesh.Trimesh(vertices - center, faces, process=False)
-    color = [105, 120, 145, 255]  # the viewer's lights are bright
+    color = [135, 150, 172, 255]  # the viewer's lights are bright
     material = PBRMaterial(baseColorFactor=color, metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
     shape.visual = TextureVisuals(material=material)
     shape.vertex_normals  # noqa: B018 (asked for, so that they are written and it looks smooth)
@@ -132,7 +169,9 @@ def _scene(mesh: Mesh, surface: Surface | None) -> str:
         few = surface.samples[:: max(1, len(surface.samples) // 5000)]
         parts.append(trimesh.PointCloud(surface.frame.to_input(few) - center, colors=[193, 102, 107, 255]))
     upright = trimesh.transformations.rotation_matrix(-np.pi / 2, [1, 0, 0])  # the viewer's y axis points up
-    page = scene_to_html(trimesh.Scene(parts).apply_transform(upright))
+    scene = trimesh.Scene(parts).apply_transform(upright)
+    scene.set_camera(angles=np.deg2rad([-30, 30, 0]), distance=scene.scale)
+    page = scene_to_html(scene)
     return f'<h2>In 3D</h2><iframe title="the surface in 3D" srcdoc="{html.escape(page)}"></iframe>'
 
 

@@ -75,12 +75,12 @@ class SpaceViewer:
         gui, names = self.server.gui, (MEAN, *self.space.names)
         self.facts = gui.add_markdown("")
         self.ends = [gui.add_dropdown(label, names, initial_value=MEAN) for label in ("shape", "toward shape")]
-        self.share = gui.add_slider("share", 0.0, 1.0, 0.01, 0.0)
+        self.share = gui.add_slider("share", 0.0, 1.0, 0.01, 0.0, hint="0: the first shape, 1: the second")
         self.sliders = [
             gui.add_slider(f"direction {index + 1}", -3.0, 3.0, 0.05, 0.0, hint="in standard deviations")
             for index in range(min(SLIDERS, len(self.directions)))
         ]
-        self.resolution = gui.add_slider("resolution", 32, 256, 16, 128)
+        self.resolution = gui.add_slider("resolution", 32, 256, 16, 128, hint="cells along the longest side")
         for control in (*self.ends, self.share, *self.sliders, self.resolution):
             control.on_update(lambda event: self.changed.set())
         gui.add_button("directions to zero").on_click(self._reset)

@@ -48,6 +48,8 @@ class Viewer:
         self.mesh: Mesh = (np.empty((0, 3)), np.empty((0, 3), np.int64))
         self.made_with: tuple[float, int] | None = None
         """Level and resolution that the mesh was made with."""
+        self.legend = ""
+        """What the colors mean."""
         self.changed, self.closed = threading.Event(), False
         self._controls()
         self._points()
@@ -72,11 +74,13 @@ class Viewer:
         self.colors = gui.add_dropdown("colors", colors)
         reach = 10 ** math.floor(math.log10(0.3 * size))
         reach *= max(factor for factor in (1, 2, 5) if factor * reach <= 0.3 * size)
-        self.level = gui.add_slider("level", -reach, reach, reach / 100, 0.0, visible=field)
-        self.resolution = gui.add_slider("resolution", 16, 384, 16, 96, visible=field)
+        offset, cells = "the surface at this distance, input units", "cells along the longest side"
+        self.level = gui.add_slider("level", -reach, reach, reach / 100, 0.0, visible=field, hint=offset)
+        self.resolution = gui.add_slider("resolution", 16, 384, 16, 96, visible=field, hint=cells)
         self.show_cut = gui.add_checkbox("cut", False, visible=field)
         self.axis = gui.add_dropdown("cut across", ["x", "y", "z"], initial_value="y", visible=field)
-        self.place = gui.add_slider("cut at", -0.5, 0.5, 0.01, 0.0, visible=field)
+        middle = "from the middle of the box, as a share of its side"
+        self.place = gui.add_slider("cut at", -0.5, 0.5, 0.01, 0.0, visible=field, hint=middle)
         controls = (self.show_mesh, self.show_points, self.colors, self.level, self.resolution)
         for control in (*controls, self.show_cut, self.axis, self.place):
             control.on_update(lambda event: self.changed.set())
@@ -115,7 +119,7 @@ class Viewer:
         name = "" if self.surface is None else str(self.surface.details.get("name", ""))
         low, high = self.mesh[0].min(0), self.mesh[0].max(0)
         size = " × ".join(f"{side:.4g}" for side in high - low)
-        self.facts.content = f"**{plain(name)}** {len(faces):,} triangles, box {size}"
+        self.facts.content = f"**{plain(name)}** {len(faces):,} triangles, box {size}{self.legend}"
 
     def _remesh(self) -> None:
         if self.surface is None:
@@ -129,7 +133,8 @@ class Viewer:
         self.mesh, self.made_with = (np.asarray(found.vertices), np.asarray(found.faces)), wanted
 
     def _colored(self, vertices: np.ndarray) -> np.ndarray | None:
-        """Colors (v, 3) of the vertices, None for plain."""
+        """Colors (v, 3) of the vertices, None for plain; and what they mean, in the legend."""
+        self.legend = ""
         if self.colors.value == "plain":
             return None
         if self.colors.value == "normals":
@@ -141,9 +146,12 @@ class Viewer:
 
         assert self.surface is not None
         if self.colors.value == "confidence":
+            self.legend = "; blue: measured, red: filled in"
             return confidence_colors(self.surface, self.mesh[0])
         gap = np.asarray(KDTree(self.surface.samples).query(vertices, workers=-1)[0])
-        return colorize(gap, 0.0, max(float(np.quantile(gap, 0.98)), 1e-9))
+        high = max(float(np.quantile(gap, 0.98)), 1e-9)
+        self.legend = f"; dark: on a point, yellow: {high * self.frame.scale:.3g} or more away"
+        return colorize(gap, 0.0, high)
 
     def _cut(self) -> None:
         """Iso-lines of the field on a plane: the surface dark, inside blue, outside red."""
