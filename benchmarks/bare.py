@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 import igr
-from igr.config import FAST, ObjectiveConfig
+from igr.config import ObjectiveConfig
 from igr.metrics import Comparison, compare
+from igr.presets import FAST
 from igr.quality import topology, volume_iou
 
 from .clouds import DATA, SCANS, Case, meshes, samples, scan

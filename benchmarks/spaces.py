@@ -18,9 +18,9 @@ import igl
 import numpy as np
 import trimesh
 
-from igr.config import FAST_SPACE
 from igr.crumbs import largest_piece
 from igr.points import PointCloud
+from igr.presets import FAST_SPACE
 from igr.refinement import refine
 from igr.scansampling import Ahead, ScanSampler
 from igr.shapespace import ShapeSpace

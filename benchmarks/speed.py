@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 import igr as package
-from igr.config import PAPER
 from igr.examples import example_cloud
 from igr.network import MLP
+from igr.presets import PAPER
 from igr.torchfield import TorchField, torch_field
 
 from .clouds import scan

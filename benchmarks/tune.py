@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 import igr
-from igr.config import FAST, Config
+from igr.config import Config
 from igr.metrics import compare
+from igr.presets import FAST
 from igr.quality import topology
 
 from .clouds import SCANS, Case, meshes, samples, scan

@@ -14,7 +14,7 @@ from typing import Any
 import igr
 
 TARGET = Path(__file__).with_name("python-reference.md")
-MODULES = ("igr.metrics", "igr.quality", "igr.grids", "igr.rays", "igr.config")
+MODULES = ("igr.metrics", "igr.quality", "igr.grids", "igr.rays", "igr.config", "igr.presets")
 """Modules whose public names are described after those of `igr` itself."""
 EXAMPLE = r"((?:^(?:>>>|\.\.\.).*\n?(?:^(?!>>>)\S.*\n?)*)+)"
 """Lines of a session at the prompt, with what they print."""

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from igr.config import FAST_SPACE, LatentConfig, MLPConfig
+from igr.config import LatentConfig, MLPConfig
+from igr.presets import FAST_SPACE
 
 SMALL = dataclasses.replace(
     FAST_SPACE,

@@ -17,17 +17,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from igr.config import FAST, FAST_SPACE, PAPER, Config, FeatureConfig, LatentConfig, MLPConfig
+from igr.config import Config, FeatureConfig, LatentConfig, MLPConfig
 from igr.errors import InputError
 from igr.field import make_field
 from igr.formats import read_arrays
 from igr.frame import Frame
 from igr.inputs import check_file, parse_json, read_small_text
+from igr.opening import load_model, load_shape
 from igr.points import read_points
+from igr.presets import FAST, FAST_SPACE, PAPER
 from igr.saved import parameter_shapes
 from igr.splits import read_split
-from igr.storage import load_model, load_shape, read_tensors
+from igr.storage import read_tensors
 from igr.surface import Surface
+from igr.surfacefile import surface_file
 
 SHARED_FOLDER = HealthCheck.function_scoped_fixture
 FEATURES = FeatureConfig(levels=3, coarsest=4, finest=12, log2_rows=10, width=32, start_levels=1)
@@ -96,7 +99,7 @@ def test_a_pipe_in_a_folder_of_scans_does_not_stop_it(tmp_path):
 
 
 def test_the_history_of_a_run_may_be_anything(tmp_path):
-    from igr.storage import RunFolder
+    from igr.runfolder import RunFolder
 
     for content in ("step\n1,2,3\n", "a,b\nx,y\n", "\0", '"', "step,loss\n1,nan\n"):
         (tmp_path / "history.csv").write_text(content)
@@ -305,9 +308,10 @@ def test_a_model_holds_only_numbers_that_make_sense(tmp_path, name, value):
     from igr.storage import write_tensors
 
     surface = model()
-    tensors = {key: array.copy() for key, array in surface.tensors().items()}
+    arrays, entries = surface_file(surface)
+    tensors = {key: array.copy() for key, array in arrays.items()}
     tensors[name].flat[0] = value
-    write_tensors(tmp_path / "a.igr", tensors, surface.metadata())
+    write_tensors(tmp_path / "a.igr", tensors, entries)
     if value == 1e30 and name in ("frame.scale", "frame.center"):
         assert load_model(tmp_path / "a.igr")
     else:

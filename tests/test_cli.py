@@ -13,6 +13,9 @@ import trimesh
 
 from igr.cli import main
 from igr.errors import OutputError
+from igr.fit import Progress
+from igr.objective import Loss
+from igr.terminal import FitDisplay
 
 QUICK = ["--steps", "60", "--resolution", "48"]
 
@@ -52,6 +55,23 @@ def test_an_outline_becomes_a_curve(tmp_path):
     run("example", "outline", tmp_path / "leaf.xyz")
     assert run("reconstruct", tmp_path / "leaf.xyz", "--steps", 150) == 0
     assert "<svg" in (tmp_path / "leaf_curve.svg").read_text()
+
+
+def test_a_curve_is_not_fitted_for_a_mesh_file(tmp_path, capsys):
+    run("example", "outline", tmp_path / "leaf.xyz")
+    assert run("reconstruct", tmp_path / "leaf.xyz", "-o", tmp_path / "leaf.ply") == 2
+    assert "normals" not in capsys.readouterr().err, "said while the fit is prepared"
+    assert not (tmp_path / "leaf.ply").exists()
+
+
+def test_time_left_is_told_once_it_is_known(capsys):
+    display = FitDisplay()
+    display.shown_at = -np.inf
+    display.show(Progress(1, 1e-5, 2.0, Loss({}, 0.0, np.empty(0), np.empty((0, 3)))))
+    assert "left" not in capsys.readouterr().err
+    display.shown_at = -np.inf
+    display.show(Progress(500, 0.5, 20.0, Loss({}, 0.0, np.empty(0), np.empty((0, 3)))))
+    assert "20 s left" in capsys.readouterr().err
 
 
 def test_a_run_can_be_meshed_at_any_checkpoint_and_after_moving(ball, tmp_path, capsys):
@@ -267,7 +287,7 @@ def test_a_new_run_takes_the_whole_folder(ball, tmp_path):
 
 
 def test_a_run_keeps_a_bounded_number_of_checkpoints(ball, tmp_path, monkeypatch):
-    monkeypatch.setattr("igr.storage.KEPT", 4)
+    monkeypatch.setattr("igr.runfolder.KEPT", 4)
     run(
         "reconstruct", ball, "--run", tmp_path / "run", "--save-seconds", "1e-9", "--steps", 25, "--resolution", 32
     )
@@ -280,7 +300,7 @@ def test_a_run_that_cannot_be_saved_at_the_end_still_gives_its_mesh(ball, tmp_pa
     def full(*_):
         raise OutputError("run/state.safetensors cannot be written (No space left on device)")
 
-    monkeypatch.setattr("igr.storage.RunFolder.save", full)
+    monkeypatch.setattr("igr.runfolder.RunFolder.save", full)
     assert run("reconstruct", ball, "-o", tmp_path / "m.ply", "--run", tmp_path / "run", *QUICK) == 1
     assert "the run is not saved: run/state.safetensors cannot be written" in capsys.readouterr().err
     assert trimesh.load(tmp_path / "m.ply").is_watertight

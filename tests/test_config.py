@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from igr.config import FAST, PAPER, PRESETS, Config, OptimizerConfig
+from igr.config import Config, OptimizerConfig
 from igr.errors import InputError
+from igr.presets import FAST, PAPER, PRESETS
 
 
 @pytest.mark.parametrize("config", PRESETS.values())
@@ -29,6 +30,8 @@ def changed(**entries):
         (changed(radius="1"), "expected float"),
         (changed(optimizer={"schedule": "magic"}), r"configuration\.optimizer\.schedule is 'magic'"),
         (changed(network={"kind": "mlp", "skip": [1.5]}), r"configuration\.network\.skip"),
+        (changed(network={"kind": "mlp", "layers": 4, "skip": [4]}), "of 4 hidden layers, 1 to 3 can skip"),
+        (changed(network={"kind": "mlp", "skip": [0]}), "1 to 7 can skip"),
         (changed(network=3), "must be a JSON object, not int"),
         ('{"radius": NaN}', "expected float"),
         ("[" * 100_000, "no valid JSON"),

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from igr.config import FAST, PAPER
 from igr.detail import Sharpness, adapted, finest_cell, sharpness
+from igr.orientation import orient
+from igr.presets import FAST, PAPER
 
 
 def torus(n=20_000, seed=0):
@@ -21,6 +22,14 @@ def test_noise_is_measured(sigma):
     points, normals = torus()
     noisy = points + np.random.default_rng(1).normal(0, sigma, points.shape)
     assert 0.6 * sigma < sharpness(noisy, normals).noise < 1.2 * sigma
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.04])
+def test_noise_beyond_the_spacing_is_measured_without_normals(sigma):
+    """A cloud that is a thick layer: there the nearest neighbors err alike."""
+    points, _ = torus()
+    noisy = points + np.random.default_rng(1).normal(0, sigma, points.shape)
+    assert 0.6 * sigma < sharpness(noisy, orient(noisy).normals).noise < 1.2 * sigma
 
 
 def test_clean_and_curved_is_not_noisy():
@@ -46,11 +55,13 @@ def test_measured_normals_carry_detail_through_noise():
     assert adapted(FAST, cloud).network.finest > adapted(FAST, cloud, measured_normals=False).network.finest
 
 
-def test_the_balance_is_where_noise_and_bias_are_equal():
-    cloud = Sharpness(0.01, 0.02)
-    for dimension in (2, 3):
-        h = finest_cell(cloud, dimension)
-        assert cloud.noise / (h / cloud.spacing) ** ((dimension - 1) / 2) == pytest.approx(3.0 * h * h / 8)
+@pytest.mark.parametrize(
+    ("noise", "dimension", "curvature"), [(0.0015, 3, 3), (0.02, 3, 6), (0.0015, 2, 3), (0.02, 2, 3)]
+)
+def test_the_balance_is_where_noise_and_bias_are_equal(noise, dimension, curvature):
+    cloud = Sharpness(0.01, noise)
+    h = finest_cell(cloud, dimension)
+    assert noise / (h / cloud.spacing) ** ((dimension - 1) / 2) == pytest.approx(curvature * h * h / 8)
 
 
 def test_only_an_adapting_preset_adapts():
@@ -64,6 +75,7 @@ def test_only_an_adapting_preset_adapts():
 def test_the_surface_term_averages_noisy_points_only():
     noisy, clean = Sharpness(0.02, 0.008), Sharpness(0.02, 0.002)
     weights = adapted(FAST, noisy).objective
-    assert weights.surface_width == 0.016
+    assert weights.surface_width == noisy.noise
     assert weights.surface > FAST.objective.surface
+    assert adapted(FAST, Sharpness(0.02, 0.1)).objective.surface == FAST.objective.surface
     assert adapted(FAST, clean).objective == FAST.objective

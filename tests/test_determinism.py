@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import igr
-from igr.config import FAST
 from igr.formats import read_table
+from igr.presets import FAST
 from igr.storage import read_tensors
 
 SHORT = dataclasses.replace(FAST, steps=200)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from igr.config import FAST
 from igr.examples import example_cloud
 from igr.frame import unit_frame
 from igr.given import judge_normals
 from igr.points import PointCloud
+from igr.presets import FAST
 from igr.reconstruction import Options, prepare
 
 RNG = np.random.default_rng(0)

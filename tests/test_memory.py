@@ -6,9 +6,9 @@ import pytest
 import igr
 from igr import memory
 from igr.cli import main
-from igr.config import FAST, PAPER
 from igr.errors import InputError
 from igr.meshing import extract_mesh
+from igr.presets import FAST, PAPER
 
 
 def ball(x):

@@ -10,8 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from igr.config import PAPER, Config, FeatureConfig, MLPConfig  # noqa: E402
+from igr.config import Config, FeatureConfig, MLPConfig  # noqa: E402
 from igr.network import MLP, softplus  # noqa: E402
+from igr.presets import PAPER  # noqa: E402
 from igr.torchfield import TorchField, torch_field  # noqa: E402
 
 SMALL_MLP = Config(network=MLPConfig(width=24, layers=6, skip=(3,)))
@@ -157,10 +158,10 @@ def test_rows_that_no_point_touches_keep_value_and_moments():
 
 def test_a_hundred_native_steps_are_the_reference_s():
     from igr import native
-    from igr.config import FAST
     from igr.field import NativeField
     from igr.fit import Schedule, fit
     from igr.objective import objective
+    from igr.presets import FAST
     from igr.sampling import CloudSampler
 
     if not native.available():
@@ -192,7 +193,8 @@ def test_a_hundred_native_steps_are_the_reference_s():
 
 COMPILED = """
 import dataclasses, numpy as np, torch
-from igr.config import PAPER, MLPConfig
+from igr.config import MLPConfig
+from igr.presets import PAPER
 from igr.torchfield import torch_field
 config = dataclasses.replace(PAPER, network=MLPConfig(width=64, layers=4, skip=(2,)), steps=10_000)
 eager = torch_field(dataclasses.replace(config, steps=1), 3)

@@ -7,8 +7,9 @@ import pytest
 from analytic import sphere_surface
 
 import igr
-from igr.config import FAST, PAPER, MLPConfig
+from igr.config import MLPConfig
 from igr.errors import InputError
+from igr.presets import FAST, PAPER
 
 pytest.importorskip("onnx")
 FEATURES = dataclasses.replace(FAST, network=dataclasses.replace(FAST.network, log2_rows=14), steps=40)

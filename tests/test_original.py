@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from igr.config import PAPER
 from igr.errors import InputError
+from igr.presets import PAPER
 
 pytest.importorskip("pyhocon")
 

@@ -7,10 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from igr.config import PAPER, Config, MLPConfig, SamplingConfig  # noqa: E402
+from igr.config import Config, MLPConfig, SamplingConfig  # noqa: E402
 from igr.fit import Schedule, fit  # noqa: E402
 from igr.network import MLP  # noqa: E402
 from igr.objective import objective  # noqa: E402
+from igr.presets import PAPER  # noqa: E402
 from igr.sampling import CloudSampler  # noqa: E402
 from igr.torchfield import torch_field  # noqa: E402
 

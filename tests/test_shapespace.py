@@ -13,12 +13,13 @@ from families import AXES, SMALL, ellipsoid
 
 import igr
 from igr.animation import write_animation
-from igr.config import FAST_SPACE, PAPER_SPACE, Config, MLPConfig
+from igr.config import Config, MLPConfig
 from igr.errors import InputError
 from igr.frame import Frame
 from igr.latentfit import EncodeOptions
 from igr.latentmap import latent_picture, latent_table
 from igr.points import PointCloud
+from igr.presets import FAST_SPACE, PAPER_SPACE
 from igr.refinement import refine
 from igr.shapespace import GRID, Encoding, ShapeSpace
 from igr.spacefield import make_network, rotations

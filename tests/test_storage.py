@@ -10,7 +10,8 @@ import pytest
 
 from igr.errors import InputError, OutputError
 from igr.files import locked, write_bytes, write_files
-from igr.storage import RunFolder, open_run, read_tensors, tensor_bytes, write_tensors
+from igr.runfolder import RunFolder, open_run
+from igr.storage import read_tensors, tensor_bytes, write_tensors
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1e300]), "n": np.array([7], np.int64)}
 
@@ -72,7 +73,7 @@ def test_what_a_killed_process_left_over_is_removed_and_what_a_living_one_writes
 
 
 def test_a_run_folder_belongs_to_one_process_until_that_ends(tmp_path):
-    script = "import sys; from igr.storage import RunFolder; run = RunFolder(sys.argv[1]); run.claim(); "
+    script = "import sys; from igr.runfolder import RunFolder; run = RunFolder(sys.argv[1]); run.claim(); "
     script += "print(1, flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, tmp_path / "run"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import igr
-from igr.config import FAST, ObjectiveConfig
+from igr.config import ObjectiveConfig
 from igr.errors import InputError
+from igr.presets import FAST
+from igr.surfacefile import surface_file
 
 QUICK = dataclasses.replace(
     FAST,
@@ -113,8 +115,8 @@ def test_inward_normals_are_turned_with_a_message():
 def test_same_seed_same_field():
     points, normals = sphere(500)
     first, second = (igr.reconstruct(points, normals=normals, config=SMALL) for _ in range(2))
-    for name, value in first.tensors().items():
-        np.testing.assert_array_equal(value, second.tensors()[name], err_msg=name)
+    for name, value in surface_file(first)[0].items():
+        np.testing.assert_array_equal(value, surface_file(second)[0][name], err_msg=name)
 
 
 def test_the_result_moves_with_the_input():

@@ -168,8 +168,9 @@ def test_a_shape_space_is_walked_through(server, ellipsoids):
 
 
 def test_a_space_is_told_from_a_surface(tmp_path):
+    from igr.opening import is_space
     from igr.shapespace import FORMAT
-    from igr.storage import is_space, write_tensors
+    from igr.storage import write_tensors
 
     for name, kind in (("surface.igr", "igr surface 1"), ("space.igr", FORMAT)):
         write_tensors(tmp_path / name, {"one": np.zeros(1)}, {"format": kind})

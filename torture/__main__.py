@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.sections import machine, write_section
 
-from . import interruptions, limits, load, readers
+from . import interruptions, limits, load, mutants, readers
 from .rows import HEADER, Row
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -32,6 +32,7 @@ SECTIONS: dict[str, tuple[str, float, Callable[[float], Iterable[Row]]]] = {
     "determinism": ("Determinism", 1, limits.determinism_rows),
     "load": ("Load: many clouds in one run", 3, load.rows),
     "soak": ("Load: for a long time", 4, load.soaks),
+    "mutants": ("Changes of the program, and whether its tests notice: only when named", 0, mutants.rows),
 }
 """By name: title, share of the time, and a function that is given its seconds and yields a row for each fault."""
 
@@ -42,13 +43,13 @@ def main() -> int:
     parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="section")
     parser.add_argument("--minutes", type=float, default=30.0, help="for all sections together")
     options = parser.parse_args()
-    chosen = options.sections or list(SECTIONS)
-    shares = sum(SECTIONS[name][1] for name in chosen)
+    chosen = options.sections or [name for name, (_, share, _) in SECTIONS.items() if share]
+    shares = sum(SECTIONS[name][1] for name in chosen) or 1
     every: list[Row] = []
     for name in chosen:
         title, share, section = SECTIONS[name]
         began, found = time.monotonic(), []
-        for row in section(60 * options.minutes * share / shares):
+        for row in section(60 * options.minutes * (share or 1) / shares):
             print(row, flush=True)
             found.append(row)
         taken = f"*{machine()}; {(time.monotonic() - began) / 60:.1f} minutes*"

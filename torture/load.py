@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from igr.config import FAST, FAST_SPACE
+from igr.presets import FAST, FAST_SPACE
 
 from .rows import Row
 

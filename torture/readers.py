@@ -15,7 +15,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from .hostile import HOSTILE
-from .reading import COMMANDS, SECONDS, SECONDS_OF_COMMANDS, Outcome, Task, serve
+from .promises import COMMANDS
+from .reading import SECONDS, SECONDS_OF_COMMANDS, Outcome, Task, serve
 from .rows import Row
 from .sound import MAKERS, sound
 

@@ -19,6 +19,8 @@ class Row:
     """How many times something that was safe before was gone, or a half or wrong result was left."""
     note: str = ""
     """Figures, limits, or what went wrong."""
+    enough: float = 1.0
+    """Share that must be survived."""
 
     def __str__(self) -> str:
         cells = (self.fault, f"{self.tried:,}", f"{self.survived:,}", f"{self.lost:,}", self.note)
@@ -32,8 +34,8 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Whether everything that was tried was survived and nothing lost."""
-        return self.tried > 0 and self.survived == self.tried and self.lost == 0
+        """Whether all or enough of what was tried was survived and nothing lost."""
+        return self.tried > 0 and self.survived >= self.enough * self.tried and self.lost == 0
 
 
 HEADER = ("| fault | tried | survived | lost | |", "| --- | --- | --- | --- | --- |")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from igr.config import FAST, FAST_SPACE, PAPER, Config, FeatureConfig, LatentConfig, MLPConfig
+from igr.config import Config, FeatureConfig, LatentConfig, MLPConfig
+from igr.presets import FAST, FAST_SPACE, PAPER
 
 NETWORK = FeatureConfig(levels=3, coarsest=4, finest=12, log2_rows=10, width=32, start_levels=1)
 PLAIN = MLPConfig(width=16, layers=3, skip=(2,), beta=100.0, radius=0.5)
@@ -108,7 +109,7 @@ def _run() -> Sound:
     from pathlib import Path
 
     from igr.fit import FitState
-    from igr.storage import RunFolder
+    from igr.runfolder import RunFolder
 
     history = [{"step": float(i), "seconds": 0.1 * i, "total": 1.0 / (i + 1)} for i in range(20)]
     with tempfile.TemporaryDirectory() as folder:

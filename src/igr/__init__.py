@@ -14,11 +14,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .combine import difference, intersection, offset, placed, shell, union
-    from .config import FAST, PAPER, Config
+    from .config import Config
     from .errors import FitError, InputError
     from .latentfit import EncodeOptions
     from .orientation import orient_normals
     from .points import PointCloud, as_cloud, read_points
+    from .presets import FAST, PAPER
     from .reconstruction import Options, reconstruct
     from .shapespace import ShapeSpace
     from .spacetraining import TrainingOptions
@@ -28,8 +29,8 @@ _HOME = {
     "Config": "config",
     "EncodeOptions": "latentfit",
     "TrainingOptions": "spacetraining",
-    "FAST": "config",
-    "PAPER": "config",
+    "FAST": "presets",
+    "PAPER": "presets",
     "FitError": "errors",
     "InputError": "errors",
     "Options": "reconstruction",

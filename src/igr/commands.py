@@ -17,17 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from .errors import InputError
+from .results import check_request, write_result
 from .talk import report_result, say, tell
 
 if TYPE_CHECKING:
-    import numpy as np
-    import trimesh
-
     from .config import Config
     from .field import Field
     from .fit import Progress
     from .points import PointCloud
-    from .surface import Surface
     from .watching import Watch
 
 Output = Annotated[Path | None, arg(aliases=["-o"])]
@@ -108,7 +105,7 @@ class Reconstruct:
         from .terminal import Interruptible
 
         began = time.monotonic()
-        _check_output(self.output, self.resolution, self.trim)
+        check_request(self.output, self.resolution, self.trim)
         config, scan, resolution, level = self._settings()
         self._check_places(beside or scan)
         kept = self.run or (Path("runs") / scan.stem if rescue else None)
@@ -129,6 +126,7 @@ class Reconstruct:
                 return display(progress, field)
 
             cloud = as_cloud(scan)
+            check_request(self.output, resolution, self.trim, dimension=cloud.dimension)
             _state_size(cloud, config, resolution, use_normals=self.normals == "auto")
             surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)
         surface.details["command"] = shlex.join(["igr", *sys.argv[1:]])
@@ -138,7 +136,7 @@ class Reconstruct:
         result["fit"] = surface.details["fit"] | {"seconds": round(surface.seconds, 3)}
         if surface.unsaved:
             result["unsaved"] = surface.unsaved
-        result |= _extract(surface, self.output, beside or scan, resolution, level, self.trim)
+        result |= write_result(surface, self.output, beside or scan, resolution, level, self.trim)
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
             from .report import write_report
@@ -166,7 +164,7 @@ class Reconstruct:
 
     def _settings(self) -> tuple[Config, Path, int | None, float]:
         """Configuration, scan, resolution and level, from the options and perhaps an original .conf file."""
-        from .config import PRESETS
+        from .presets import PRESETS
 
         scan = self.scans[0] if self.scans else None
         config, resolution, level = PRESETS[self.preset], self.resolution, self.level
@@ -215,12 +213,12 @@ class Mesh:
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        from .storage import load_model
+        from .opening import load_model
 
         began = time.monotonic()
-        _check_output(self.output, self.resolution, self.trim)
+        check_request(self.output, self.resolution, self.trim)
         surface = load_model(self.model, checkpoint=self.checkpoint, device=self.device)
-        result = {"model": str(self.model)} | _extract(
+        result = {"model": str(self.model)} | write_result(
             surface, self.output, self.model, self.resolution, self.level, self.trim
         )
         result["seconds"] = round(time.monotonic() - began, 3)
@@ -255,18 +253,6 @@ class Example:
         return 0
 
 
-def _check_output(output: Path | None, resolution: int | None, trim: float | None) -> None:
-    """Refuse what cannot be written, before any work."""
-    from .exports import check_output
-
-    if resolution is not None and not 8 <= resolution <= 4096:
-        raise InputError(f"--resolution {resolution} is out of range; use 8 to 4096")
-    if trim is not None and not trim > 0:
-        raise InputError(f"--trim {trim:g} must be a positive distance, in the scan's units")
-    if output is not None:
-        check_output(output)
-
-
 def _state_size(cloud: PointCloud, config: Config, resolution: int | None, *, use_normals: bool) -> None:
     """Say how large a cloud is and what memory its surface will take at most; refuse what will not fit."""
     from . import memory
@@ -279,43 +265,3 @@ def _state_size(cloud: PointCloud, config: Config, resolution: int | None, *, us
     box = " × ".join(f"{side:.4g}" for side in cloud.points.max(0) - cloud.points.min(0))
     say(f"{cloud.name}: {len(cloud):,} {kind}, box {box}; takes up to {memory.size(needed)} of memory")
     memory.require(needed, f"{cloud.name} at a resolution of {resolution}")
-
-
-def _supported_share(mesh: trimesh.Trimesh, confidence: np.ndarray) -> float:
-    """Share of the area whose confidence is at least one half."""
-    return float(mesh.area_faces[confidence[mesh.faces].mean(1) >= 0.5].sum() / mesh.area)
-
-
-def _extract(
-    surface: Surface,
-    output: Path | None,
-    source: Path,
-    resolution: int | None,
-    level: float,
-    trim: float | None,
-) -> dict[str, Any]:
-    """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
-    import numpy as np
-
-    from .exports import check_output, write_curves, write_mesh
-
-    planar = surface.dimension == 2
-    target = output or source.with_name(source.stem + ("_curve.svg" if planar else "_mesh.ply"))
-    check_output(target, surface.dimension)
-    if planar:
-        curves = surface.contour(resolution=resolution or 512, level=level, trim=trim)
-        write_curves(target, curves)
-        closed = all((curve[0] == curve[-1]).all() for curve in curves)
-        return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
-    mesh = surface.mesh(resolution=resolution or 256, level=level, trim=trim)
-    confidence = surface.confidence(np.asarray(mesh.vertices))
-    write_mesh(target, mesh.vertices, mesh.faces, attributes={"confidence": confidence})
-    return {
-        "output": str(target),
-        "resolution": resolution or 256,
-        "vertices": len(mesh.vertices),
-        "triangles": len(mesh.faces),
-        "watertight": bool(mesh.is_watertight),
-        "components": int(mesh.body_count),
-        "supported": round(_supported_share(mesh, confidence), 4),
-    }

@@ -6,15 +6,22 @@ Clouds come in millimeters or kilometers, far from the origin, with points that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 NEIGHBORS = 12
 """Nearest points whose distance says how dense a cloud is at a place."""
 
 SPARSE = 4.0
 """Points this many times sparser than the median are looked at more closely."""
+
+PART = 40
+"""Fewest points of a surface among scattered ones."""
 
 SAMPLE = 300_000
 """Larger clouds are judged by so many of their points, and by those that lie apart from them."""
@@ -69,7 +76,7 @@ def stray_points(points: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, " n"]:
     neighbor), and no surface accounts for that:
 
     - equally sparse points around it form no surface either: there are few, or they fill space (intrinsic
-      dimension by Levina and Bickel 2004) and surround the cloud on all sides; and
+      dimension by Levina and Bickel 2004) and surround the cloud on all sides, or others do; and
     - it is no outpost of the denser surface beside it: it stands off its plane, or far away.
 
     Meant to leave clean clouds alone, sparse, uneven or in parts, at the price of missing some: it finds single
@@ -126,35 +133,43 @@ def _without_company(
 
     `lonely` says that no denser surface does; `low` and `high` are the box of the other points.
     """
-    groups, company, inverse_dimension = _sparse_groups(points, spacing)
-    dimension = points.shape[1]
-    scattered = (1 / (dimension - 1) + 1 / dimension) / 2
-    strays = lonely.copy()
+    from scipy.sparse.csgraph import connected_components
+
+    links, company, inverse_dimension = _neighborhoods(points, spacing)
+    groups = connected_components(links, directed=False)[1]
+    surface, solid = 1 / (points.shape[1] - 1), 1 / points.shape[1]
+    locally = inverse_dimension[company].mean(axis=1)[company].mean(axis=1)
+    fills = locally < (2 * surface + solid) / 3
+    strays, aside, scatter = lonely.copy(), np.zeros(len(points), bool), False
     for group in np.flatnonzero(np.bincount(groups) > NEIGHBORS):
         members = groups == group
         start, stop = np.quantile(points[members], (0.05, 0.95), axis=0)
-        surrounds = (np.minimum(stop, high) - np.maximum(start, low) >= 0.7 * (high - low)).all()
-        strays[members] &= surrounds
-        if surrounds and members.sum() >= 40 and inverse_dimension[members].mean() < scattered:
-            strays[members] = inverse_dimension[company[members]].mean(axis=1) < scattered
+        if (np.minimum(stop, high) - np.maximum(start, low) < 0.7 * (high - low)).any():
+            aside |= members
+        elif members.sum() >= PART and inverse_dimension[members].mean() < (surface + solid) / 2:
+            scatter = True
+            strays[members] = fills[members]
+    strays[aside] = scatter & fills[aside]
+    if scatter:
+        kept = np.flatnonzero(~strays)
+        parts = connected_components(links[kept][:, kept], directed=False)[1]
+        strays[kept] = np.bincount(parts)[parts] < PART
     return strays
 
 
-def _sparse_groups(points: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Groups of points that are near each other for their spacing, each one's neighbors, and 1 / dimension."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _neighborhoods(points: np.ndarray, spacing: np.ndarray) -> tuple[csr_array, np.ndarray, np.ndarray]:
+    """Which points are near each other for their spacing (n, n), each one's neighbors, and 1 / dimension."""
+    from scipy.sparse import csr_array
     from scipy.spatial import KDTree
 
     n = len(points)
     count = min(16, n - 1)
     if count < 2:
-        return np.arange(n), np.zeros((n, 1), int), np.zeros(n)
+        return csr_array((n, n), dtype=np.int8), np.zeros((n, 1), int), np.zeros(n)
     distances, neighbors = KDTree(points).query(points, count + 1)
     distances, neighbors = distances[:, 1:], np.asarray(neighbors)[:, 1:]
     linked = distances <= np.maximum(spacing[:, None], spacing[neighbors])
     start, stop = np.nonzero(linked)[0], neighbors[linked]
-    graph = coo_array((np.ones(len(start), np.int8), (start, stop)), shape=(n, n))
-    groups = connected_components(graph, directed=False)[1]
+    links = csr_array((np.ones(len(start), np.int8), (start, stop)), shape=(n, n))
     growth = np.log(distances[:, -1:] / np.maximum(distances[:, :-1], 1e-300))
-    return groups, neighbors, growth.mean(axis=1)
+    return links, neighbors, growth.mean(axis=1)

@@ -131,7 +131,7 @@ def _text(value: Any) -> str:
 
 
 def _shape(path: Path) -> Surface | Mesh:
-    from .storage import load_shape
+    from .opening import load_shape
 
     return load_shape(path)
 

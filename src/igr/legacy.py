@@ -20,10 +20,11 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from .config import PAPER, PAPER_SPACE, MLPConfig
+from .config import MLPConfig
 from .errors import InputError
 from .inputs import check_file
 from .network import MLP
+from .presets import PAPER, PAPER_SPACE
 from .saved import check_parameters, parameter_shapes
 from .shapespace import ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork

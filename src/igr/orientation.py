@@ -29,13 +29,19 @@ from .warmstart import Indicator
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
-NEIGHBORHOODS = {2: (4, 8, 16, 32), 3: (10, 32, 64)}
+NEIGHBORHOODS = {
+    2: {4: 0.204, 8: 0.306, 16: 0.373, 32: 0.413},
+    3: {10: 0.148, 32: 0.233, 64: 0.263, 128: 0.283, 256: 0.298},
+}
 """Neighbors that a normal is estimated from, by dimension: the first that are flat enough, or the flattest. Small
-ones err more, but each differently, and a fit averages that; large ones round off edges, which no fit undoes."""
+ones err more, but each differently, and a fit averages that; large ones round off edges, which no fit undoes.
+Beside each, the share of the variance that its smallest direction has where points fill a ball."""
+AT_RANDOM = 64
+"""Neighbors, below which the errors of normals next to each other have little in common."""
 ENOUGH = 100_000
 """Points that are oriented themselves; those of larger clouds follow the nearest of so many."""
-FLAT = 0.04
-"""Share of the variance across a neighborhood, up to which it counts as flat."""
+FLAT = 0.25
+"""Share of the variance across a neighborhood, over that of points in a ball, up to which it counts as flat."""
 VOXELS = {2: (64, 400), 3: (48, 200)}
 """Fewest and most voxels along an edge of the grid that sheets are counted on, by dimension."""
 OPEN, CLOSED = 0.4, 0.04
@@ -175,13 +181,14 @@ def neighborhood(points: np.ndarray, tree: KDTree) -> tuple[int, bool]:
     """How many neighbors normals are estimated from, see `NEIGHBORHOODS`; and whether more would be flatter, as
     they are where noise bends the neighborhoods and not the surface."""
     n, d = points.shape
-    sizes = NEIGHBORHOODS[d]
+    sizes, shapeless = list(NEIGHBORHOODS[d]), NEIGHBORHOODS[d].values()
     sample = points[:: max(1, n // 3000)]
     index = np.asarray(tree.query(sample, k=min(sizes[-1], n - 1) + 1, workers=-1)[1])
-    rough = [float(np.median(smallest_direction(points, index[:, : size + 1])[1])) for size in sizes]
-    flat = [place for place, variation in enumerate(rough) if variation < FLAT]
+    across = [np.median(smallest_direction(points, index[:, : size + 1])[1]) for size in sizes]
+    rough = [float(share / ball) for share, ball in zip(across, shapeless, strict=True)]
+    flat = [place for place, share in enumerate(rough) if share < FLAT]
     chosen = flat[0] if flat else int(np.argmin(rough))
-    return sizes[chosen], chosen + 1 < len(sizes) and rough[chosen + 1] < rough[chosen]
+    return sizes[chosen], sizes[chosen] < min(AT_RANDOM, sizes[-1]) and rough[chosen + 1] < rough[chosen]
 
 
 def outsideness(points: Float[np.ndarray, "n d"], spacing: float, *, bound: float = 1.1) -> Indicator:

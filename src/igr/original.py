@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import PAPER, Config, MLPConfig, OptimizerConfig
+from .config import Config, MLPConfig, OptimizerConfig
 from .errors import InputError
 from .inputs import read_small_text
+from .presets import PAPER
 
 
 @dataclass(frozen=True)

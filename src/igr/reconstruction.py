@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import memory
-from .config import FAST, PRESETS, Config
+from .config import Config
 from .detail import adapted, sharpness
 from .errors import InputError
 from .field import Field, make_field
@@ -22,8 +22,9 @@ from .given import judge_normals
 from .objective import objective
 from .orientation import orient
 from .points import PointCloud, as_cloud
+from .presets import FAST, PRESETS
+from .runfolder import RunFolder, open_run
 from .sampling import CloudSampler
-from .storage import RunFolder, open_run
 from .surface import Surface
 from .warmstart import known_space
 
@@ -109,7 +110,6 @@ def reconstruct(
     cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)
-        os.environ["SIG"] = str(sharp.noise)
         config = adapted(config, sharp, dimension=cloud.dimension, measured_normals=trust is None)
         details |= {"spacing": sharp.spacing * frame.scale, "noise": sharp.noise * frame.scale}
     sampler = cloud_sampler(cloud, trust, config)

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from .config import FAST_SPACE, SPACE_PRESETS, Config
+from .config import Config
 from .errors import InputError
 from .files import write_bytes
 from .frame import Frame
+from .presets import FAST_SPACE, SPACE_PRESETS
 from .spacefield import SpaceField
 from .storage import tensor_bytes
 from .surface import Surface

@@ -26,8 +26,8 @@ class Report:
     def __call__(self) -> int:
         """Run the subcommand."""
         from .exports import check_folder
+        from .opening import load_shape
         from .report import write_mesh_report, write_report
-        from .storage import load_shape
         from .surface import Surface
 
         check_folder(self.output)
@@ -69,7 +69,7 @@ class Render:
 
         from . import render
         from .exports import check_folder
-        from .storage import load_shape
+        from .opening import load_shape
         from .surface import Surface
 
         self._check()
@@ -119,7 +119,7 @@ class View:
     def __call__(self) -> int:
         """Run the subcommand, until Ctrl-C."""
         from .browser import HOST, open_server
-        from .storage import is_space, load_shape
+        from .opening import is_space, load_shape
         from .viewer import Viewer
 
         if is_space(self.source):
@@ -156,7 +156,7 @@ class Export:
     def __call__(self) -> int:
         """Run the subcommand."""
         from .exports import check_folder
-        from .storage import load_model
+        from .opening import load_model
 
         check_folder(self.output)
         suffix = self.output.suffix.lower()

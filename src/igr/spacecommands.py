@@ -55,8 +55,8 @@ class Train:
         """Run the subcommand."""
         import dataclasses
 
-        from .config import SPACE_PRESETS
         from .parallel import rank_and_ranks
+        from .presets import SPACE_PRESETS
         from .shapespace import ShapeSpace
         from .spacetraining import TrainingOptions, training_scans
         from .terminal import Interruptible

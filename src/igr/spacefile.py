@@ -11,10 +11,11 @@ import torch
 from .config import Config, MLPConfig
 from .errors import InputError
 from .inputs import parse_json
+from .runfolder import RunFolder
 from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension
 from .shapespace import FORMAT, ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, make_network
-from .storage import RunFolder, read_tensors
+from .storage import read_tensors
 
 
 def read_space(path: str | os.PathLike[str], *, device: str = "auto", checkpoint: str = "latest") -> ShapeSpace:

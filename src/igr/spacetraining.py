@@ -26,12 +26,12 @@ from .parallel import (
     rank_and_ranks,
     torch_device,
 )
+from .runfolder import RunFolder, open_run
 from .sampling import Batch
 from .scansampling import Ahead, ScanSampler, open_table, read_rows
 from .shapespace import ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, first_latents, make_network
 from .splits import choose, read_split, scan_name
-from .storage import RunFolder, open_run
 from .torchfield import COMPILED_FROM
 
 logger = logging.getLogger(__name__)

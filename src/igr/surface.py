@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import zlib
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = "igr surface 1"
-"""First entry of a saved surface's metadata; the number changes when older readers cannot read it."""
 CHUNK = {True: 1 << 13, False: 1 << 18}
 """Points evaluated at once, for a wide MLP and for features: bounds the memory."""
 
@@ -245,30 +242,14 @@ class Surface:
 
     def to_bytes(self) -> bytes:
         """The saved file: the same bytes for the same surface."""
-        return tensor_bytes(self.tensors(), self.metadata())
+        from .surfacefile import surface_file
+
+        return tensor_bytes(*surface_file(self))
 
     def source(self) -> str:
         """What the surface was fitted to, as a checksum of the cloud and of what its normals were used for."""
         center, scale = self.frame.center.tolist(), self.frame.scale
         return f"{zlib.crc32(self.samples.tobytes()):08x} {center} {scale} {self.details.get('normals')}"
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """The arrays of the saved file."""
-        arrays = {f"field.{name}": value for name, value in self.field.state().items()}
-        return arrays | {
-            "frame.center": self.frame.center,
-            "frame.scale": np.array([self.frame.scale]),
-            "samples": self.samples,
-        }
-
-    def metadata(self) -> dict[str, str]:
-        """The text entries of the saved file."""
-        return {
-            "format": FORMAT,
-            "dimension": str(self.dimension),
-            "config": self.config.to_json(),
-            "details": json.dumps(self.details),
-        }
 
     @staticmethod
     def load(path: str | os.PathLike[str], *, device: str = "auto") -> Surface:

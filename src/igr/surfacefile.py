@@ -1,7 +1,8 @@
-"""A saved surface, read back."""
+"""A saved surface: its arrays and entries, and how it is read back."""
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -11,7 +12,18 @@ from .errors import InputError
 from .field import make_field
 from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension, saved_frame
 from .storage import read_tensors
-from .surface import FORMAT, Surface
+from .surface import Surface
+
+FORMAT = "igr surface 1"
+"""First entry of a saved surface's metadata; the number changes when older readers cannot read it."""
+
+
+def surface_file(surface: Surface) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the text entries of the file that a surface is saved to."""
+    arrays = {f"field.{name}": value for name, value in surface.field.state().items()}
+    arrays |= {"frame.center": surface.frame.center, "frame.scale": np.array([surface.frame.scale])}
+    entries = {"format": FORMAT, "dimension": str(surface.dimension), "config": surface.config.to_json()}
+    return arrays | {"samples": surface.samples}, entries | {"details": json.dumps(surface.details)}
 
 
 def read_surface(path: str | os.PathLike[str], *, device: str = "auto") -> Surface:

@@ -15,6 +15,9 @@ from .talk import say
 PLAIN_SECONDS = 5.0
 """Where stderr is no terminal, a plain line of progress appears so often."""
 
+KNOWN = 0.01
+"""Share of a run after which the time left can be told from it: its first steps also start everything up."""
+
 
 class FitDisplay:
     """Live progress of a fit: a bar with the time left on a terminal, else a plain line now and then.
@@ -62,7 +65,7 @@ class FitDisplay:
         if self.live:
             self.bar.update(self.task, completed=progress.share, description=terms)
         else:
-            left = f"  {progress.seconds * (1 / progress.share - 1):.0f} s left" if progress.share >= 0.01 else ""
+            left = f"  {progress.seconds * (1 / progress.share - 1):.0f} s left" if progress.share >= KNOWN else ""
             say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}{left}")
 
 
