@@ -214,6 +214,28 @@ assert igr.cli.main(["reconstruct", {str(ball)!r}, "--steps", "20", "--resolutio
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+INTERRUPTED_SEARCH = """
+import os, signal, threading
+import numpy as np
+from scipy.spatial import KDTree
+import igr.cli
+
+def search():
+    points = np.random.default_rng(0).random((100_000, 3))
+    tree = KDTree(points)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    tree.query(points, 200, workers=-1)
+
+igr.cli.tyro.extras.subcommand_cli_from_dict = lambda *args, **options: search
+igr.cli.run()
+"""
+
+
+def test_ctrl_c_while_neighbors_are_searched_for_does_not_crash():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_SEARCH], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "igr: interrupted\n")
+
+
 def test_ctrl_c_saves_and_resuming_gives_the_uninterrupted_result(ball, tmp_path):
     command = [sys.executable, "-m", "igr", "reconstruct", str(ball), "--steps", "1500", "--resolution", "32"]
     whole = subprocess.run([*command, "-o", "whole.ply"], cwd=tmp_path, capture_output=True, check=True)

@@ -6,6 +6,10 @@ Results go to stdout, messages and progress to stderr. Exit status: 0 done, 1 fa
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import NoReturn
+
 import tyro
 
 from .commands import Example, Mesh, Reconstruct
@@ -45,3 +49,17 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("igr: interrupted")
         return 130
+
+
+def run() -> NoReturn:
+    """The program `igr`: ends with the exit status of `main`.
+
+    A search for neighbors that Ctrl-C interrupts runs on in scipy's threads; an interpreter taken down under
+    them ends with a segmentation fault, so an interrupted program ends without that.
+    """
+    status = main()
+    if status == 130:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
