@@ -66,12 +66,16 @@ def test_a_curve_is_not_fitted_for_a_mesh_file(tmp_path, capsys):
 
 def test_time_left_is_told_once_it_is_known(capsys):
     display = FitDisplay()
-    display.shown_at = -np.inf
-    display.show(Progress(1, 1e-5, 2.0, Loss({}, 0.0, np.empty(0), np.empty((0, 3)))))
-    assert "left" not in capsys.readouterr().err
-    display.shown_at = -np.inf
-    display.show(Progress(500, 0.5, 20.0, Loss({}, 0.0, np.empty(0), np.empty((0, 3)))))
-    assert "20 s left" in capsys.readouterr().err
+
+    def line(*progress):
+        display.shown_at = -np.inf
+        display.show(Progress(*progress, Loss({}, 0.0, np.empty(0), np.empty((0, 3)))))
+        return capsys.readouterr().err
+
+    assert "left" not in line(1, 0.0, 2.0)
+    assert "left" not in line(20, 2e-4, 2.0)
+    assert "20 s left" in line(500, 0.5, 20.0)
+    assert "99900 s left" in line(100, 1e-3, 100.0), "a long run, long before its first percent"
 
 
 def test_a_run_can_be_meshed_at_any_checkpoint_and_after_moving(ball, tmp_path, capsys):
