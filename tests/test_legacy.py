@@ -108,7 +108,7 @@ def test_weights_of_something_else_are_refused_in_one_sentence(tmp_path, changed
 
 @pytest.mark.parametrize("codes", [torch.zeros(3, 7), torch.zeros(8), torch.full((3, 8), torch.inf)])
 def test_latents_of_another_network_are_refused(tmp_path, codes):
-    with pytest.raises(InputError, match="holds latents|NaN or infinity"):
+    with pytest.raises(InputError, match=r"holds latents|NaN or infinity"):
         load_original(saved(tmp_path, codes={"latent_codes": codes}))
 
 

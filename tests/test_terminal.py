@@ -56,7 +56,7 @@ def test_quiet_shows_nothing(monkeypatch, stream):
 
 def test_the_first_ctrl_c_stops_after_the_step_and_the_second_at_once(tmp_path, capsys):
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), Interruptible(tmp_path / "run", quiet=True) as watch:
+    with pytest.raises(KeyboardInterrupt), Interruptible(tmp_path / "run", quiet=True) as watch:  # noqa: PT012 (both happen within)
         assert not watch(progress(0.1), None)
         signal.raise_signal(signal.SIGINT)
         assert watch(progress(0.2), None)
