@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from igr.config import Config, OptimizerConfig
+from igr.config import Config, MLPConfig, OptimizerConfig
 from igr.errors import InputError
 from igr.presets import FAST, PAPER, PRESETS
 
@@ -32,6 +32,7 @@ def changed(**entries):
         (changed(network={"kind": "mlp", "skip": [1.5]}), r"configuration\.network\.skip"),
         (changed(network={"kind": "mlp", "layers": 4, "skip": [4]}), "of 4 hidden layers, 1 to 3 can skip"),
         (changed(network={"kind": "mlp", "skip": [0]}), "1 to 7 can skip"),
+        (changed(network={"kind": "mlp", "layers": 1}), "of 1 hidden layers, none can skip"),
         (changed(network=3), "must be a JSON object, not int"),
         ('{"radius": NaN}', "expected float"),
         ("[" * 100_000, "no valid JSON"),
@@ -40,6 +41,12 @@ def changed(**entries):
 def test_a_bad_configuration_is_refused_in_one_sentence(text, message):
     with pytest.raises(InputError, match=message):
         Config.from_json(text)
+
+
+@pytest.mark.parametrize("skip", [(4,), (0,), (-1,), (2, 9), (1.5,)])
+def test_a_layer_that_does_not_exist_cannot_skip(skip):
+    with pytest.raises(InputError, match="of 4 hidden layers, 1 to 3 can skip"):
+        MLPConfig(layers=4, skip=skip)
 
 
 def test_presets_differ_in_kind():

@@ -56,7 +56,7 @@ def test_model_and_report_say_what_computed_it(tmp_path):
     details = json.loads(read_tensors(folder / "model.igr")[1]["details"])
     assert details["machine"]["device"] == "cpu"
     assert details["machine"]["threads"] >= 1
-    assert "machine</td><td>device cpu, threads" in (folder / "r.html").read_text()
+    assert "machine</td><td>device: cpu; threads: " in (folder / "r.html").read_text()
 
 
 def ellipsoid(n=1500):

@@ -26,6 +26,14 @@ def test_a_surface_is_no_distance_from_itself():
     assert compare(sphere(), sphere()).chamfer == pytest.approx(0, abs=1e-9)
 
 
+def test_half_of_a_surface_has_an_f_score_of_two_thirds():
+    """All of it is right and half of the reference is covered: 2·1·½ / (1 + ½)."""
+    other = sphere(1.0)
+    other.apply_translation([10.0, 0.0, 0.0])
+    both = trimesh.util.concatenate([sphere(1.0), other])
+    assert compare(sphere(1.0), both, threshold=0.2).f_score == pytest.approx(2 / 3, abs=0.02)
+
+
 def test_the_two_directions_are_named_right():
     both = trimesh.util.concatenate([sphere(), sphere(center=(10, 0, 0))])
     extra = compare(both, sphere())

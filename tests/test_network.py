@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from igr.config import Config, FeatureConfig, MLPConfig  # noqa: E402
+from igr.errors import InputError  # noqa: E402
 from igr.network import MLP, softplus  # noqa: E402
 from igr.presets import PAPER  # noqa: E402
 from igr.torchfield import TorchField, torch_field  # noqa: E402
@@ -116,6 +117,22 @@ def test_latents_shared_by_a_shape_equal_latents_at_every_point():
         h = layer(h)
         h = softplus(h, network.config.beta)[0] if index < network.config.layers else h
     torch.testing.assert_close(shared, h.squeeze(-1))
+
+
+@pytest.mark.parametrize("skip", [(), (1,), (3,), (1, 2), (2, 3), (1, 2, 3)])
+def test_every_skip_that_can_be_configured_is_built_and_decoded(skip):
+    network, latent = MLP(MLPConfig(width=12, layers=4, skip=skip), 3, latent=5).double(), torch.randn(5).double()
+    x = places(3)
+    plain = network.decode(latent).double()
+    expected = network(x[None], latent[None])
+    torch.testing.assert_close(plain(x), (expected[0][0], expected[1][0]), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(plain.value(x), plain(x)[0])
+
+
+def test_a_network_too_narrow_to_skip_is_refused():
+    assert MLP(MLPConfig(width=4, layers=4, skip=(2,)), 3).layers
+    with pytest.raises(InputError, match="width is 8; to skip, it must be above the 8 inputs"):
+        MLP(MLPConfig(width=8, layers=4, skip=(2,)), 3, latent=5)
 
 
 @pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])

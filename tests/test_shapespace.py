@@ -21,8 +21,8 @@ from igr.latentmap import latent_picture, latent_table
 from igr.points import PointCloud
 from igr.presets import FAST_SPACE, PAPER_SPACE
 from igr.refinement import refine
-from igr.shapespace import GRID, Encoding, ShapeSpace
-from igr.spacefield import make_network, rotations
+from igr.shapespace import Encoding, ShapeSpace
+from igr.spacefield import GRID, make_network, rotations
 from igr.spacetraining import TrainingOptions, lengths_in_steps
 from igr.starts import quarter_turns
 from igr.torchfield import TorchField

@@ -167,8 +167,8 @@ def test_no_more_points_are_taken_than_the_run_visits():
 
 
 def test_a_surface_that_never_ends_is_closed_at_twice_the_box(ball, monkeypatch, caplog):
-    monkeypatch.setattr(ball, "_distance_unit", lambda u: u[:, 0].copy())
-    monkeypatch.setattr(ball, "_gradient_unit", lambda u: np.tile([1.0, 0.0, 0.0], (len(u), 1)))
+    monkeypatch.setattr(ball._unit, "distance", lambda u: u[:, 0].copy())
+    monkeypatch.setattr(ball._unit, "gradient", lambda u: np.tile([1.0, 0.0, 0.0], (len(u), 1)))
     mesh = ball.mesh(resolution=32)
     assert mesh.is_watertight
     assert mesh.extents.max() < 2.2 * np.ptp(ball.box, axis=0).max() * ball.frame.scale

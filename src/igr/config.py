@@ -34,10 +34,9 @@ class MLPConfig:
     """Radius of the sphere that the geometric initialisation starts from."""
 
     def __post_init__(self) -> None:
-        if not all(0 < layer < self.layers for layer in self.skip):
-            raise InputError(
-                f"skip is {self.skip}; of {self.layers} hidden layers, 1 to {self.layers - 1} can skip"
-            )
+        if not all(layer in range(1, self.layers) for layer in self.skip):
+            able = f"1 to {self.layers - 1}" if self.layers > 1 else "none"
+            raise InputError(f"skip is {self.skip}; of {self.layers} hidden layers, {able} can skip")
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,18 @@ IGR's losses depend on f and ∇f and on nothing else, so a field takes back dL/
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Float
 
-from .config import Config, FeatureConfig
+from .config import Config, FeatureConfig, MLPConfig
 
 logger = logging.getLogger(__name__)
+
+CHUNK = {"mlp": 1 << 13, "features": 1 << 18}
+"""Points evaluated at once, by the kind of network: bounds the memory."""
 
 Array = Any  # numpy.ndarray or torch.Tensor: what `Field.array` returns, on the field's device
 
@@ -174,3 +178,38 @@ def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field
     from .torchfield import torch_field
 
     return torch_field(config, dimension, device=chosen)
+
+
+class NumpyField:
+    """A field for reading, whatever computes it: double precision in and out, any number of points at once.
+
+    Args:
+        field: the field, in the unit frame.
+        network: what it is made of.
+    """
+
+    def __init__(self, field: Field, network: FeatureConfig | MLPConfig) -> None:
+        self.field, self.chunk = field, CHUNK[network.kind]
+
+    def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Signed distance (n,) at `x` (n, d)."""
+        parts = [_numpy(self.field.distance(part)) for part in self._parts(x)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """Spatial gradient (n, d) at `x` (n, d)."""
+        parts = [_numpy(self.field.distance_and_gradient(part)[1]) for part in self._parts(x)]
+        return np.concatenate(parts) if parts else np.empty((0, self.field.dimension))
+
+    def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """The gradient at length one."""
+        gradient = self.gradient(x)
+        return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
+
+    def _parts(self, x: np.ndarray) -> Iterator[Array]:
+        return (self.field.array(x[start : start + self.chunk]) for start in range(0, len(x), self.chunk))
+
+
+def _numpy(values: Array) -> np.ndarray:
+    array = values if isinstance(values, np.ndarray) else values.cpu().numpy()
+    return array.astype(np.float64)

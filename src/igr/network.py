@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .config import FeatureConfig, MLPConfig
 from .encoding import HASH_PRIMES, feature_levels, level_weights
+from .errors import InputError
 
 
 class _Softplus(torch.autograd.Function):
@@ -64,6 +65,9 @@ class MLP(nn.Module):
         dimension: 2 or 3.
         latent: length of z, 0 for one surface.
         generator: source of the initial weights.
+
+    Raises:
+        InputError: it is too narrow for its skip layers.
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class MLP(nn.Module):
         super().__init__()
         self.config, self.dimension, self.latent = config, dimension, latent
         inputs = dimension + latent
+        if config.skip and config.width <= inputs:
+            raise InputError(f"width is {config.width}; to skip, it must be above the {inputs} inputs")
         sizes = [inputs, *[config.width] * config.layers, 1]
         for layer in range(config.layers + 1):
             outputs = sizes[layer + 1] - (inputs if layer + 1 in config.skip else 0)
@@ -128,15 +134,14 @@ class MLP(nn.Module):
         plain = MLP(self.config, self.dimension)
         for index, layer in enumerate(plain.layers):
             weight, shift = self._without_latent(index, latent)
+            layer.weight.zero_()
+            layer.bias.zero_()
+            used, layer.bias[: len(weight)] = layer.weight[: len(weight)], shift
             if index in self.config.skip:
                 weight, own = weight * math.sqrt(2), weight.shape[1] - self.dimension
-                layer.weight.zero_()
-                layer.weight[:, :own], layer.weight[:, -self.dimension :] = weight[:, :own], weight[:, own:]
+                used[:, :own], used[:, -self.dimension :] = weight[:, :own], weight[:, own:]
             else:
-                layer.weight.zero_()
-                layer.weight[: len(weight)] = weight
-            layer.bias.zero_()
-            layer.bias[: len(weight)] = shift
+                used.copy_(weight)
         return plain
 
 

@@ -22,7 +22,7 @@ from .errors import InputError
 from .files import write_bytes
 from .frame import Frame
 from .presets import FAST_SPACE, SPACE_PRESETS
-from .spacefield import SpaceField
+from .spacefield import SpaceField, turn_places, whereabouts
 from .storage import tensor_bytes
 from .surface import Surface
 from .torchfield import TorchField
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 FORMAT = "igr shape space 1"
 """First entry of a saved space's metadata."""
-GRID = 48
-"""Cells along an edge of the grid that says where a decoded shape is; four times a number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,11 +178,11 @@ class ShapeSpace:
             place = frame or Frame(np.zeros(self.dimension), self.scale)
             shape = Encoding(np.asarray(shape, float), place, np.eye(self.dimension))
         network = self.field.space.network.decode(torch.as_tensor(shape.latent, dtype=torch.float32))
-        _turn(network, torch.as_tensor(shape.turn, dtype=torch.float32))
+        turn_places(network, torch.as_tensor(shape.turn, dtype=torch.float32))
         config = dataclasses.replace(self.config, latents=None)
         field = TorchField(network, device=str(self.field.device), beta2=config.optimizer.beta2)
         details = {"latent": [round(float(value), 6) for value in shape.latent]}
-        return Surface(field, shape.frame, config, samples=_whereabouts(field), details=details)
+        return Surface(field, shape.frame, config, samples=whereabouts(field), details=details)
 
     def latent(self, name: str) -> Float[np.ndarray, " z"]:
         """The latent of a training shape.
@@ -257,31 +255,3 @@ class ShapeSpace:
         from .spacefile import read_space
 
         return read_space(path, device=device, checkpoint=checkpoint)
-
-
-@torch.no_grad()
-def _turn(network: Any, turn: torch.Tensor) -> None:
-    """Make the network take places that are turned against its own: x @ turn is what it knew as x."""
-    for index, layer in enumerate(network.layers):
-        if index == 0 or index in network.config.skip:
-            layer.weight[:, -len(turn) :] = layer.weight[:, -len(turn) :] @ turn.T
-
-
-def _whereabouts(field: TorchField, extent: float = 1.0) -> Float[np.ndarray, "s d"]:
-    """Points about on the zero set: the cells of a grid that it may pass through, moved onto it. They are looked
-    for from cells of four times the edge down, each halved where the surface is near: a tenth of the work."""
-    cells, edge = GRID // 4, 8 * extent / GRID
-    axis = (np.arange(cells) + 0.5) * edge - extent
-    near = np.stack(np.meshgrid(*[axis] * field.dimension, indexing="ij"), -1).reshape(-1, field.dimension)
-    halves = np.array(list(np.ndindex((2,) * field.dimension))) - 0.5
-    for level in range(3):
-        if level:
-            edge /= 2
-            near = (near[:, None] + edge * halves).reshape(-1, field.dimension)
-        value = abs(field.distance(field.array(near)).cpu().numpy())
-        near = near[value < 1.5 * edge] if (value < 1.5 * edge).any() else near[np.argsort(value)[:8]]
-    found = field.distance_and_gradient(field.array(near))
-    value, gradient = (part.cpu().numpy().astype(float) for part in found)
-    if not np.isfinite(value).all() or not np.isfinite(gradient).all():
-        raise InputError("this latent is no surface: its distances are not finite")
-    return near - np.clip(value[:, None] * gradient, -edge, edge)

@@ -1,4 +1,4 @@
-"""The field of a shape space: one network, and a latent and a pose for each shape."""
+"""The field of a shape space: one network, and a latent and a pose for each shape; where a decoded one lies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .config import Config, MLPConfig
+from .errors import InputError
 from .hypernetwork import HyperMLP
 from .network import MLP
 from .torchfield import TorchField
 
 POSE_RATES = {"turns": 0.2, "shifts": 0.2}
 """Learning rates of turn (radians) and shift (unit frame) as multiples of the latents'."""
+GRID = 48
+"""Cells along an edge of the grid that says where a decoded shape is; four times a number."""
 
 
 class SpaceNetwork(nn.Module):
@@ -130,3 +133,31 @@ def first_latents(config: Config, shapes: int) -> Tensor:
     rng = np.random.default_rng([config.seed, 6])
     values = config.latents.spread * rng.standard_normal((shapes, config.latents.size))
     return torch.tensor(values, dtype=torch.float32)
+
+
+@torch.no_grad()
+def turn_places(network: MLP, turn: Float[Tensor, "d d"]) -> None:
+    """Make the network take places that are turned against its own: x @ turn is what it knew as x."""
+    for index, layer in enumerate(network.layers):
+        if index == 0 or index in network.config.skip:
+            layer.weight[:, -len(turn) :] = layer.weight[:, -len(turn) :] @ turn.T
+
+
+def whereabouts(field: TorchField, extent: float = 1.0) -> Float[np.ndarray, "s d"]:
+    """Points about on the zero set: the cells of a grid that it may pass through, moved onto it. They are looked
+    for from cells of four times the edge down, each halved where the surface is near: a tenth of the work."""
+    cells, edge = GRID // 4, 8 * extent / GRID
+    axis = (np.arange(cells) + 0.5) * edge - extent
+    near = np.stack(np.meshgrid(*[axis] * field.dimension, indexing="ij"), -1).reshape(-1, field.dimension)
+    halves = np.array(list(np.ndindex((2,) * field.dimension))) - 0.5
+    for level in range(3):
+        if level:
+            edge /= 2
+            near = (near[:, None] + edge * halves).reshape(-1, field.dimension)
+        value = abs(field.distance(field.array(near)).cpu().numpy())
+        near = near[value < 1.5 * edge] if (value < 1.5 * edge).any() else near[np.argsort(value)[:8]]
+    found = field.distance_and_gradient(field.array(near))
+    value, gradient = (part.cpu().numpy().astype(float) for part in found)
+    if not np.isfinite(value).all() or not np.isfinite(gradient).all():
+        raise InputError("this latent is no surface: its distances are not finite")
+    return near - np.clip(value[:, None] * gradient, -edge, edge)

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import InputError
 from .files import write_bytes
 from .inputs import check_file
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:

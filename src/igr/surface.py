@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from .config import Config, MLPConfig
+from .config import Config
 from .errors import InputError
-from .field import Field
+from .field import Field, NumpyField
 from .files import write_bytes
 from .frame import Frame
 from .storage import tensor_bytes
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from .rays import RayHits
 
 logger = logging.getLogger(__name__)
-
-CHUNK = {True: 1 << 13, False: 1 << 18}
-"""Points evaluated at once, for a wide MLP and for features: bounds the memory."""
 
 
 class Surface:
@@ -53,6 +50,7 @@ class Surface:
     ) -> None:
         self.field, self.frame, self.config = field, frame, config
         self.samples = np.asarray(samples, np.float32)
+        self._unit = NumpyField(field, config.network)
         self.details = {} if details is None else details
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -71,22 +69,22 @@ class Surface:
 
         A torch tensor is accepted and answered by a tensor (without derivatives).
         """
-        return _like(x, self._distance_unit(self.frame.to_unit(self._checked(x))) * self.frame.scale)
+        return _like(x, self._unit.distance(self.frame.to_unit(self._checked(x))) * self.frame.scale)
 
     def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Spatial gradient (n, d) of the distance at `x` (n, d); its length is about 1, it points outward."""
-        return _like(x, self._gradient_unit(self.frame.to_unit(self._checked(x))))
+        return _like(x, self._unit.gradient(self.frame.to_unit(self._checked(x))))
 
     def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Unit outward normals (n, d) of the level set through each `x` (n, d)."""
-        return _like(x, self._normals_unit(self.frame.to_unit(self._checked(x))))
+        return _like(x, self._unit.normals(self.frame.to_unit(self._checked(x))))
 
     def project(self, x: Float[np.ndarray, "n d"], *, steps: int = 8) -> Float[np.ndarray, "n d"]:
         """The points `x` (n, d) moved onto the surface along the gradient, by `steps` Newton steps of at most
         the distance itself; exact for points near the surface, not promised for far ones."""
         u = self.frame.to_unit(self._checked(x))
         for _ in range(steps):
-            value, gradient = self._distance_unit(u), self._gradient_unit(u)
+            value, gradient = self._unit.distance(u), self._unit.gradient(u)
             square = np.maximum((gradient * gradient).sum(1), 0.25)
             u = u - gradient * (value / square)[:, None]
         return _like(x, self.frame.to_input(u))
@@ -100,9 +98,9 @@ class Surface:
         """
         if self._support is None:
             samples = self.samples.astype(float)
-            self._support = Support(samples, np.abs(self._distance_unit(samples)), self._normals_unit(samples))
+            self._support = Support(samples, np.abs(self._unit.distance(samples)), self._unit.normals(samples))
         u = self.frame.to_unit(self._checked(x))
-        return _like(x, self._support.confidence(u, self._normals_unit(u)))
+        return _like(x, self._support.confidence(u, self._unit.normals(u)))
 
     def mesh(
         self, *, resolution: int = 256, level: float = 0.0, keep_crumbs: bool = False, trim: float | None = None
@@ -128,11 +126,11 @@ class Surface:
         from .meshing import extract_mesh
 
         vertices, faces, _ = extract_mesh(
-            self._distance_unit,
+            self._unit.distance,
             self.box,
             resolution=resolution,
             level=level / self.frame.scale,
-            gradient=self._gradient_unit,
+            gradient=self._unit.gradient,
         )
         if not keep_crumbs:
             vertices, faces, crumbs = without_crumbs(vertices, faces, self.samples)
@@ -157,11 +155,11 @@ class Surface:
         from .meshing import extract_contours
 
         curves = extract_contours(
-            self._distance_unit,
+            self._unit.distance,
             self.box,
             resolution=resolution,
             level=level / self.frame.scale,
-            gradient=self._gradient_unit,
+            gradient=self._unit.gradient,
         )
         curves = without_curve_crumbs(curves, self.samples)
         if trim is not None:
@@ -267,27 +265,6 @@ class Surface:
         if values.ndim != 2 or values.shape[1] != self.dimension:
             raise InputError(f"expected points of shape (n, {self.dimension}), got {tuple(values.shape)}")
         return values
-
-    def _distance_unit(self, u: np.ndarray) -> np.ndarray:
-        parts = [_numpy(self.field.distance(self.field.array(part))) for part in self._chunks(u)]
-        return np.concatenate(parts) if parts else np.empty(0)
-
-    def _gradient_unit(self, u: np.ndarray) -> np.ndarray:
-        parts = [_numpy(self.field.distance_and_gradient(self.field.array(c))[1]) for c in self._chunks(u)]
-        return np.concatenate(parts) if parts else np.empty((0, self.dimension))
-
-    def _normals_unit(self, u: np.ndarray) -> np.ndarray:
-        gradient = self._gradient_unit(u)
-        return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
-
-    def _chunks(self, u: np.ndarray) -> list[np.ndarray]:
-        size = CHUNK[isinstance(self.config.network, MLPConfig)]
-        return [u[start : start + size] for start in range(0, len(u), size)]
-
-
-def _numpy(values: Any) -> np.ndarray:
-    array = values if isinstance(values, np.ndarray) else values.cpu().numpy()
-    return array.astype(np.float64)
 
 
 def _like(x: Any, values: np.ndarray) -> Any:

@@ -28,7 +28,8 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
         times = "once" if recoveries == 1 else f"{recoveries} times"
         say(f"fit   stepped back {times} from a state that was not finite, each at half the learning rate")
     if "curves" in result:
-        say(f"curve  {result['curves']} pieces, {'closed' if result['closed'] else 'open'}")
+        pieces = f"{result['curves']} piece{'s' if result['curves'] != 1 else ''}"
+        say(f"curve  {pieces}, {'closed' if result['closed'] else 'open'}")
     else:
         filled = 1 - result["supported"]
         shape = "watertight" if result["watertight"] else "not watertight"
