@@ -71,3 +71,56 @@ def test_a_damaged_checkpoint_is_named(tmp_path, content):
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.pth"):
         load_original(tmp_path / "bad.pth")
+
+
+def saved(path, decoder=None, codes=None, **changed):
+    state = (decoder or OriginalDecoder(32, 8)).state_dict() | changed
+    for folder, content in (("ModelParameters", {"model_state_dict": state}), ("LatentCodes", codes)):
+        (path / folder).mkdir(exist_ok=True)
+        if content is not None:
+            torch.save(content, path / folder / "5.pth")
+    return path
+
+
+def test_latents_of_an_embedding_are_latents(tmp_path):
+    codes = torch.randn(3, 8)
+    space = load_original(saved(tmp_path, codes={"epoch": 5, "latent_codes": {"weight": codes}}))
+    np.testing.assert_array_equal(space.latents, codes.numpy())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"lin9.weights": torch.zeros(2)}, "of another network: expected lin0"),
+        ({"lin2.bias": torch.full((32,), torch.nan)}, "NaN or infinity"),
+        ({"lin2.bias": torch.zeros(32, dtype=torch.int64)}, "no numbers"),
+        ({"lin2.bias": torch.zeros(1).expand(32)}, "larger than the file"),
+        ({"lin2.bias": "zeros"}, "something else than plain tensors"),
+        ({"lin2.bias": torch.zeros(31)}, "does not fit the network of the original"),
+        ({"lin11.weight": torch.zeros(2, 2)}, "does not fit the network of the original"),
+    ],
+)
+def test_weights_of_something_else_are_refused_in_one_sentence(tmp_path, changed, message):
+    with pytest.raises(InputError, match=message) as refusal:
+        load_original(saved(tmp_path, **changed))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("codes", [torch.zeros(3, 7), torch.zeros(8), torch.full((3, 8), torch.inf)])
+def test_latents_of_another_network_are_refused(tmp_path, codes):
+    with pytest.raises(InputError, match=r"holds latents|NaN or infinity"):
+        load_original(saved(tmp_path, codes={"latent_codes": codes}))
+
+
+def test_a_list_holds_no_weights_by_name(tmp_path):
+    torch.save([torch.zeros(3)], tmp_path / "a.pth")
+    with pytest.raises(InputError, match="holds no weights by name"):
+        load_original(tmp_path / "a.pth")
+
+
+def test_a_checkpoint_that_says_latest_is_taken_before_the_numbered_ones(tmp_path):
+    saved(tmp_path)
+    assert load_original(tmp_path).details["original"] == "5.pth"
+    torch.save({"model_state_dict": OriginalDecoder(32, 8).state_dict()}, tmp_path / "ModelParameters/latest.pth")
+    assert load_original(tmp_path).details["original"] == "latest.pth"
+    assert load_original(tmp_path / "ModelParameters", checkpoint="5").details["original"] == "5.pth"

@@ -66,6 +66,42 @@ def test_a_distance_function_costs_nothing():
     assert terms.far_sign(TARGET, TARGET)[0] == 0
 
 
+def test_noise_up_to_the_width_costs_its_square_and_a_larger_distance_itself():
+    at = {0.0: 0.1, 0.1: 0.125, -0.1: 0.125, 0.2: 0.2, -0.2: 0.2, 0.7: 0.7, -3.0: 3.0}
+    for f, cost in at.items():
+        assert terms.surface_distance(np.array([f]), 0.2)[0] == pytest.approx(cost)
+    assert terms.surface_distance(np.array([0.5, -1.5]))[0] == pytest.approx(1)
+
+
+def test_gradients_cost_their_distance_from_what_they_should_be():
+    assert terms.eikonal(3 * NORMALS)[0] == pytest.approx(4)
+    assert terms.eikonal(0 * NORMALS)[0] == pytest.approx(1)
+    assert terms.normal_alignment(-NORMALS, NORMALS)[0] == pytest.approx(2)
+    assert terms.normal_alignment(-NORMALS, NORMALS, TRUST)[0] == pytest.approx(2 * TRUST.mean())
+    assert terms.unsigned_gradient(-3 * NORMALS, NORMALS)[0] == pytest.approx(2)
+    across = np.roll(np.eye(3), 1, axis=0)
+    assert terms.unsigned_gradient(across, np.eye(3))[0] == pytest.approx(2**0.5)
+
+
+def test_values_near_zero_are_ghosts_by_half_at_ln_2_over_alpha():
+    assert terms.off_surface(np.zeros(3), 5.0)[0] == 1
+    assert terms.off_surface(np.array([np.log(2), -np.log(2)]) / 5, 5.0)[0] == pytest.approx(0.5)
+
+
+def test_far_away_a_third_of_the_distance_with_the_right_sign_is_enough():
+    distance = np.abs(TARGET).mean()
+    for share, cost in {3: 0, 1: 0, 1 / 3: 0, 0: 1 / 3, -1: 4 / 3}.items():
+        assert terms.far_sign(share * TARGET, TARGET)[0] == pytest.approx(cost * distance, abs=1e-12)
+    assert (terms.far_sign(TARGET / 2, TARGET)[1] == 0).all()
+
+
+def test_a_target_is_missed_by_the_mean_difference():
+    assert terms.warm_start(TARGET + 0.3, TARGET)[0] == pytest.approx(0.3)
+    assert terms.unsigned_distance(0 * TARGET, abs(TARGET))[0] == pytest.approx(abs(TARGET).mean())
+    for sign in (1, -1):
+        assert terms.unsigned_distance(sign * TARGET, abs(TARGET))[0] == 0
+
+
 def test_derivatives_are_finite_where_a_length_is_zero():
     zero = np.zeros((4, 3))
     assert np.isfinite(terms.eikonal(zero)[1]).all()
@@ -101,8 +137,29 @@ def test_a_term_of_weight_zero_is_switched_off(name):
     assert name in terms.objective(F, G, batch(), ALL_ON).terms
 
 
-def test_the_warm_start_ends():
-    assert "warm_start" not in terms.objective(F, G, batch(), ALL_ON, progress=0.5).terms
+def test_the_warm_start_acts_in_its_share_of_the_run_only():
+    for progress, acts in {0.0: True, 0.19: True, ALL_ON.warm_share: False, 1.0: False}.items():
+        assert ("warm_start" in terms.objective(F, G, batch(), ALL_ON, progress).terms) == acts
+
+
+def test_what_changes_during_a_run_starts_at_its_beginning():
+    weights = dataclasses.replace(ALL_ON, estimated_normals=0.05)
+    estimated = dataclasses.replace(batch(), trust=TRUST[:20])
+    unsaid, start = terms.objective(F, G, estimated, weights), terms.objective(F, G, estimated, weights, 0.0)
+    assert unsaid.terms == start.terms
+    assert unsaid.total == start.total
+
+
+@pytest.mark.parametrize("width", [0.0, 0.2])
+@pytest.mark.parametrize("surface", [1.0, 2.5])
+def test_the_surface_term_has_the_weight_and_width_it_is_given(width, surface):
+    alone = ObjectiveConfig(surface=surface, surface_width=width, normals=0.0, eikonal=0.0)
+    loss = terms.objective(F, G, batch(), alone)
+    value, derivative = terms.surface_distance(F[:20], width)
+    assert loss.terms == {"surface": value}
+    assert loss.total == pytest.approx(surface * value)
+    np.testing.assert_allclose(loss.df, np.r_[surface * derivative, np.zeros(20)])
+    assert not loss.dg.any()
 
 
 def test_without_normals_the_normal_term_is_absent():
@@ -120,6 +177,24 @@ def test_sign_agnostic_objectives_do_not_know_the_sign(kind):
     exact = terms.objective(np.r_[np.zeros(20), abs(TARGET[20:])], G * 0 + NORMALS, away, weights)
     assert exact.total == pytest.approx(0, abs=1e-10)
     assert ("unsigned_gradient" in exact.terms) == (kind == "sald")
+
+
+@pytest.mark.parametrize("kind", ["sal", "sald"])
+def test_sign_agnostic_totals_are_the_weighted_sum_and_their_derivative(kind):
+    away = torch.tensor(NORMALS[20:] * (0.1 + abs(TARGET[20:, None])))
+    weights = ObjectiveConfig(kind=kind, surface=0.6, eikonal=0.3)
+    f, g = torch.tensor(F, requires_grad=True), torch.tensor(G, requires_grad=True)
+    h = away.norm(dim=1)
+    total = 0.6 * f[:20].abs().mean() + (f[20:].abs() - h).abs().mean() + 0 * g.sum()
+    if kind == "sald":
+        direction = away / h[:, None]
+        either = [(g[20:] - side * direction).norm(dim=1) for side in (1, -1)]
+        total = total + 0.3 * torch.minimum(*either).mean()
+    df, dg = torch.autograd.grad(total, [f, g])
+    loss = terms.objective(f.detach(), g.detach(), dataclasses.replace(batch(None), nearest=away), weights)
+    assert loss.total == pytest.approx(total.item(), rel=1e-12)
+    torch.testing.assert_close(loss.df, df)
+    torch.testing.assert_close(loss.dg, dg)
 
 
 def test_from_some_time_on_the_field_decides_the_side_of_estimated_normals():

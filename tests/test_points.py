@@ -107,7 +107,7 @@ def test_rounded_normals_are_not_worth_a_word():
     np.testing.assert_allclose(np.linalg.norm(cloud.normals, axis=1), 1, atol=1e-12)
 
 
-@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+@pytest.mark.parametrize("value", [0, np.nan, np.inf, 1e-9])
 def test_points_whose_normal_has_no_direction_are_removed(value):
     cloud = as_cloud(POINTS, with_rows(7, value, NORMALS))
     assert cloud.notes == ("removed 1 point whose normal has no direction",)
@@ -129,6 +129,12 @@ def test_colors_are_no_normals(colors):
 
 def test_normals_that_all_point_to_one_octant_are_normals():
     assert as_cloud(np.hstack([POINTS, np.abs(NORMALS)])).normals is not None
+
+
+@pytest.mark.parametrize("normals", [7 * NORMALS, 1000 * np.abs(NORMALS)])
+def test_what_no_color_can_be_are_normals_of_any_length(normals):
+    cloud = as_cloud(np.hstack([POINTS, normals]))
+    np.testing.assert_allclose(cloud.normals, normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
 
 def test_the_first_of_equal_points_stays_in_place():
@@ -262,6 +268,8 @@ def cut(shape, share):
 SHAPES = {
     "sphere": (sphere(500), sphere(500)),
     "sphere of 20 points": (sphere(20), sphere(20)),
+    "octahedron's corners": (np.vstack([np.eye(3), -np.eye(3)]),) * 2,
+    "square's corners": (np.vstack([np.eye(2), -np.eye(2)]),) * 2,
     "circle": (sphere(60, 2), sphere(60, 2)),
     "torus": torus(500),
     "plate": box(500, (1, 1, 0.01)),
@@ -292,6 +300,13 @@ def test_normals_of_a_closed_surface_are_certain_and_random_ones_are_not():
     points = sphere(5000)
     assert outwardness(points, points) > 0.9
     assert abs(outwardness(points, sphere(5000, seed=9))) < 0.1
+
+
+def test_nothing_is_surer_than_certain():
+    points = np.vstack([sphere(500), 0.3 * sphere(1500, seed=1)])  # most points lie within another closed surface
+    normals = np.vstack([sphere(500), sphere(1500, seed=1)])
+    assert outwardness(points, normals) == 1
+    assert outwardness(points, -normals) == -1
 
 
 def test_a_plane_sheet_has_no_inside():

@@ -1,5 +1,7 @@
 """Pictures show what geometry says: outlines, nearest faces, colors, the same object from field and mesh."""
 
+import sys
+
 import numpy as np
 import pytest
 import trimesh
@@ -110,3 +112,17 @@ def test_films_are_gif_or_mp4(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     save_film(tmp_path / "a.mp4", iter(images))
     assert b"ftyp" in (tmp_path / "a.mp4").read_bytes()[:16]
+
+
+def test_what_has_no_surface_cannot_be_rendered():
+    with pytest.raises(InputError, match="a mesh without triangles"):
+        render_mesh(ball()[0], np.zeros((0, 3), int))
+    with pytest.raises(InputError, match="write it as svg instead"):
+        render(sphere_surface(center=(0.0, 0.0)))
+
+
+def test_a_film_as_mp4_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(InputError, match=r"pip install imageio-ffmpeg; or write a \.gif"):
+        save_film(tmp_path / "a.mp4", iter([]))
+    assert not list(tmp_path.iterdir())

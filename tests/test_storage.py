@@ -64,6 +64,21 @@ def _full_disk(full):
         raise OSError(28, "No space left on device")
 
 
+def test_where_files_have_no_locks_they_are_still_written_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr("igr.files.fcntl", None)
+    (tmp_path / "a.123456789.tmp").write_bytes(b"half")
+    write_files({tmp_path / "a": b"one", tmp_path / "b": b"two"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"one", "b": b"two"}
+    with locked(tmp_path / "lock", "it"), locked(tmp_path / "lock", "it"):
+        pass
+
+
+def test_a_lock_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(OutputError, match="the run cannot be written to"):
+        locked(tmp_path / "lock", "the run")
+
+
 def test_what_a_killed_process_left_over_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
     (tmp_path / "a.123456789.tmp").write_bytes(b"half")
     (tmp_path / "a.notes.tmp").write_bytes(b"the user's own")

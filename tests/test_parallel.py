@@ -1,0 +1,59 @@
+"""What is asked of the machine: threads, devices, precision, a compiler."""
+
+import os
+import sys
+
+import pytest
+
+from igr import parallel
+from igr.errors import InputError
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize(("ranks", "share"), [("1", 8), ("2", 4), ("3", 2), ("99", 1), ("0", 8), ("many", 8)])
+def test_ranks_share_the_threads_and_each_has_one(monkeypatch, ranks, share):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert parallel.threads() == share
+
+
+@pytest.mark.parametrize(("name", "device"), [("cpu", "cpu"), ("torch", "cpu"), ("meta", "meta")])
+def test_a_device_that_is_there_is_used(name, device):
+    assert parallel.torch_device(name) == device
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_gpu_is_used_where_there_is_one(monkeypatch, gpu):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert parallel.torch_device("auto") == ("cuda" if gpu else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:97"])
+def test_a_device_that_is_not_there_is_refused_in_one_sentence(name):
+    with pytest.raises(InputError, match=f"device '{name}' cannot be used here .*; try --device cpu") as refusal:
+        parallel.torch_device(name)
+    assert "\n" not in str(refusal.value)
+
+
+def test_without_torch_the_install_line_is_given(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputError, match=r"pip install 'igr\[torch\]'"):
+        parallel.torch_device("auto")
+
+
+@pytest.mark.parametrize("feature", ["avx512_bf16", "amx_bf16", "avx2"])
+def test_wide_layers_take_bfloat16_where_the_processor_has_it(monkeypatch, feature):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {feature: True}, raising=False)
+    assert parallel.in_bfloat16("auto", 512, "cpu") == (feature != "avx2")
+    assert not parallel.in_bfloat16("auto", 64, "cpu")
+    assert parallel.in_bfloat16("bfloat16", 64, "cpu")
+    assert not parallel.in_bfloat16("float32", 512, "cpu")
+
+
+@pytest.mark.parametrize("missing", ["compiler", "leave"])
+def test_a_network_runs_uncompiled_where_there_is_no_compiler_or_no_leave(monkeypatch, missing):
+    network = torch.nn.Linear(2, 1)
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "0" if missing == "compiler" else "1")
+    monkeypatch.setenv("CXX", "a-compiler-that-is-not-there")
+    assert parallel.compiled(network) is network

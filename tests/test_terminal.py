@@ -1,0 +1,71 @@
+"""What is seen of a fit while it runs, and what Ctrl-C does to it."""
+
+import io
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from igr.fit import Progress
+from igr.objective import Loss
+from igr.terminal import FitDisplay, Interruptible
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def progress(share, step=10, seconds=8.0):
+    return Progress(step, share, seconds, Loss({"surface": 0.0021}, 0.0021, np.zeros(0), np.zeros((0, 3))))
+
+
+def shown(monkeypatch, stream, shares, *, quiet=False):
+    """What a fit that takes the shares in turn, a second each, leaves on stderr."""
+    now = iter(range(1000))
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("igr.terminal.time.monotonic", lambda: float(next(now)))
+    with FitDisplay(quiet=quiet) as display:
+        for share in shares:
+            display.show(progress(share))
+    return stream.getvalue()
+
+
+def test_on_a_terminal_a_bar_shows_the_share_and_the_terms(monkeypatch):
+    text = shown(monkeypatch, Terminal(), [0.25, 1.0])
+    assert "100 %" in text
+    assert "surface 0.0021" in text
+
+
+def test_elsewhere_a_plain_line_comes_every_few_seconds_and_at_the_end(monkeypatch):
+    lines = shown(monkeypatch, io.StringIO(), [*np.linspace(0.05, 0.6, 12), 1.0]).splitlines()
+    assert len(lines) == 3
+    assert lines[0] == "fit   25%  step 10  surface 0.0021  24 s left"
+    assert lines[-1] == "fit  100%  step 10  surface 0.0021  0 s left"
+
+
+def test_the_time_left_is_told_once_it_is_known(monkeypatch):
+    assert "left" not in shown(monkeypatch, io.StringIO(), [0.001] * 5)
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_quiet_shows_nothing(monkeypatch, stream):
+    assert shown(monkeypatch, stream(), [0.5, 1.0], quiet=True) == ""
+
+
+def test_the_first_ctrl_c_stops_after_the_step_and_the_second_at_once(tmp_path, capsys):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Interruptible(tmp_path / "run", quiet=True) as watch:  # noqa: PT012 (both happen within)
+        assert not watch(progress(0.1), None)
+        signal.raise_signal(signal.SIGINT)
+        assert watch(progress(0.2), None)
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "the same command with --resume continues" in capsys.readouterr().err
+
+
+def test_before_the_fit_there_is_nothing_to_save_and_ctrl_c_ends_it(tmp_path, capsys):
+    with pytest.raises(KeyboardInterrupt), Interruptible(tmp_path / "run", quiet=True):
+        signal.raise_signal(signal.SIGINT)
+    assert "--resume" not in capsys.readouterr().err
