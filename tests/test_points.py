@@ -71,7 +71,16 @@ def test_the_input_is_never_changed():
 
 @pytest.mark.parametrize(
     "given",
-    [{"points": POINTS[:, :1]}, {"points": POINTS.astype("f4")}, {"points": POINTS, "normals": 2 * NORMALS}],
+    [
+        {"points": POINTS[:, :1]},
+        {"points": POINTS[None]},
+        {"points": POINTS.astype("f4")},
+        {"points": POINTS * [1, 1, np.inf]},
+        {"points": POINTS, "normals": 2 * NORMALS},
+        {"points": POINTS, "normals": NORMALS * np.nan},
+        {"points": POINTS, "normals": NORMALS[1:]},
+        {"points": POINTS[1:], "normals": NORMALS},
+    ],
 )
 def test_a_cloud_made_by_hand_keeps_its_promises(given):
     with pytest.raises(InputError, match="cloud: "):
@@ -112,6 +121,15 @@ def test_points_whose_normal_has_no_direction_are_removed(value):
     cloud = as_cloud(POINTS, with_rows(7, value, NORMALS))
     assert cloud.notes == ("removed 1 point whose normal has no direction",)
     np.testing.assert_array_equal(cloud.points, np.delete(POINTS, 7, axis=0))
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e6, 1e30])
+def test_what_is_no_direction_does_not_depend_on_the_unit_of_the_normals(unit):
+    lengths = np.ones((60, 1))
+    lengths[7], lengths[8] = 1e-9, 1e-7
+    cloud = as_cloud(POINTS, NORMALS * lengths * unit)
+    np.testing.assert_array_equal(cloud.points, np.delete(POINTS, 7, axis=0))
+    np.testing.assert_allclose(cloud.normals, np.delete(NORMALS, 7, axis=0))
 
 
 def test_normals_that_are_mostly_missing_are_left_aside():
@@ -181,6 +199,10 @@ REFUSED = {
         PLANE,
         "array: all 60 points lie in one plane; for an outline give two columns (x y), for a surface the scan "
         "must have depth.",
+    ),
+    "plane in single precision, rounded far away": (
+        ((PLANE - PLANE[0]) + 1e5).astype("f4"),
+        "array: all 60 points lie in one plane; ",
     ),
     "plane in single precision": ((PLANE - PLANE[0]).astype("f4"), "array: all 60 points lie in one plane; "),
     "far": (
@@ -302,6 +324,14 @@ def test_normals_of_a_closed_surface_are_certain_and_random_ones_are_not():
     assert abs(outwardness(points, sphere(5000, seed=9))) < 0.1
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+def test_an_arc_is_as_sure_as_its_share_of_the_circle(share):
+    """It is seen from its own points under half its angle (the inscribed angle theorem)."""
+    angle = np.linspace(0, 2 * np.pi * share, 400)
+    points = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    assert outwardness(points, points) == pytest.approx(share, abs=0.02)
+
+
 def test_nothing_is_surer_than_certain():
     points = np.vstack([sphere(500), 0.3 * sphere(1500, seed=1)])  # most points lie within another closed surface
     normals = np.vstack([sphere(500), sphere(1500, seed=1)])
@@ -313,6 +343,8 @@ def test_a_plane_sheet_has_no_inside():
     points = RNG.random((500, 3)) * [1, 1, 1e-3]
     normals = np.tile([0.0, 0, 1], (500, 1))
     assert abs(outwardness(points, normals)) < 0.1
+    assert not inward_normals(points, normals)
+    assert not inward_normals(points, -normals)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="development data are not here")

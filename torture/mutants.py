@@ -110,7 +110,7 @@ class Copy:
 
 def _tried(module: str, tests: tuple[str, ...], folder: Path, seconds: float) -> Row:
     every = _mutants(ROOT / "src" / "igr" / f"{module}.py")
-    sample = random.Random(SEED).sample(every, min(SAMPLE, len(every)))
+    sample = random.Random(SEED).sample(every, len(every))[:SAMPLE]
     stop = time.monotonic() + seconds
     free: queue.Queue[Copy] = queue.Queue()
     copies = [Copy(folder / str(worker), module, tests) for worker in range(os.cpu_count() or 2)]
