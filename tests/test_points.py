@@ -149,6 +149,10 @@ def test_normals_that_all_point_to_one_octant_are_normals():
     assert as_cloud(np.hstack([POINTS, np.abs(NORMALS)])).normals is not None
 
 
+def test_two_columns_are_no_colors():
+    assert as_cloud(np.hstack([POINTS[:, :2], np.abs(7 * NORMALS[:, :2])])).normals is not None
+
+
 @pytest.mark.parametrize("normals", [7 * NORMALS, 1000 * np.abs(NORMALS)])
 def test_what_no_color_can_be_are_normals_of_any_length(normals):
     cloud = as_cloud(np.hstack([POINTS, normals]))
@@ -232,7 +236,18 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(name):
     assert str(error.value).endswith(".")
 
 
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_points_and_normals_may_come_apart(dimension):
+    points, normals = POINTS[:, :dimension], sphere(60, dimension)
+    apart, together = as_cloud(points, normals), as_cloud(np.hstack([points, normals]))
+    np.testing.assert_array_equal(apart.points, together.points)
+    np.testing.assert_array_equal(apart.normals, together.normals)
+    assert len(as_cloud(points)) == 60
+
+
 def test_normals_go_with_an_array_of_as_many_points(tmp_path):
+    with pytest.raises(InputError, match=r"points have shape \(60, 1\) and normals \(60, 1\)"):
+        as_cloud(POINTS[:, :1], NORMALS[:, :1])
     with pytest.raises(InputError, match=r"points have shape \(60, 3\) and normals \(5, 3\)"):
         as_cloud(POINTS, NORMALS[:5])
     for source in (as_cloud(POINTS), tmp_path / "a.xyz"):
@@ -309,7 +324,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("scale", [1e-6, 1e9])
+@pytest.mark.parametrize("scale", [1e-90, 1e9, 1e90])
 def test_normals_turned_inside_out_are_found(name, scale):
     points, normals = SHAPES[name]
     points = points * scale + 3 * scale
