@@ -47,6 +47,18 @@ def test_squared_protocols_sum_squared_distances():
     assert result.chamfer == pytest.approx(2 * 0.01, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "chamfer"), [("surface", 0.2), ("srb", 0.2), ("l1", 0.2), ("deepsdf", 0.08), ("shapenet", 0.08)]
+)
+def test_each_protocol_combines_the_directions_as_its_authors_do(protocol, chamfer):
+    """Means of the distances, or sums of the mean squares, of two squares 0.2 apart."""
+    raised = mesh_of(strip(0, 1, [0, 0, 0.2]))
+    found = compare(raised, mesh_of(strip(0, 1)), protocol=protocol, samples=20_000)
+    if protocol != "srb":  # whose reference are four corners, far from the samples
+        assert found.chamfer == pytest.approx(chamfer, rel=0.02)
+    assert found.completeness == pytest.approx(chamfer if chamfer > 0.1 else chamfer / 2, rel=0.02)
+
+
 def test_srb_measures_to_all_points_of_the_reference():
     points = np.asarray(sphere().vertices)
     result = compare(sphere(1.1), points, protocol="srb", samples=100_000)

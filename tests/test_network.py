@@ -107,8 +107,10 @@ def test_features_end_at_the_cube(dimension):
     """On its boundary the slope is that from within; beyond, the features stay as they are there."""
     config = Config(network=FeatureConfig(levels=2, coarsest=2, finest=5, width=16, bound=1.1))
     network = double_field(config, dimension).network
-    corner, inward = torch.full((1, dimension), 1.1).double(), torch.full((1, dimension), 1.1 - 1e-9).double()
+    corner = torch.full((1, dimension), 1.1, dtype=torch.double)
+    inward = corner - 1e-9
     values, slopes = network.features(corner)
+    assert slopes.any()
     torch.testing.assert_close(network.features(inward)[1], slopes, atol=1e-6, rtol=1e-6)
     beyond = network.features(corner + torch.rand(20, dimension).double())
     torch.testing.assert_close(beyond[0], values.expand_as(beyond[0]))
