@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-all lint docs bench torture clean
+.PHONY: demo test test-all lint docs bench torture mutation clean
 
 $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/igr/native/*)
 	test -d .venv || $(PYTHON) -m venv .venv
@@ -38,6 +38,10 @@ bench: $(INSTALLED)
 # Faults on purpose, 30 minutes: damaged files, kill -9, full disks, hostile numbers, load.
 torture: $(INSTALLED)
 	$(BIN)/python -m torture
+
+# Small changes of five modules, one at a time, and how many the tests notice: 40 minutes.
+mutation: $(INSTALLED)
+	$(BIN)/python -m torture --minutes 40 mutants
 
 clean:
 	rm -rf .venv build demo

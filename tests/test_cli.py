@@ -258,6 +258,22 @@ def test_ctrl_c_saves_and_resuming_gives_the_uninterrupted_result(ball, tmp_path
     assert (tmp_path / "part.ply").read_bytes() == (tmp_path / "whole.ply").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--baseline", "poisson"], "name it with --cloud SCAN"),
+        (["--samples", "0"], "--samples 0 must be positive"),
+        (["--depth", "15"], "--depth 15 is out of range; use 1 to 14"),
+        (["--colored", "errors.obj"], "colored meshes are written as .ply"),
+        (["--colored", "nowhere/errors.ply"], "nowhere"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_measuring(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert run("evaluate", "not_opened.ply", "not_opened_either.ply", *options) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_refused_run_leaves_no_file(tmp_path):
     (tmp_path / "bad.xyz").write_text("1 2 3\n4 5\n")
     before = sorted(os.listdir(tmp_path))

@@ -47,6 +47,18 @@ def test_squared_protocols_sum_squared_distances():
     assert result.chamfer == pytest.approx(2 * 0.01, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "chamfer"), [("surface", 0.2), ("srb", 0.2), ("l1", 0.2), ("deepsdf", 0.08), ("shapenet", 0.08)]
+)
+def test_each_protocol_combines_the_directions_as_its_authors_do(protocol, chamfer):
+    """Means of the distances, or sums of the mean squares, of two squares 0.2 apart."""
+    raised = mesh_of(strip(0, 1, [0, 0, 0.2]))
+    found = compare(raised, mesh_of(strip(0, 1)), protocol=protocol, samples=20_000)
+    if protocol != "srb":  # whose reference are four corners, far from the samples
+        assert found.chamfer == pytest.approx(chamfer, rel=0.02)
+    assert found.completeness == pytest.approx(chamfer if chamfer > 0.1 else chamfer / 2, rel=0.02)
+
+
 def test_srb_measures_to_all_points_of_the_reference():
     points = np.asarray(sphere().vertices)
     result = compare(sphere(1.1), points, protocol="srb", samples=100_000)
@@ -102,6 +114,75 @@ def test_protocols_agree_with_an_independent_implementation(protocol):
     both = np.concatenate([there.ravel(), back.ravel()])
     for share in (50, 95, 99):
         assert getattr(ours, f"percentile{share}") == pytest.approx(np.percentile(both, share), abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_the_f_score_is_the_harmonic_mean_of_the_shares_within_the_threshold(share):
+    """Squares of side 1; of the reconstruction `share` lies on the reference, which is covered to `share` too."""
+    apart = [50.0, 0, 0]
+    found = strip(0, share) + strip(share, 1, apart)
+    result = compare(mesh_of(found), mesh_of(strip(0, 1)), threshold=1e-6, samples=20_000)
+    assert result.f_score == pytest.approx(share, abs=0.02)
+    half = compare(mesh_of(strip(0, share)), mesh_of(strip(0, 1)), threshold=1e-6, samples=20_000)
+    assert half.f_score == pytest.approx(2 * share / (1 + share), abs=0.02)
+
+
+def strip(start, end, moved=(0, 0, 0)):
+    """The part of the unit square between two abscissas, as two triangles."""
+    a, b, c, d = np.array([[start, 0, 0], [end, 0, 0], [end, 1, 0], [start, 1, 0]], float) + moved
+    return [[a, b, c], [a, c, d]]
+
+
+def mesh_of(triangles):
+    return np.reshape(triangles, (-1, 3)), np.arange(3 * len(triangles)).reshape(-1, 3)
+
+
+def test_figures_are_told_in_the_units_of_the_input_and_as_a_share_of_the_reference():
+    small, large = (compare(sphere(1.1 * r), sphere(r), samples=2000) for r in (1, 1000))
+    assert small.diagonal == pytest.approx(2 * 3**0.5, rel=1e-3)
+    assert small.threshold == pytest.approx(0.01 * small.diagonal)
+    assert large.threshold == pytest.approx(1000 * small.threshold)
+    assert small.to_dict()["chamfer_relative"] == pytest.approx(0.1 / (2 * 3**0.5), rel=0.01)
+    assert large.to_dict()["chamfer_relative"] == pytest.approx(small.to_dict()["chamfer_relative"])
+    assert small.to_dict()["hausdorff"] == small.hausdorff
+
+
+def test_normals_that_differ_by_an_angle_agree_by_its_cosine():
+    flat = mesh_of(strip(0, 1))
+    tilted = flat[0] @ np.array([[1, 0, 0], [0, np.cos(1), np.sin(1)], [0, -np.sin(1), np.cos(1)]])
+    assert compare(flat, flat, samples=100).normal_consistency == pytest.approx(1)
+    assert compare(flat, (tilted, flat[1]), samples=100).normal_consistency == pytest.approx(np.cos(1))
+    assert compare(flat, (flat[0], flat[1][:, ::-1]), samples=100).normal_consistency == pytest.approx(-1)
+    points = compare(flat, (tilted, flat[1]), protocol="l1", samples=100)
+    assert points.normal_consistency == pytest.approx(np.cos(1))
+
+
+def test_samples_lie_evenly_on_the_triangles():
+    from igr.metrics import face_areas, sample_surface
+
+    vertices, faces = mesh_of([*strip(0, 1), *strip(0, 3, [0, 0, 5]), [[9, 9, 9]] * 3])
+    np.testing.assert_allclose(face_areas(vertices, faces), [0.5, 0.5, 1.5, 1.5, 0])
+    found = sample_surface((vertices, faces), 40_000, np.random.default_rng(0))
+    assert len(found.points) == 40_000
+    np.testing.assert_array_equal(found.normals, np.tile([0.0, 0, 1], (40_000, 1)))
+    for height, width in ((0, 1), (5, 3)):
+        own = found.points[found.points[:, 2] == height]
+        assert len(own) == pytest.approx(10_000 * width, rel=0.03)
+        counts = np.histogram2d(own[:, 0], own[:, 1], 4, [[0, width], [0, 1]])[0]
+        assert counts.sum() == len(own)
+        np.testing.assert_allclose(counts / len(own), 1 / 16, atol=0.01)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (1e-6, 7), (1e9, -3e9), (1, 100)])
+def test_order_goes_through_one_octant_after_the_other(scale, shift):
+    from igr.metrics import near_order
+
+    grid = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    grid = np.random.default_rng(0).permutation(grid)
+    for edge in (1, 2, 4):  # cubes of this edge are each visited without leaving them, x slowest
+        cubes = (grid[near_order(grid * scale + shift)] // edge).reshape(-1, edge**3, 3)
+        assert (cubes == cubes[:, :1]).all()
+    np.testing.assert_array_equal(cubes[:3, 0], [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 
 def test_points_in_order_are_the_same_points_and_near_each_other():

@@ -17,6 +17,7 @@ from igr.presets import PAPER  # noqa: E402
 from igr.torchfield import TorchField, torch_field  # noqa: E402
 
 SMALL_MLP = Config(network=MLPConfig(width=24, layers=6, skip=(3,)))
+ODD_MLP = Config(network=MLPConfig(width=17, layers=5, skip=(2, 4), beta=10.0, radius=0.7))
 SMALL_FEATURES = Config(network=FeatureConfig(levels=4, coarsest=3, finest=40, log2_rows=9, width=16, bound=1.1))
 
 
@@ -34,7 +35,7 @@ def places(dimension, n=60, seed=0):
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
 def test_gradient_is_autograds(config, dimension):
     field = double_field(config, dimension)
     x = places(dimension).requires_grad_()
@@ -44,7 +45,7 @@ def test_gradient_is_autograds(config, dimension):
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
 def test_gradient_is_the_limit_of_differences(config, dimension):
     network = double_field(config, dimension).network
     x, h = places(dimension, 30), 1e-6
@@ -58,7 +59,7 @@ def test_gradient_is_the_limit_of_differences(config, dimension):
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
 def test_parameter_derivatives_are_those_of_double_backward(config, dimension):
     field = double_field(config, dimension)
     parameters = dict(field.network.named_parameters())
@@ -78,6 +79,53 @@ def test_parameter_derivatives_are_those_of_double_backward(config, dimension):
         assert reference is not None, name
         scale = reference.abs().max()
         assert (parameter.grad - reference).abs().max() <= 1e-5 * scale + 1e-12, name
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
+def test_the_value_alone_is_the_value(config, dimension):
+    network, x = double_field(config, dimension).network, places(dimension)
+    torch.testing.assert_close(network.value(x), network(x)[0].detach())
+
+
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP])
+@pytest.mark.parametrize("latent", [0, 5])
+def test_every_layer_takes_what_the_last_one_gives_and_the_input_where_it_comes_in_again(config, latent):
+    network = MLP(config.network, 3, latent=latent)
+    assert len(network.layers) == config.network.layers + 1
+    given = 3 + latent
+    for index, layer in enumerate(network.layers):
+        again = index in config.network.skip
+        assert layer.in_features == given + (3 + latent if again else 0)
+        assert layer.in_features == (config.network.width if index else 3 + latent)
+        given = layer.out_features
+    assert given == 1
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_features_end_at_the_cube(dimension):
+    """On its boundary the slope is that from within; beyond, the features stay as they are there."""
+    config = Config(network=FeatureConfig(levels=2, coarsest=2, finest=5, width=16, bound=1.1))
+    network = double_field(config, dimension).network
+    corner = torch.full((1, dimension), 1.1, dtype=torch.double)
+    inward = corner - 1e-9
+    values, slopes = network.features(corner)
+    assert slopes.any()
+    torch.testing.assert_close(network.features(inward)[1], slopes, atol=1e-6, rtol=1e-6)
+    beyond = network.features(corner + torch.rand(20, dimension).double())
+    torch.testing.assert_close(beyond[0], values.expand_as(beyond[0]))
+    assert not beyond[1].any()
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_features_of_a_corner_are_its_row_of_the_table(dimension):
+    config = Config(network=FeatureConfig(levels=2, coarsest=2, finest=5, width=16, bound=1.1))
+    network = double_field(config, dimension).network
+    values = network.features(torch.tensor([[1.1, -1.1, 1.1][:dimension]]).double())[0].reshape(2, -1)
+    for level, own in zip(network.levels, values, strict=True):
+        m = level.resolution + 1
+        row = {2: (m - 1) * m, 3: (m - 1) * m * m + (m - 1)}[dimension]
+        torch.testing.assert_close(own, network.table[level.offset + row].detach())
 
 
 def test_softplus_and_slope_are_exact_far_from_zero():
@@ -135,7 +183,7 @@ def test_a_network_too_narrow_to_skip_is_refused():
         MLP(MLPConfig(width=8, layers=4, skip=(2,)), 3, latent=5)
 
 
-@pytest.mark.parametrize("config", [SMALL_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
 def test_state_round_trip_is_exact(config):
     first, second = torch_field(config, 3), torch_field(dataclasses.replace(config, seed=9), 3)
     train_a_little(first, 3)

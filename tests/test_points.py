@@ -71,7 +71,16 @@ def test_the_input_is_never_changed():
 
 @pytest.mark.parametrize(
     "given",
-    [{"points": POINTS[:, :1]}, {"points": POINTS.astype("f4")}, {"points": POINTS, "normals": 2 * NORMALS}],
+    [
+        {"points": POINTS[:, :1]},
+        {"points": POINTS[None]},
+        {"points": POINTS.astype("f4")},
+        {"points": POINTS * [1, 1, np.inf]},
+        {"points": POINTS, "normals": 2 * NORMALS},
+        {"points": POINTS, "normals": NORMALS * np.nan},
+        {"points": POINTS, "normals": NORMALS[1:]},
+        {"points": POINTS[1:], "normals": NORMALS},
+    ],
 )
 def test_a_cloud_made_by_hand_keeps_its_promises(given):
     with pytest.raises(InputError, match="cloud: "):
@@ -114,6 +123,15 @@ def test_points_whose_normal_has_no_direction_are_removed(value):
     np.testing.assert_array_equal(cloud.points, np.delete(POINTS, 7, axis=0))
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e6, 1e30])
+def test_what_is_no_direction_does_not_depend_on_the_unit_of_the_normals(unit):
+    lengths = np.ones((60, 1))
+    lengths[7], lengths[8] = 1e-9, 1e-7
+    cloud = as_cloud(POINTS, NORMALS * lengths * unit)
+    np.testing.assert_array_equal(cloud.points, np.delete(POINTS, 7, axis=0))
+    np.testing.assert_allclose(cloud.normals, np.delete(NORMALS, 7, axis=0))
+
+
 def test_normals_that_are_mostly_missing_are_left_aside():
     cloud = as_cloud(POINTS, with_rows(slice(10), 0, NORMALS))
     assert cloud.notes == ("left the normals aside, as 10 of 60 have no direction",)
@@ -129,6 +147,10 @@ def test_colors_are_no_normals(colors):
 
 def test_normals_that_all_point_to_one_octant_are_normals():
     assert as_cloud(np.hstack([POINTS, np.abs(NORMALS)])).normals is not None
+
+
+def test_two_columns_are_no_colors():
+    assert as_cloud(np.hstack([POINTS[:, :2], np.abs(7 * NORMALS[:, :2])])).normals is not None
 
 
 @pytest.mark.parametrize("normals", [7 * NORMALS, 1000 * np.abs(NORMALS)])
@@ -182,6 +204,10 @@ REFUSED = {
         "array: all 60 points lie in one plane; for an outline give two columns (x y), for a surface the scan "
         "must have depth.",
     ),
+    "plane in single precision, rounded far away": (
+        ((PLANE - PLANE[0]) + 1e5).astype("f4"),
+        "array: all 60 points lie in one plane; ",
+    ),
     "plane in single precision": ((PLANE - PLANE[0]).astype("f4"), "array: all 60 points lie in one plane; "),
     "far": (
         (POINTS + 1e6).astype("f4"),
@@ -210,7 +236,18 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(name):
     assert str(error.value).endswith(".")
 
 
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_points_and_normals_may_come_apart(dimension):
+    points, normals = POINTS[:, :dimension], sphere(60, dimension)
+    apart, together = as_cloud(points, normals), as_cloud(np.hstack([points, normals]))
+    np.testing.assert_array_equal(apart.points, together.points)
+    np.testing.assert_array_equal(apart.normals, together.normals)
+    assert len(as_cloud(points)) == 60
+
+
 def test_normals_go_with_an_array_of_as_many_points(tmp_path):
+    with pytest.raises(InputError, match=r"points have shape \(60, 1\) and normals \(60, 1\)"):
+        as_cloud(POINTS[:, :1], NORMALS[:, :1])
     with pytest.raises(InputError, match=r"points have shape \(60, 3\) and normals \(5, 3\)"):
         as_cloud(POINTS, NORMALS[:5])
     for source in (as_cloud(POINTS), tmp_path / "a.xyz"):
@@ -287,7 +324,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("scale", [1e-6, 1e9])
+@pytest.mark.parametrize("scale", [1e-90, 1e9, 1e90])
 def test_normals_turned_inside_out_are_found(name, scale):
     points, normals = SHAPES[name]
     points = points * scale + 3 * scale
@@ -302,6 +339,14 @@ def test_normals_of_a_closed_surface_are_certain_and_random_ones_are_not():
     assert abs(outwardness(points, sphere(5000, seed=9))) < 0.1
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+def test_an_arc_is_as_sure_as_its_share_of_the_circle(share):
+    """It is seen from its own points under half its angle (the inscribed angle theorem)."""
+    angle = np.linspace(0, 2 * np.pi * share, 400)
+    points = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    assert outwardness(points, points) == pytest.approx(share, abs=0.02)
+
+
 def test_nothing_is_surer_than_certain():
     points = np.vstack([sphere(500), 0.3 * sphere(1500, seed=1)])  # most points lie within another closed surface
     normals = np.vstack([sphere(500), sphere(1500, seed=1)])
@@ -313,6 +358,8 @@ def test_a_plane_sheet_has_no_inside():
     points = RNG.random((500, 3)) * [1, 1, 1e-3]
     normals = np.tile([0.0, 0, 1], (500, 1))
     assert abs(outwardness(points, normals)) < 0.1
+    assert not inward_normals(points, normals)
+    assert not inward_normals(points, -normals)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="development data are not here")

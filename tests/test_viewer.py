@@ -142,6 +142,25 @@ def test_a_watched_command_says_where_and_keeps_stdout_for_results(tmp_path, cap
     assert "shows surfaces in space" in capsys.readouterr().err
 
 
+def test_a_page_is_served_until_ctrl_c_and_its_port_is_free_again(tmp_path):
+    import signal
+    import subprocess
+    import sys
+    from urllib.request import urlopen
+
+    trimesh.creation.icosphere(subdivisions=2).export(tmp_path / "ball.ply")
+    port = free_port()
+    for _ in range(2):
+        command = [sys.executable, "-m", "igr", "view", tmp_path / "ball.ply", "--port", str(port)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as view:
+            assert view.stdout is not None
+            assert view.stdout.readline() == f"http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+            with urlopen(f"http://127.0.0.1:{port}", timeout=20) as page:
+                assert page.status == 200
+            view.send_signal(signal.SIGINT)
+            assert view.wait(20) == 130
+
+
 def test_a_shape_space_is_walked_through(server, ellipsoids):
     from families import SMALL
 
@@ -162,9 +181,23 @@ def test_a_shape_space_is_walked_through(server, ellipsoids):
         end.value = name
     viewer.share.value = 0.25
     np.testing.assert_allclose(viewer.latent(), 0.75 * space.latents[0] + 0.25 * space.latents[-1], atol=1e-6)
-    viewer.closed = True
-    viewer.changed.set()
-    viewer.worker.join(20)
+    viewer._reset(None)
+    assert [slider.value for slider in viewer.sliders] == [0.0] * len(viewer.sliders)
+    viewer.close()
+    assert not viewer.worker.is_alive()
+
+
+def test_a_space_of_curves_is_not_shown(server):
+    import torch
+    from families import SMALL
+
+    from igr.shapespace import ShapeSpace
+    from igr.spacefield import SpaceField, SpaceNetwork, make_network
+    from igr.spaceviewer import SpaceViewer
+
+    field = SpaceField(SpaceNetwork(make_network(SMALL, 2), torch.zeros(1, 4)))
+    with pytest.raises(InputError, match="this is a shape space of planar curves"):
+        SpaceViewer(server, ShapeSpace(field, SMALL, names=("a",), scale=1.0, reach=1.0))
 
 
 def test_a_space_is_told_from_a_surface(tmp_path):

@@ -169,7 +169,7 @@ def _with_unit_normals(points: np.ndarray, normals: np.ndarray | None) -> Given:
         return points, None, []
     with np.errstate(all="ignore"):
         lengths = np.linalg.norm(normals, axis=1)
-    usable = np.isfinite(lengths) & (lengths > 0)
+    usable = np.isfinite(lengths)
     if usable.any():
         usable &= lengths > 1e-8 * np.median(lengths[usable])
     lost = int(np.count_nonzero(~usable))
