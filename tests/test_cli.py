@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -49,6 +50,11 @@ def test_json_is_one_object_on_stdout(ball, tmp_path, capsys):
     assert result["components"] == 1
     assert result["normals"] == "given"
     assert (tmp_path / "a.stl").exists()
+
+
+def test_the_version_is_the_packages(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"igr {version('igr')}\n"
 
 
 def test_an_outline_becomes_a_curve(tmp_path):

@@ -12,13 +12,14 @@ from typing import NoReturn
 
 import tyro
 
+from . import __version__
 from .commands import Example, Mesh, Reconstruct
 from .errors import FitError, InputError
 from .judging import Evaluate
 from .scanfolders import Dfaust
 from .showing import Export, Render, Report, View
 from .spacecommands import Shapespace
-from .talk import say
+from .talk import say, tell
 
 COMMANDS = {
     "reconstruct": Reconstruct,
@@ -37,6 +38,9 @@ DESCRIPTION = "Point clouds to surfaces by implicit geometric regularization. Tr
 
 def main(args: list[str] | None = None) -> int:
     """Parse the command line and run its subcommand; returns the exit status."""
+    if (sys.argv[1:] if args is None else args) == ["--version"]:
+        tell(f"igr {__version__}")
+        return 0
     try:
         command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="igr", description=DESCRIPTION, args=args)
         return command()
