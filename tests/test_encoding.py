@@ -50,6 +50,7 @@ def test_the_first_surface_is_about_a_sphere(dimension, radius):
         config.features,
     )
     assert 0 < np.abs(first["table"]).max() <= 1e-4
+    assert abs(first["table"].mean()) < 1e-5
     direction = np.random.default_rng(1).normal(size=(200, dimension))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     for length in (0.0, 0.5, 1.0):

@@ -138,7 +138,7 @@ def test_normals_that_are_mostly_missing_are_left_aside():
     assert (len(cloud), cloud.normals) == (60, None)
 
 
-@pytest.mark.parametrize("colors", [RNG.integers(0, 256, (60, 3)), RNG.random((60, 3))])
+@pytest.mark.parametrize("colors", [RNG.integers(0, 256, (60, 3)), RNG.random((60, 3)), np.full((60, 3), 255)])
 def test_colors_are_no_normals(colors):
     cloud = as_cloud(np.hstack([POINTS, colors]))
     assert cloud.normals is None
@@ -250,6 +250,8 @@ def test_normals_go_with_an_array_of_as_many_points(tmp_path):
         as_cloud(POINTS[:, :1], NORMALS[:, :1])
     with pytest.raises(InputError, match=r"points have shape \(60, 3\) and normals \(5, 3\)"):
         as_cloud(POINTS, NORMALS[:5])
+    with pytest.raises(InputError, match=r"points have shape \(5, 3\) and normals \(60, 3\)"):
+        as_cloud(POINTS[:5], NORMALS)
     for source in (as_cloud(POINTS), tmp_path / "a.xyz"):
         with pytest.raises(InputError, match="beside an array of points only"):
             as_cloud(source, NORMALS)
