@@ -38,6 +38,31 @@ DESCRIPTION = "Point clouds to surfaces by implicit geometric regularization. Tr
 
 def main(args: list[str] | None = None) -> int:
     """Parse the command line and run its subcommand; returns the exit status."""
+    try:
+        return _called(args)
+    except KeyboardInterrupt:
+        say("igr: interrupted")
+        return 130
+
+
+def run() -> NoReturn:
+    """The program `igr`: ends with the exit status of `main`.
+
+    A search for neighbors that Ctrl-C interrupts runs on in scipy's threads, on arrays that the exception still
+    holds; without them, or with the interpreter taken down, the program would end with a segmentation fault. So it
+    ends here and now.
+    """
+    try:
+        status = _called(None)
+    except KeyboardInterrupt:
+        say("igr: interrupted")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
+    sys.exit(status)
+
+
+def _called(args: list[str] | None) -> int:
     if (sys.argv[1:] if args is None else args) == ["--version"]:
         tell(f"igr {__version__}")
         return 0
@@ -50,20 +75,3 @@ def main(args: list[str] | None = None) -> int:
     except FitError as problem:
         say(f"igr: failed: {problem}")
         return 1
-    except KeyboardInterrupt:
-        say("igr: interrupted")
-        return 130
-
-
-def run() -> NoReturn:
-    """The program `igr`: ends with the exit status of `main`.
-
-    A search for neighbors that Ctrl-C interrupts runs on in scipy's threads; an interpreter taken down under
-    them ends with a segmentation fault, so an interrupted program ends without that.
-    """
-    status = main()
-    if status == 130:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
