@@ -185,6 +185,12 @@ def test_order_goes_through_one_octant_after_the_other(scale, shift):
     np.testing.assert_array_equal(cubes[:3, 0], [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 
+def test_equal_points_stay_in_order():
+    from igr.metrics import near_order
+
+    np.testing.assert_array_equal(near_order(np.full((5, 3), 7.0)), np.arange(5))
+
+
 def test_points_in_order_are_the_same_points_and_near_each_other():
     from igr.metrics import near_order
 
