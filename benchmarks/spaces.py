@@ -19,6 +19,7 @@ import numpy as np
 import trimesh
 
 from igr.crumbs import largest_piece
+from igr.latentfit import EncodeOptions
 from igr.points import PointCloud
 from igr.presets import FAST_SPACE
 from igr.refinement import refine
@@ -102,7 +103,7 @@ def encoded_rows(space: ShapeSpace, bodies: Sequence[Posed]) -> Iterator[str]:
     for name, cut in kinds.items():
         scans = [cut(body.table[:POINTS]) for body in bodies]
         began = time.monotonic()
-        found = space.encode_all(scans)
+        found = space.encode_all(scans, EncodeOptions(units=1.0))
         seconds = time.monotonic() - began
         errors, seen, whole = [], [], 0
         for encoding, scan, body in zip(found, scans, bodies, strict=True):

@@ -1,6 +1,7 @@
 """Settings of the whole suite."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -12,6 +13,8 @@ hypothesis.settings.load_profile("suite")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Compiling takes a minute each time; a slow test of its own turns it on.
 os.environ["TORCH_COMPILE_DISABLE"] = "1"
+# What runs in the background of a shell ignores Ctrl-C, and so would every command that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

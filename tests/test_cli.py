@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -51,6 +52,11 @@ def test_json_is_one_object_on_stdout(ball, tmp_path, capsys):
     assert (tmp_path / "a.stl").exists()
 
 
+def test_the_version_is_the_packages(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"igr {version('igr')}\n"
+
+
 def test_an_outline_becomes_a_curve(tmp_path):
     run("example", "outline", tmp_path / "leaf.xyz")
     assert run("reconstruct", tmp_path / "leaf.xyz", "--steps", 150) == 0
@@ -66,12 +72,16 @@ def test_a_curve_is_not_fitted_for_a_mesh_file(tmp_path, capsys):
 
 def test_time_left_is_told_once_it_is_known(capsys):
     display = FitDisplay()
-    display.shown_at = -np.inf
-    display.show(Progress(1, 1e-5, 2.0, Loss({}, 0.0, np.empty(0), np.empty((0, 3)))))
-    assert "left" not in capsys.readouterr().err
-    display.shown_at = -np.inf
-    display.show(Progress(500, 0.5, 20.0, Loss({}, 0.0, np.empty(0), np.empty((0, 3)))))
-    assert "20 s left" in capsys.readouterr().err
+
+    def line(*progress):
+        display.shown_at = -np.inf
+        display.show(Progress(*progress, Loss({}, 0.0, np.empty(0), np.empty((0, 3)))))
+        return capsys.readouterr().err
+
+    assert "left" not in line(1, 0.0, 2.0)
+    assert "left" not in line(20, 2e-4, 2.0)
+    assert "20 s left" in line(500, 0.5, 20.0)
+    assert "99900 s left" in line(100, 1e-3, 100.0), "a long run, long before its first percent"
 
 
 def test_a_run_can_be_meshed_at_any_checkpoint_and_after_moving(ball, tmp_path, capsys):
@@ -212,6 +222,28 @@ assert igr.cli.main(["reconstruct", {str(ball)!r}, "--steps", "20", "--resolutio
     if not native.available():
         pytest.skip(f"the native core is not built: {native.unavailable_reason()}")
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+INTERRUPTED_SEARCH = """
+import os, signal, threading
+import numpy as np
+from scipy.spatial import KDTree
+import igr.cli
+
+def search():
+    points = np.random.default_rng(0).random((100_000, 3))
+    tree = KDTree(points)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    tree.query(points, 200, workers=-1)
+
+igr.cli.tyro.extras.subcommand_cli_from_dict = lambda *args, **options: search
+igr.cli.run()
+"""
+
+
+def test_ctrl_c_while_neighbors_are_searched_for_does_not_crash():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_SEARCH], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "igr: interrupted\n")
 
 
 def test_ctrl_c_saves_and_resuming_gives_the_uninterrupted_result(ball, tmp_path):

@@ -6,15 +6,20 @@ Results go to stdout, messages and progress to stderr. Exit status: 0 done, 1 fa
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import NoReturn
+
 import tyro
 
+from . import __version__
 from .commands import Example, Mesh, Reconstruct
 from .errors import FitError, InputError
 from .judging import Evaluate
 from .scanfolders import Dfaust
 from .showing import Export, Render, Report, View
 from .spacecommands import Shapespace
-from .talk import say
+from .talk import say, tell
 
 COMMANDS = {
     "reconstruct": Reconstruct,
@@ -34,6 +39,34 @@ DESCRIPTION = "Point clouds to surfaces by implicit geometric regularization. Tr
 def main(args: list[str] | None = None) -> int:
     """Parse the command line and run its subcommand; returns the exit status."""
     try:
+        return _called(args)
+    except KeyboardInterrupt:
+        say("igr: interrupted")
+        return 130
+
+
+def run() -> NoReturn:
+    """The program `igr`: ends with the exit status of `main`.
+
+    A search for neighbors that Ctrl-C interrupts runs on in scipy's threads, on arrays that the exception still
+    holds; without them, or with the interpreter taken down, the program would end with a segmentation fault. So it
+    ends here and now.
+    """
+    try:
+        status = _called(None)
+    except KeyboardInterrupt:
+        say("igr: interrupted")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
+    sys.exit(status)
+
+
+def _called(args: list[str] | None) -> int:
+    if (sys.argv[1:] if args is None else args) == ["--version"]:
+        tell(f"igr {__version__}")
+        return 0
+    try:
         command = tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="igr", description=DESCRIPTION, args=args)
         return command()
     except InputError as problem:
@@ -42,6 +75,3 @@ def main(args: list[str] | None = None) -> int:
     except FitError as problem:
         say(f"igr: failed: {problem}")
         return 1
-    except KeyboardInterrupt:
-        say("igr: interrupted")
-        return 130

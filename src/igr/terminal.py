@@ -15,8 +15,8 @@ from .talk import say
 PLAIN_SECONDS = 5.0
 """Where stderr is no terminal, a plain line of progress appears so often."""
 
-KNOWN = 0.01
-"""Share of a run after which the time left can be told from it: its first steps also start everything up."""
+KNOWN, STEPS = 0.01, 100
+"""Share or steps of a run after which the time left can be told: its first steps also start everything up."""
 
 
 class FitDisplay:
@@ -65,7 +65,8 @@ class FitDisplay:
         if self.live:
             self.bar.update(self.task, completed=progress.share, description=terms)
         else:
-            left = f"  {progress.seconds * (1 / progress.share - 1):.0f} s left" if progress.share >= KNOWN else ""
+            known = progress.share >= KNOWN or progress.step >= STEPS
+            left = f"  {progress.seconds * (1 / progress.share - 1):.0f} s left" if known else ""
             say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}{left}")
 
 
