@@ -29,7 +29,7 @@ def make(out: Path) -> None:
             del subject
             rng = np.random.default_rng([person, written])
             points, face = sample_mesh(vertices, body.faces, SAMPLES, rng)
-            table = np.hstack([points, face_normals(vertices, body.faces)[face]])
+            table = rng.permutation(np.hstack([points, face_normals(vertices, body.faces)[face]]))
             center = points.mean(axis=0)
             table[:, :3] -= center
             folder = out / FOLDER / f"person{person:02d}" / motion

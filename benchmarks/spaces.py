@@ -64,6 +64,7 @@ def family(samples: int) -> list[Posed]:
         mesh = vertices[subject, motion, frame]
         points, face = sample_mesh(mesh, faces, samples, np.random.default_rng([subject, motion, frame]))
         table = np.hstack([points, face_normals(mesh, faces)[face]])
+        table = np.random.default_rng([subject, motion, frame, 1]).permutation(table)
         name = f"subject{subject}/{motions[motion]}/{frame}"
         bodies.append(Posed(name, mesh, faces, table, bool(held[subject, motion] == frame)))
     return bodies

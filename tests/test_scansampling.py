@@ -31,6 +31,15 @@ def test_a_file_is_sampled_evenly_without_being_read(tmp_path):
     assert abs(np.quantile(rows, [0.25, 0.5, 0.75]) / 50_000 - [0.25, 0.5, 0.75]).max() < 0.06
 
 
+def test_the_first_rows_drawn_come_from_all_over_an_ordered_file(tmp_path):
+    np.save(tmp_path / "ordered.npy", np.arange(50_000, dtype=np.float32)[:, None].repeat(6, 1))
+    reach = [
+        np.ptp(read_rows(tmp_path / "ordered.npy", 1600, np.random.default_rng(seed))[:100, 0])
+        for seed in range(20)
+    ]
+    assert np.mean(reach) > 35_000  # 16 pieces of the file spread over 15/17 of it
+
+
 def test_distances_to_a_sphere_are_signed():
     cloud = ellipsoid(np.ones(3), 1000)
     places = np.random.default_rng(1).uniform(-2, 2, (500, 3))

@@ -117,7 +117,7 @@ def _write_truth(path: Path, cloud: ExampleCloud) -> Path:
 
 
 def _scanned_body(count: int, rng: np.random.Generator) -> ExampleCloud:
-    """A standing body in millimetres, somewhere in a hall; nobody sees its armpits and soles."""
+    """A standing body in millimetres, on glass somewhere in a hall; no camera sees armpits and mouth."""
     body = Body()
     pose = {"upperarm01.L": [0, 8, 0], "upperarm01.R": [0, -8, 0], "lowerarm01.L": [-18, 0, 0], "head": [0, 0, 14]}
     vertices = 1000.0 * body.pose([0.6, -0.4, 0.3], pose) + [2500.0, -1200.0, 300.0]

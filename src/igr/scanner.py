@@ -12,13 +12,13 @@ from .triangles import Mesh, face_normals, sample_mesh
 
 @dataclass(frozen=True)
 class Scanner:
-    """Cameras on a circle around an upright thing, as high as its middle; lengths in the mesh's unit (mm)."""
+    """Cameras in a circle around an upright thing on glass: high, halfway, low; in the mesh's unit (mm)."""
 
     cameras: int = 8
     """Number of cameras, evenly around."""
     distance: float = 2000.0
     """From the middle of the thing to a camera."""
-    heights: tuple[float, ...] = (1400.0, -200.0)
+    heights: tuple[float, ...] = (1400.0, -200.0, -1400.0)
     """How much above the middle the cameras are, in turns."""
     pixel: float = 5.0
     """Width of a camera's pixel at the middle: of what lies behind one another in it, the front is seen."""

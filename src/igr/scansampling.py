@@ -123,7 +123,7 @@ class Ahead:
 
 
 def read_rows(scan: np.ndarray | Path, count: int, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
-    """So many rows of a scan at random, as float64; a file is read only where they are.
+    """So many rows of a scan in random order, as float64; a file is read only where they are.
 
     Raises:
         InputError: the file is gone or damaged.
@@ -134,7 +134,8 @@ def read_rows(scan: np.ndarray | Path, count: int, rng: np.random.Generator) -> 
     length = min(-(-count // CHUNKS), len(table))
     starts = rng.integers(0, len(table) - length + 1, -(-count // length))
     with np.errstate(invalid="ignore"):  # NaN is found in the fit
-        return np.concatenate([table[start : start + length] for start in starts])[:count].astype(float)
+        rows = np.concatenate([table[start : start + length] for start in starts])
+    return rows[rng.permutation(len(rows))[:count]].astype(float)
 
 
 def open_table(path: Path) -> np.ndarray:

@@ -51,7 +51,7 @@ def face_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3
 def sample_mesh(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], count: int, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
-    """Points spread evenly over the area of a mesh, and the triangle of each.
+    """Points spread evenly over the area of a mesh, and the triangle of each, in the order of the triangles.
 
     Raises:
         InputError: the mesh has no area.
