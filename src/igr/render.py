@@ -28,6 +28,8 @@ INVENTED = np.array([217, 64, 51], np.uint8)
 """Color of confidence 0."""
 ROUGH = 64
 """Height and width in pixels of the picture that tells where a surface is seen."""
+SMOOTH = 256
+"""A model is lit as smoothly as its mesh of so many cells along the longest side."""
 VIEWS = {
     "corner": (-60.0, 15.0),
     "front": (-90.0, 0.0),
@@ -80,7 +82,8 @@ def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w
         if len(rough):
             middle, half = _window((rough - center) @ axes[:2].T, 2 * reach / ROUGH)
             center, reach = center + middle @ axes[:2], half
-    places, hit, normals = _cast(surface, axes, view.pixels, center, reach)
+    places, hit, _ = _cast(surface, axes, view.pixels, center, reach)
+    normals = _smooth_normals(surface, places, float((high - low).max()) / SMOOTH)
     return _picture(view, hit, normals, confidence_colors(surface, places) if view.confidence else COLOR)
 
 
@@ -92,6 +95,12 @@ def _cast(surface: Surface, axes: np.ndarray, pixels: int, center: np.ndarray, r
     back = float(np.abs((corners - center) @ axes[2]).max() + np.linalg.norm(corners[1] - corners[0]))
     eyes = center + across.ravel()[:, None] * axes[0] + upward.ravel()[:, None] * axes[1] + back * axes[2]
     return surface.cast_rays(eyes, np.broadcast_to(-axes[2], eyes.shape), multiple_hits=False)
+
+
+def _smooth_normals(surface: Surface, places: Float[np.ndarray, "n 3"], step: float) -> Float[np.ndarray, "n 3"]:
+    """Normals by differences of the field over `step` each way: they do not jump at the borders of its cells."""
+    ends = [surface.distance(places + step * axis) - surface.distance(places - step * axis) for axis in np.eye(3)]
+    return np.stack(ends, 1) / np.maximum(np.linalg.norm(ends, axis=0), 1e-300)[:, None]
 
 
 def _window(places: Float[np.ndarray, "n 2"], margin: float) -> tuple[np.ndarray, float]:
