@@ -93,6 +93,17 @@ def test_half_a_scan_is_completed(space):
     assert abs(mesh.bounds[0, 2] + 0.8) < 0.15  # the lower half, which no point shows
 
 
+def test_the_unit_of_a_small_part_is_guessed_and_a_full_scan_is_never_taken_for_one(space):
+    scan = ellipsoid(np.array([0.81, 0.7, 0.8]), 9000, 5)
+    part = scan[np.linalg.norm(scan[:, :3] - [0, 0, 0.8], axis=1) < 0.3]
+    options = EncodeOptions(steps=5, points=100)
+    for unit in (1.0, 1000.0):
+        in_unit = np.hstack([part[:, :3] * unit, part[:, 3:]])
+        assert space.encode(in_unit, options).frame.scale == pytest.approx(space.scale * unit)
+    inches = np.hstack([scan[:, :3] / 0.0254, scan[:, 3:]])
+    assert space.encode(inches, options).frame.scale == pytest.approx(space.scale / 0.0254)
+
+
 def test_a_scan_on_its_side_is_turned(space):
     turn = quarter_turns(3)[7].numpy()
     scan = ellipsoid(np.array([0.98, 0.7, 0.8]), 3000, 5)

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,11 +29,10 @@ from .spacefield import SpaceField, SpaceNetwork, rotations
 from .starts import Start, turned_starts, upright_starts
 from .warmstart import point_areas
 
-if TYPE_CHECKING:
-    pass
-
 UNITS = (1.0, 1e-3, 1e-2, 1e-1, 0.0254, 0.3048, 1e3, 1e2, 10.0)
 """Lengths of a scan's unit in the space's that are thought of, the likeliest first."""
+WHOLE, PART = 0.4, 0.15
+"""A scan reaches at least so far in the shapes' reach; a part of one, where no unit makes it whole, so far."""
 MAX_POINTS = 20_000
 """Points of a scan that are used."""
 POOR = 0.005
@@ -222,7 +221,7 @@ def _frame(cloud: PointCloud, space: ShapeSpace, options: EncodeOptions) -> Fram
     if options.units is not None:
         return Frame(center, space.scale / options.units)
     reach = np.quantile(np.linalg.norm(cloud.points - center, axis=1), 0.999) / space.reach
-    fits = [unit for unit in UNITS if 0.4 < reach * unit < 1.6]
+    fits = [unit for low in (WHOLE, PART) for unit in UNITS if low < reach * unit < 1.6]
     if not fits:
         raise InputError(
             f"{cloud.name} reaches {reach * space.reach:.3g} from its center, the shapes of this space "
