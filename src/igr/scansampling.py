@@ -133,9 +133,9 @@ def read_rows(scan: np.ndarray | Path, count: int, rng: np.random.Generator) -> 
         return table[rng.integers(0, len(table), count)].astype(float)
     length = min(-(-count // CHUNKS), len(table))
     starts = rng.integers(0, len(table) - length + 1, -(-count // length))
+    rows = np.concatenate([table[start : start + length] for start in starts])
     with np.errstate(invalid="ignore"):  # NaN is found in the fit
-        rows = np.concatenate([table[start : start + length] for start in starts])
-    return rows[rng.permutation(len(rows))[:count]].astype(float)
+        return rows[rng.permutation(len(rows))[:count]].astype(float)
 
 
 def open_table(path: Path) -> np.ndarray:
