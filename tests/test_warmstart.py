@@ -29,6 +29,16 @@ def test_known_distances_of_a_sphere_are_right(d):
 
 
 @pytest.mark.parametrize("d", [2, 3])
+def test_a_cavity_is_outside_though_its_wall_is_trusted_less(d):
+    points, normals = sphere(d)
+    wall, trust = 0.5 * points[::3], np.repeat([1.0, 0.3], [len(points), len(points[::3])])
+    cloud = np.concatenate([points, wall]), np.concatenate([normals, -normals[::3]])
+    known = known_space(*cloud, extent=1.1, seed=0, trust=trust)
+    radius = np.linalg.norm(known.points, axis=1)
+    np.testing.assert_array_equal(known.target < 0, (radius > 0.35) & (radius < 0.7))
+
+
+@pytest.mark.parametrize("d", [2, 3])
 def test_a_hole_is_closed(d):
     points, normals = sphere(d)
     kept = points[:, 0] < 0.55  # a cap is missing

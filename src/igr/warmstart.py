@@ -25,6 +25,8 @@ MANY = 300_000
 """Points that the indicator is computed from, at most."""
 ENOUGH = 20_000
 """Points that far places measure their distance to."""
+AROUND = 16
+"""Neighbors that trust in a normal is measured by."""
 HOLE = 2.5
 """In cells: where the membrane is farther than that from every point, it closes a hole."""
 
@@ -127,7 +129,7 @@ def known_space(
     if len(points) > MANY:
         chosen = np.random.default_rng([seed, 4]).choice(len(points), MANY, replace=False)
         points, normals, trust = points[chosen], normals[chosen], None if trust is None else trust[chosen]
-    areas = point_areas(points) * (1.0 if trust is None else np.clip(trust, 0.1, 1.0))
+    areas = point_areas(points) * (1.0 if trust is None else _among_neighbors(points, trust))
     inside = indicator(points, normals, areas=areas)
     membrane = inside.membrane()
     reach = HOLE * inside.cell
@@ -139,6 +141,15 @@ def known_space(
     far = distance > MARGIN * inside.cell
     target = np.where(inside(places) > 0, distance, -distance)
     return KnownSpace(places[far].astype(np.float32), target[far].astype(np.float32))
+
+
+def _among_neighbors(points: Float[np.ndarray, "n d"], trust: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Trust in each normal beside the mean around it, in [0.1, 1]: whom a part of the surface would rather believe.
+    A part that is trusted less as a whole (the wall of a cavity, say) still bounds the inside as others do."""
+    from scipy.spatial import KDTree
+
+    near = np.asarray(KDTree(points).query(points, k=min(AROUND, len(points)), workers=-1)[1])
+    return np.clip(trust / np.maximum(trust[near].mean(1), 1e-3), 0.1, 1.0)
 
 
 def _splat(
