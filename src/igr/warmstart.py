@@ -144,7 +144,7 @@ def known_space(
 
 
 def _among_neighbors(points: Float[np.ndarray, "n d"], trust: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Trust in each normal beside the mean around it, in [0.1, 1]: whom a part of the surface would rather believe.
+    """Trust in each normal beside the mean around it, in [0.1, 1]: whom a part of the cloud rather believes.
     A part that is trusted less as a whole (the wall of a cavity, say) still bounds the inside as others do."""
     from scipy.spatial import KDTree
 
