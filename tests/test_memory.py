@@ -1,5 +1,8 @@
 """Memory: estimated before the work, never below what it takes, and refused with advice."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -66,3 +69,18 @@ def test_the_limit_of_a_control_group_counts(tmp_path):
     (group / "memory.current").write_text("1000\n")
     names = "memory.max", "memory.current", "inactive_file"
     assert memory._left(tmp_path, "/a/b", *names) == [5e6]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_freed_memory_goes_back_to_the_system():
+    def held():
+        return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
+
+    memory.give_back()
+    before = held()
+    blocks = [bytearray(100_000) for _ in range(1000)]  # below the size that is mapped alone
+    last = blocks[-1]
+    del blocks
+    memory.give_back()
+    assert held() < before + 20e6
+    assert len(last) == 100_000

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from .browser import place_mesh, stop
 from .crumbs import largest_piece
 from .errors import FitError, InputError
+from .memory import give_back
 from .triangles import Mesh
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class SpaceViewer:
             self._update(COARSE)
             if not self.changed.wait(PAUSE):
                 self._update(int(self.resolution.value))
+                give_back()
 
     def _update(self, resolution: int) -> None:
         surface = self.space.decode(self.latent())

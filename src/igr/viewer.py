@@ -12,6 +12,7 @@ from .browser import place_mesh, plain, stop
 from .colors import colorize
 from .errors import FitError, InputError
 from .frame import Frame, unit_frame
+from .memory import give_back
 from .render import confidence_colors
 from .surface import Surface
 from .triangles import Mesh
@@ -103,6 +104,7 @@ class Viewer:
                 return
             self.changed.clear()
             self._update()
+            give_back()
 
     def _update(self) -> None:
         try:
