@@ -131,8 +131,9 @@ class Eval:
                 say(f"igr: failed: {row['scan']}: {row['error']}")
             elif not self.json:
                 mean, share = row["mean_to_surface"], row["percent_of_size"]
-                pieces = f", {row['components']} pieces" if row["components"] > 1 else ""
-                tell(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size{pieces}")
+                lost = 1 - row["kept_share_of_area"]
+                rest = f"; smaller pieces left out: {lost:.2%} of the area" if lost else ""
+                tell(f"{row['scan']}  {mean:.4g} mean distance of its points, {share:.3f} % of its size{rest}")
         seconds = round(time.monotonic() - began, 1)
         if self.json:
             print(json.dumps({"scans": rows, "seconds": seconds}))

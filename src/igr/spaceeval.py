@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .crumbs import largest_piece
 from .dfaust import FOLDER, placement
 from .errors import InputError
 from .exports import write_mesh
@@ -62,7 +63,8 @@ def evaluate_scans(
     resolution: int = 192,
     refine_seconds: float = 0.0,
 ) -> Iterator[dict[str, Any]]:
-    """Encode scans in batches and write OUT/NAME.ply in each scan's own frame and units, and OUT/errors.json.
+    """Encode scans in batches and write OUT/NAME.ply in each scan's own frame and units, and OUT/errors.json. Of each
+    mesh the largest piece is kept, as in the paper; `kept_share_of_area` says how much of it that is.
 
     Yields:
         For each scan its errors (see `scan_errors`), or `error`: why it could not be used.
@@ -147,10 +149,10 @@ def _surface(space: ShapeSpace, encoding: Encoding, cloud: PointCloud, refine_se
 
 
 def _written(path: Path, surface: Surface, cloud: PointCloud, resolution: int) -> dict[str, Any]:
-    mesh = surface.mesh(resolution=resolution)
+    mesh, share = largest_piece(surface.mesh(resolution=resolution))
     make_folder(path.parent)
     write_mesh(path, mesh.vertices, mesh.faces)
-    facts = {"watertight": bool(mesh.is_watertight), "components": int(mesh.body_count)}
+    facts = {"watertight": bool(mesh.is_watertight), "kept_share_of_area": share}
     return scan_errors(mesh.vertices, mesh.faces, cloud) | facts
 
 
