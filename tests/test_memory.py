@@ -1,6 +1,7 @@
 """Memory: estimated before the work, never below what it takes, and refused with advice."""
 
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,12 @@ def test_freed_memory_goes_back_to_the_system():
     memory.give_back()
     assert held() < before + 20e6
     assert len(last) == 100_000
+
+
+def test_what_refers_to_itself_is_found():
+    ring: list[object] = [np.zeros(10)]
+    ring.append(ring)
+    gone = weakref.ref(ring[0])
+    del ring
+    memory.give_back(thoroughly=False)
+    assert gone() is None

@@ -63,8 +63,9 @@ def evaluate_scans(
     resolution: int = 192,
     refine_seconds: float = 0.0,
 ) -> Iterator[dict[str, Any]]:
-    """Encode scans in batches and write OUT/NAME.ply in each scan's own frame and units, and OUT/errors.json. Of each
-    mesh the largest piece is kept, as in the paper; `kept_share_of_area` says how much of it that is.
+    """Encode scans in batches and write OUT/NAME.ply in each scan's own frame and units, and OUT/errors.json.
+
+    Of each mesh the largest piece is kept, as in the paper; `kept_share_of_area` says how much of it that is.
 
     Yields:
         For each scan its errors (see `scan_errors`), or `error`: why it could not be used.

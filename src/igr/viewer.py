@@ -104,7 +104,7 @@ class Viewer:
                 return
             self.changed.clear()
             self._update()
-            give_back()
+            give_back(thoroughly=False)
 
     def _update(self) -> None:
         try:
