@@ -135,7 +135,7 @@ def _lines(path: Path) -> list[str]:
 def give_back(*, thoroughly: bool = True) -> None:
     """Return the memory of what is not needed any more to the system.
 
-    That is meshes that refer to themselves, which Python looks for too rarely, and what the C library (glibc) keeps:
+    That is meshes that refer to themselves, which Python looks for too rarely, and what the C library keeps:
     a viewer would hold twice as much, and more by the hour.
 
     Args:
