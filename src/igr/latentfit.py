@@ -26,7 +26,7 @@ from .points import PointCloud, as_cloud
 from .scansampling import ScanSampler
 from .shapespace import Encoding, ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, rotations
-from .starts import Start, turned_starts, upright_starts
+from .starts import DRAWS, Start, turned_starts, upright_starts
 from .warmstart import point_areas
 
 UNITS = (1.0, 1e-3, 1e-2, 1e-1, 0.0254, 0.3048, 1e3, 1e2, 10.0)
@@ -76,13 +76,23 @@ def encode(space: ShapeSpace, scans: Sequence[Any], options: EncodeOptions | Non
         for start in upright_starts(space, table, mean, basis, seed=options.seed, moves=moves)
     ]
     found = _fits(space, tables, frames, [trial for trial in trials if trial[1].rank == 0], mean, basis, options)
-    if options.pose == "auto":  # what fits badly may have begun at the wrong shape, or lie or stand otherwise
-        limit = POOR * space.reach / space.scale
+    limit = POOR * space.reach / space.scale
+    for draw in range(DRAWS if options.pose != "fixed" else 0):
         poor = [index for index, one in found.items() if one.residual > limit * frames[index].scale]
-        again = [trial for trial in trials if trial[0] in poor and trial[1].rank > 0]
-        for index in poor:
-            turned = turned_starts(space, tables[index], mean, basis, seed=options.seed)
-            again += [(index, start) for start in turned]
+        if draw:  # may have begun at the wrong shape
+            again = [
+                (index, start)
+                for index in poor
+                for start in upright_starts(space, tables[index], mean, basis, seed=options.seed, draw=draw)
+            ]
+        else:
+            again = [trial for trial in trials if trial[0] in poor and trial[1].rank > 0]
+        if options.pose == "auto" and not draw:  # or lie, or stand otherwise
+            again += [
+                (index, start)
+                for index in poor
+                for start in turned_starts(space, tables[index], mean, basis, seed=options.seed)
+            ]
         for index, other in _fits(space, tables, frames, again, mean, basis, options).items():
             if other.residual < LIKELIER * found[index].residual:
                 found[index] = other

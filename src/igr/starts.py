@@ -22,6 +22,8 @@ CANDIDATES = 40
 """Training shapes that are tried as a start."""
 LAID = 160
 """Points of the scan that they are laid into."""
+DRAWS = 2
+"""Draws of other candidates that there are."""
 STARTS = 3
 """Shapes, and orientations, that a scan which fits badly is tried with."""
 
@@ -40,10 +42,10 @@ class Start:
 
 @torch.no_grad()
 def upright_starts(
-    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, *, seed: int, moves: int = 4
+    space: ShapeSpace, table: np.ndarray, mean: Tensor, basis: Tensor, *, seed: int, moves: int = 4, draw: int = 0
 ) -> list[Start]:
-    """The training shapes that fit best as they are, upright, best first."""
-    w, points = _candidates(space, mean, basis), _some(table, seed)
+    """The training shapes that fit best as they are, upright, best first; another `draw` tries others of them."""
+    w, points = _candidates(space, mean, basis, draw), _some(table, seed + draw)
     return _ranked(space, points, w, mean + w @ basis, torch.eye(space.dimension), moves)
 
 
@@ -61,9 +63,10 @@ def turned_starts(
     ]
 
 
-def _candidates(space: ShapeSpace, mean: Tensor, basis: Tensor) -> Float[Tensor, "c b"]:
+def _candidates(space: ShapeSpace, mean: Tensor, basis: Tensor, draw: int = 0) -> Float[Tensor, "c b"]:
     """Principal coordinates of the mean and of some training shapes."""
-    latents = torch.as_tensor(space.latents[:: max(1, len(space.names) // CANDIDATES)][:CANDIDATES])
+    step = max(1, len(space.names) // CANDIDATES)
+    latents = torch.as_tensor(space.latents[draw * step // DRAWS :: step][:CANDIDATES])
     w = torch.linalg.lstsq(basis.T, (latents - mean).T).solution.T  # empty without training shapes
     return torch.cat([w.new_zeros(1, len(basis)), w])
 
