@@ -359,3 +359,15 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(ball, tmp_pa
     suffix = ".ply" if option == "-o" else ".igr"
     assert run("reconstruct", ball, "--steps", 10**9, option, tmp_path / "missing" / f"x{suffix}") == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_what_runs_out_of_memory_says_so_in_one_sentence(tmp_path, monkeypatch, capsys):
+    def no_memory(*given, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("igr.points.as_cloud", no_memory)
+    np.savetxt(tmp_path / "scan.xyz", np.random.default_rng(0).normal(size=(100, 3)))
+    assert main(["reconstruct", str(tmp_path / "scan.xyz")]) == 1
+    said = capsys.readouterr().err
+    assert "igr: failed: memory ran out; use fewer points" in said
+    assert "Traceback" not in said

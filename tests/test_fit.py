@@ -189,3 +189,19 @@ def test_a_cloud_smaller_than_the_batch_is_taken_whole():
     batch = CloudSampler(points, SAMPLING, seed=0)(0)
     assert batch.surface == 30
     assert len(batch.points) == 30 + 30 + 3
+
+
+def test_without_memory_for_a_step_the_last_one_is_kept():
+    field, saved, last = torch_field(CONFIG, 2), [], {}
+
+    def loss(f, g, batch, share):
+        if field.state(optimizer=True)["adam.step"] == 25:
+            last.update(field.state(optimizer=True))
+            raise MemoryError
+        return objective(f, g, batch, ObjectiveConfig(), share)
+
+    with pytest.raises(FitError, match="memory ran out at step 25, whose state is kept"):
+        run(field=field, loss=loss, save=lambda state: saved.append((state.step, field.state(optimizer=True))))
+    step, kept = saved[-1]
+    assert step == 25
+    assert all((kept[name] == last[name]).all() for name in last)

@@ -12,6 +12,7 @@ from igr import memory
 from igr.cli import main
 from igr.errors import InputError
 from igr.meshing import extract_mesh
+from igr.parallel import read_lines
 from igr.presets import FAST, PAPER
 
 
@@ -60,7 +61,7 @@ def test_a_cloud_that_does_not_fit_is_refused(monkeypatch):
         igr.reconstruct(points)
 
 
-def test_the_limit_of_a_control_group_counts(tmp_path):
+def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
     group = tmp_path / "a" / "b"
     group.mkdir(parents=True)
     (tmp_path / "memory.max").write_text("9000000\n")
@@ -68,8 +69,9 @@ def test_the_limit_of_a_control_group_counts(tmp_path):
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 1000000\n")
     (group / "memory.max").write_text("max\n")
     (group / "memory.current").write_text("1000\n")
-    names = "memory.max", "memory.current", "inactive_file"
-    assert memory._left(tmp_path, "/a/b", *names) == [5e6]
+    monkeypatch.setattr(memory, "control_groups", lambda controller: [group, tmp_path / "a", tmp_path])
+    monkeypatch.setattr(memory, "read_lines", lambda path: read_lines(path) if tmp_path in path.parents else [])
+    assert memory.available() == 5e6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

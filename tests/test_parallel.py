@@ -5,17 +5,80 @@ import sys
 
 import pytest
 
+import igr
 from igr import parallel
 from igr.errors import InputError
+from igr.field import make_field
 
 torch = pytest.importorskip("torch")
 
 
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of 8 processors without limits; files that say something else go into what is returned."""
+    files = {}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(parallel, "read_lines", lambda path: files.get(str(path), []))
+    for name in ("IGR_THREADS", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    return files
+
+
 @pytest.mark.parametrize(("ranks", "share"), [("1", 8), ("2", 4), ("3", 2), ("99", 1), ("0", 8), ("many", 8)])
-def test_ranks_share_the_threads_and_each_has_one(monkeypatch, ranks, share):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+def test_ranks_share_the_threads_and_each_has_one(machine, monkeypatch, ranks, share):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
     assert parallel.threads() == share
+
+
+def test_a_process_bound_to_some_processors_takes_no_more_threads(machine, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5})
+    assert parallel.threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "share"),
+    [
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "2000000 100000"}, 8),
+        ({"cpu.max": ""}, 8),
+        ({"b/cpu.max": "max 100000", "cpu.max": "300000 100000"}, 3),  # of the group above
+    ],
+)
+def test_threads_follow_the_quota_of_control_groups(machine, limits, share):
+    machine["/proc/self/cgroup"] = ["0::/a/b"]
+    machine |= {f"/sys/fs/cgroup/a/{name}": [text] for name, text in limits.items()}
+    assert parallel.threads() == share
+
+
+def test_threads_follow_the_quota_of_old_control_groups(machine):
+    machine["/proc/self/cgroup"] = ["5:memory:/a", "4:cpu,cpuacct:/a"]
+    machine["/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us"] = ["-1"]
+    machine["/sys/fs/cgroup/cpu/a/cpu.cfs_period_us"] = ["100000"]
+    assert parallel.threads() == 8
+    machine["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = ["400000"]
+    machine["/sys/fs/cgroup/cpu/cpu.cfs_period_us"] = ["100000"]
+    assert parallel.threads() == 4
+
+
+def test_threads_can_be_asked_for(machine, monkeypatch):
+    monkeypatch.setenv("IGR_THREADS", "3")
+    assert parallel.threads() == 3
+    for wrong in ("0", "-1", "two"):
+        monkeypatch.setenv("IGR_THREADS", wrong)
+        with pytest.raises(InputError, match=f"IGR_THREADS is '{wrong}', expected a number of threads, 1 to 1024"):
+            parallel.threads()
+
+
+def test_an_instruction_set_can_be_asked_for(monkeypatch):
+    native = pytest.importorskip("igr.native._core")
+    for name in native.instruction_sets():
+        monkeypatch.setenv("IGR_INSTRUCTION_SET", name)
+        assert make_field(igr.FAST, 3).machine()["program"] == f"native, {name}"
+    monkeypatch.setenv("IGR_INSTRUCTION_SET", "mmx")
+    with pytest.raises(InputError, match=r"IGR_INSTRUCTION_SET is 'mmx'; this machine has \w+"):
+        make_field(igr.FAST, 3)
 
 
 @pytest.mark.parametrize(("name", "device"), [("cpu", "cpu"), ("torch", "cpu"), ("meta", "meta")])

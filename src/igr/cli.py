@@ -75,3 +75,8 @@ def _called(args: list[str] | None) -> int:
     except FitError as problem:
         say(f"igr: failed: {problem}")
         return 1
+    except MemoryError:
+        from .memory import ADVICE
+
+        say(f"igr: failed: memory ran out; {ADVICE}")
+        return 1

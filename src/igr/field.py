@@ -81,6 +81,7 @@ class NativeField:
     def __init__(self, config: Config, dimension: int, *, threads: int | None = None) -> None:
         from .encoding import feature_levels, initial_parameters
         from .native import NativeCore
+        from .parallel import instruction_set
         from .parallel import threads as machine_threads
 
         network = config.network
@@ -95,6 +96,7 @@ class NativeField:
             network.beta,
             network.bound,
             self.threads,
+            instruction_set(),
         )
         first = initial_parameters(network, dimension, np.random.default_rng([config.seed, 2]))
         for name, values in self.core.parameters().items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -93,8 +94,8 @@ def fit(
         save_seconds: time between two checkpoints, so what a run can lose at most.
 
     Raises:
-        FitError: loss or parameters stopped being finite, and stepping back did not help; the field then holds its
-            last good state, which is saved.
+        FitError: loss or parameters stopped being finite, and stepping back did not help, or memory ran out; the
+            field then holds its last good state, which is saved.
         KeyboardInterrupt: `on_step` returned True; everything is saved.
     """
     state = state or FitState()
@@ -123,16 +124,14 @@ def fit(
         if save is not None and due and _finite(field.state(optimizer=True)):
             _checkpoint(save, state)
             saved_at = time.monotonic()
-        field.set_detail(share)
-        batch = _on_device(sample(state.step), field)
-        f, g = field.distance_and_gradient(batch.points, training=True, shapes=batch.shapes)
-        value = loss(f, g, batch, share)
+        rate = schedule.optimizer.rate(state.step, share) * 0.5**state.recoveries
+        try:
+            value = _step(field, sample(state.step), loss, share, rate)
+        except MemoryError:
+            raise _out_of_memory(state, save) from None
         if not math.isfinite(value.total):
             _step_back(field, state, good, save)
             continue
-        field.backward(value.df, value.dg)
-        rate = schedule.optimizer.rate(state.step, share) * 0.5**state.recoveries
-        field.update(rate)
         state.step += 1
         state.seconds = time.monotonic() - began
         if state.step % every == 0:
@@ -140,6 +139,24 @@ def fit(
         stop = bool(on_step is not None and on_step(Progress(state.step, min(share, 1.0), state.seconds, value)))
     field.set_detail(1.0)
     return state
+
+
+def _step(
+    field: Field,
+    batch: Batch,
+    loss: Callable[[Array, Array, Batch, float], Loss],
+    share: float,
+    rate: float,
+) -> Loss:
+    """One step of the fit; where the loss is not finite, or memory runs out, the field stays as it was."""
+    field.set_detail(share)
+    batch = _on_device(batch, field)
+    f, g = field.distance_and_gradient(batch.points, training=True, shapes=batch.shapes)
+    value = loss(f, g, batch, share)
+    if math.isfinite(value.total):
+        field.backward(value.df, value.dg)
+        field.update(rate)
+    return value
 
 
 def _on_device(batch: Batch, field: Field) -> Batch:
@@ -166,6 +183,17 @@ def _checkpoint(save: Callable[[FitState], None], state: FitState) -> None:
         save(state)
     except InputError as problem:
         logger.warning("step %d is not saved: %s; the fit goes on", state.step, problem)
+
+
+def _out_of_memory(state: FitState, save: Callable[[FitState], None] | None) -> FitError:
+    """What is said when there is no memory for a step; where there is enough to save the last one, it is saved."""
+    with contextlib.suppress(MemoryError):
+        if save is not None:
+            _checkpoint(save, state)
+    return FitError(
+        f"memory ran out at step {state.step}, whose state is kept. Close other programs, or use a machine with "
+        "more memory."
+    )
 
 
 def _step_back(

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from .config import Config, FeatureConfig, MLPConfig
 from .errors import InputError
+from .parallel import control_groups, read_lines
 
 PROGRAM = 250e6
 """The program itself with its libraries, in bytes; torch takes as much again."""
@@ -40,16 +41,12 @@ def available() -> float:
     """Bytes that this process can still take before the system, or a control group that it is in, runs out;
     infinity where neither says."""
     free = [math.inf]
-    for line in _lines(Path("/proc/meminfo")):
+    for line in read_lines(Path("/proc/meminfo")):
         if line.startswith("MemAvailable:"):
             free.append(1024.0 * int(line.split()[1]))
-    for line in _lines(Path("/proc/self/cgroup")):
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            free += _left(Path("/sys/fs/cgroup"), path, "memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            names = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-            free += _left(Path("/sys/fs/cgroup/memory"), path, *names)
+    for group in control_groups("memory"):
+        free += _left(group, "memory.max", "memory.current", "inactive_file")
+        free += _left(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     return max(0.0, min(free))
 
 
@@ -106,30 +103,18 @@ def meshing(points: Float[np.ndarray, "n d"], resolution: int) -> float:
     return PROGRAM + 3 * MESH_FACE * max(cells, 3.0 * resolution**2)
 
 
-def _left(mount: Path, path: str, limit: str, usage: str, reclaimable: str) -> list[float]:
-    """What a control group and those above it leave, each where it has a limit."""
-    left = []
-    group = mount / path.lstrip("/")
-    for folder in (group, *group.parents):
-        most, taken = _number(folder / limit), _number(folder / usage)
-        if most is not None and taken is not None and most < 2**60:
-            caches = [line.split()[1] for line in _lines(folder / "memory.stat") if line.split()[0] == reclaimable]
-            left.append(most - taken + (float(caches[0]) if caches else 0.0))
-        if folder == mount:
-            break
-    return left
+def _left(group: Path, limit: str, usage: str, reclaimable: str) -> list[float]:
+    """What a control group leaves, where it has a limit; in files named as its version names them."""
+    most, taken = _number(group / limit), _number(group / usage)
+    if most is None or taken is None or most >= 2**60:
+        return []
+    caches = [line.split()[1] for line in read_lines(group / "memory.stat") if line.split()[0] == reclaimable]
+    return [most - taken + (float(caches[0]) if caches else 0.0)]
 
 
 def _number(path: Path) -> float | None:
-    text = "".join(_lines(path)[:1])
+    text = "".join(read_lines(path)[:1])
     return float(text) if text.isdecimal() else None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
 
 
 def give_back(*, thoroughly: bool = True) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import InputError
@@ -18,12 +20,77 @@ logger = logging.getLogger(__name__)
 
 WIDE = 256
 """Layers of this width gain more by products in bfloat16 than the conversions cost."""
+MOST_THREADS = 1024
+"""What may be asked for by IGR_THREADS."""
 
 
 def threads() -> int:
-    """Threads for this process: all of the machine's, shared among its ranks (LOCAL_WORLD_SIZE)."""
+    """Threads for this process: IGR_THREADS, or all processors that it may use, shared among its ranks
+    (LOCAL_WORLD_SIZE).
+
+    Raises:
+        InputError: IGR_THREADS is no number of threads.
+    """
+    asked = os.environ.get("IGR_THREADS", "")
+    if asked:
+        if not asked.isdecimal() or not 1 <= int(asked) <= MOST_THREADS:
+            raise InputError(f"IGR_THREADS is {asked!r}, expected a number of threads, 1 to {MOST_THREADS}")
+        return int(asked)
     ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, (os.cpu_count() or 1) // max(1, int(ranks) if ranks.isdecimal() else 1))
+    return max(1, processors() // max(1, int(ranks) if ranks.isdecimal() else 1))
+
+
+def processors() -> int:
+    """Processors that this process may use: those it is bound to, and no more than its control groups' quota."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(bound, _processor_quota())))
+
+
+def _processor_quota() -> float:
+    """How many processors' time the control groups of this process may take; infinity without a limit."""
+    quota = math.inf
+    for group in control_groups("cpu"):
+        old = [line for name in ("quota", "period") for line in read_lines(group / f"cpu.cfs_{name}_us")[:1]]
+        for text in (*read_lines(group / "cpu.max")[:1], " ".join(old)):  # both are "quota period"
+            limit, _, period = text.partition(" ")
+            if limit.isdecimal() and period.isdecimal() and int(period) > 0:  # not "max", not -1
+                quota = min(quota, int(limit) / int(period))
+    return quota
+
+
+def control_groups(controller: str) -> Iterator[Path]:
+    """The folders of the control groups of this process that may limit `controller` ("cpu", "memory"): its own
+    and those above it, version 2 and 1; none elsewhere than on Linux."""
+    for line in read_lines(Path("/proc/self/cgroup")):
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        mount = Path("/sys/fs/cgroup") / (controller if controllers else "")
+        group = mount / path.lstrip("/")
+        yield from (folder for folder in (group, *group.parents) if folder == mount or mount in folder.parents)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file of the system's; none where it cannot be read."""
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def instruction_set() -> str:
+    """The instruction set that the native core is to use: IGR_INSTRUCTION_SET, or "auto", the best there is.
+
+    Raises:
+        InputError: this machine does not have the one that is named.
+    """
+    from . import native
+
+    asked = os.environ.get("IGR_INSTRUCTION_SET") or "auto"
+    if asked != "auto" and asked not in native.instruction_sets():
+        able = ", ".join(native.instruction_sets())
+        raise InputError(f"IGR_INSTRUCTION_SET is {asked!r}; this machine has {able}")
+    return asked
 
 
 def torch_device(name: str) -> str:

@@ -6,7 +6,8 @@ features of each level, coarse to fine. Features are multilinear on the grids of
 cell i = min(floor(p), resolution - 1). So outside the cube the features are those of the nearest place on its
 boundary and their derivative along an axis that is outside is 0, while the MLP still sees the true x.
 
-Results do not depend on the number of threads. A core must not be used in a forked child process.
+Results do not depend on the number of threads, which all cores of a process share. A forked child computes with
+threads of its own. Where memory runs out a call raises `MemoryError` and has changed nothing.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class NativeCore:
         width: neurons of both hidden layers: 32 or 64.
         beta: sharpness of the softplus, log(1 + exp(beta z))/beta.
         bound: half the edge of the cube of the grids.
-        threads: how many compute, the caller included.
+        threads: how many compute at most, the caller included; fewer where the system refuses them or another core
+            is computing.
         instruction_set: one of `instruction_sets()`, or "auto" for the best.
 
     Raises:

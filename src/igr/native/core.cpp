@@ -33,8 +33,7 @@ Core::Core(const Shape& shape, const std::string& instruction_set)
     : shape_(shape),
       instruction_set_(instruction_set == "auto" ? instruction_sets().back() : instruction_set),
       kernels_{},
-      network_{},
-      pool_(shape.threads) {
+      network_{} {
   if (!find_kernels(instruction_set_)(kernels_, shape.dimension, shape.features, shape.width))
     throw std::invalid_argument("features must be 1, 2 or 4, and width 32 or 64");
   const int d = shape.dimension, width = shape.width, inputs = d + int(shape.levels.size()) * shape.features;
@@ -69,7 +68,7 @@ Core::Core(const Shape& shape, const std::string& instruction_set)
               start + bias3};
   sums_floats_ = round_up(int64_t(inputs) * width + width * width + 3 * width + 1, kAlign);
   tile_floats_ = int64_t(kTile) * (3 * inputs + d * (inputs - d) + 3 * width + d);
-  for (int i = 0; i < pool_.threads(); i++) {
+  for (int i = 0; i < shape.threads; i++) {
     workers_.push_back(std::make_unique<Worker>());
     workers_.back()->scratch = Floats(kernels_.scratch);
     workers_.back()->tile = Floats(tile_floats_);
@@ -77,7 +76,7 @@ Core::Core(const Shape& shape, const std::string& instruction_set)
 }
 
 void Core::set_level_weights(const float* weights) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(mutex_);
   for (size_t i = 0; i < shape_.levels.size(); i++)
     if (!(weights[i] >= 0 && weights[i] <= 1)) throw std::invalid_argument("level_weights must be in [0, 1]");
   network_.used = shape_.dimension;
@@ -92,15 +91,27 @@ void Core::set_level_weights(const float* weights) {
 }
 
 std::vector<float> Core::level_weights() const {
+  const Lock lock(mutex_);
   std::vector<float> weights;
   for (const Level& level : shape_.levels) weights.push_back(level.weight);
   return weights;
 }
 
+int64_t Core::step_count() const {
+  const Lock lock(mutex_);
+  return step_count_;
+}
+
+void Core::set_step_count(int64_t count) {
+  const Lock lock(mutex_);
+  step_count_ = count;
+}
+
 std::array<double, Core::kPhases> Core::phase_seconds() const {
+  const Lock lock(mutex_);
   std::array<double, kPhases> total{};
   for (const auto& worker : workers_)
-    for (size_t i = 0; i < kPhases; i++) total[i] += worker->seconds[i] / pool_.threads();
+    for (size_t i = 0; i < kPhases; i++) total[i] += worker->seconds[i] / shape_.threads;
   return total;
 }
 
@@ -174,10 +185,10 @@ void Core::encode(const Tile& tile, bool with_jacobian) const {
 }
 
 void Core::forward(const float* x, int64_t n, float* f, float* g) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(mutex_);
   const int64_t tiles = (n + kTile - 1) / kTile, size = (tiles + kGroups - 1) / kGroups;
   reserve(tiles);
-  pool_.run(int(tiles ? (tiles + size - 1) / size : 0), [&](int group, int thread) {
+  ThreadPool::shared().run(int(tiles ? (tiles + size - 1) / size : 0), shape_.threads, [&](int group, int thread) {
     Worker& worker = *workers_[size_t(thread)];
     const int64_t begin = group * size, end = std::min(begin + size, tiles);
     clock(worker);
@@ -198,11 +209,17 @@ void Core::forward(const float* x, int64_t n, float* f, float* g) {
   derived_ = false;
 }
 
-void Core::backward(const float* df, const float* dg) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+void Core::backward(const float* df, int64_t df_count, const float* dg, int64_t dg_count) {
+  const Lock lock(mutex_);
+  if (pending_ < 0)
+    throw std::runtime_error("backward needs a forward since the last adam or change of level_weights");
+  for (const auto& [name, count] : {std::pair("df", df_count), std::pair("dg", dg_count)})
+    if (count != pending_)
+      throw std::invalid_argument(std::string(name) + " must be of length " + std::to_string(pending_) +
+                                  ", as x of the last forward, not " + std::to_string(count));
   const int64_t n = pending_, tiles = (n + kTile - 1) / kTile, size = (tiles + kGroups - 1) / kGroups;
   groups_ = int(tiles ? (tiles + size - 1) / size : 0);
-  pool_.run(groups_, [&](int group, int thread) {
+  ThreadPool::shared().run(groups_, shape_.threads, [&](int group, int thread) {
     Worker& worker = *workers_[size_t(thread)];
     const int64_t begin = group * size, end = std::min(begin + size, tiles);
     clock(worker);
@@ -218,10 +235,10 @@ void Core::backward(const float* df, const float* dg) {
 }
 
 void Core::evaluate(const float* x, int64_t n, float* f, float* g) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(mutex_);
   constexpr int64_t size = 8;  // tiles a task
   const int64_t tiles = (n + kTile - 1) / kTile;
-  pool_.run(int((tiles + size - 1) / size), [&](int group, int thread) {
+  ThreadPool::shared().run(int((tiles + size - 1) / size), shape_.threads, [&](int group, int thread) {
     Worker& worker = *workers_[size_t(thread)];
     const Tile tile = tile_in(worker.tile.data());
     for (int64_t i = group * size; i < std::min((group + 1) * size, tiles); i++) {

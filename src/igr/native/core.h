@@ -49,6 +49,8 @@ struct Place {
   int64_t offset, rows, columns;  // columns is 0 for a vector
 };
 
+// Every call has the core to itself: Python may call from several threads. Where memory runs out a call throws
+// std::bad_alloc before it has changed anything, and the same call may be made again.
 class Core {
  public:
   // Throws std::invalid_argument if the sizes or the instruction set are not available.
@@ -56,8 +58,9 @@ class Core {
 
   // Value and gradient at x (n, d), row after row; keeps what `backward` needs.
   void forward(const float* x, int64_t n, float* f, float* g);
-  // Derivatives of a loss, given dL/df (n) and dL/d∇f (n, d) at the last forward's points; replaces earlier ones.
-  void backward(const float* df, const float* dg);
+  // Derivatives of a loss, given dL/df and dL/d∇f (rows of d) at the last forward's points; replaces earlier ones.
+  // Throws std::invalid_argument if there are not as many of them as there were points.
+  void backward(const float* df, int64_t df_count, const float* dg, int64_t dg_count);
   // One step of Adam with them, table and network with their own learning rates. The table's derivatives only
   // exist here, level by level, so that they stay in cache from being summed to being used.
   void adam(float table_rate, float network_rate, float beta1, float beta2, float epsilon);
@@ -68,6 +71,8 @@ class Core {
 
   void set_level_weights(const float* weights);
   std::vector<float> level_weights() const;
+  int64_t step_count() const;
+  void set_step_count(int64_t count);
 
   enum Phase { kFeatures, kMlp, kScatter, kAdam, kPhases };
   // Time spent so far in each phase, summed over threads and divided by their number.
@@ -77,10 +82,8 @@ class Core {
   const std::string& instruction_set() const { return instruction_set_; }
   const std::vector<Place>& places() const { return places_; }
   int inputs() const { return network_.inputs; }
-  int64_t pending() const { return pending_; }  // points of the last forward, -1 if no backward may follow
 
   Floats values, first, second;
-  int64_t step_count = 0;
 
  private:
   struct Worker {
@@ -96,6 +99,7 @@ class Core {
     int32_t first_row, last_row;
   };
 
+  using Lock = std::lock_guard<std::mutex>;
   void reserve(int64_t tiles);
   Tile tile_in(float* start) const;
   Tile tile(int64_t index) const { return tile_in(tiles_.data() + index * tile_floats_); }
@@ -107,6 +111,10 @@ class Core {
   int64_t table_at(const Part& part) const {  // where a part's numbers begin in `values`
     return table_start_ + (shape_.levels[size_t(part.level)].offset + part.first_row) * shape_.features;
   }
+  int32_t rows_before(const Part& part) const {  // so that its blocks coincide with the table's lines of cache
+    return int32_t((shape_.levels[size_t(part.level)].offset + part.first_row) % (kBlock / shape_.features));
+  }
+  void reserve_rows(const std::vector<Part>& parts, int workers) const;
   RowSums row_sums(Worker& worker, const Part& part) const;
   void scatter(const Part& part, const RowSums& sums) const;
   void need_backward() const;
@@ -117,15 +125,15 @@ class Core {
   std::string instruction_set_;
   Kernels kernels_;
   Network network_;
-  ThreadPool pool_;
   std::vector<Place> places_;
   int64_t table_start_ = 0, sums_floats_ = 0, tile_floats_ = 0;
   Floats tiles_, df_, sums_, gradient_;
   int groups_ = 0;  // of tiles whose `sums_` await being collected
   std::vector<std::unique_ptr<Worker>> workers_;
-  int64_t pending_ = -1;
+  int64_t pending_ = -1;  // points of the last forward, -1 if no backward may follow
   bool derived_ = false;  // whether backward followed the last forward
-  std::mutex mutex_;      // one call at a time: Python may call from several threads
+  int64_t step_count_ = 0;
+  mutable std::mutex mutex_;
 };
 
 }  // namespace igr

@@ -75,7 +75,7 @@ struct Mlp {
     });
     product<kTile>(net.used, {net.weight1, 1, net.inputs}, own.a1, Width,
                    [&](int r, int c, Floats v) IGR_INLINED { store(tile.sensitivity + r * kTile + c, v); });
-    spatial_gradient(net, tile, g);
+    spatial_gradient(net, tile, f, g);
   }
 
   // Derivatives for `count` tiles, summed over all of them.
@@ -186,15 +186,17 @@ struct Mlp {
             tile.hidden + step, tile.dgradient + step, tile.dinputs + step};
   }
 
-  // g = c0 of the coordinates + (d features/dx)ᵀ c0 of the features.
-  static void spatial_gradient(const Network& net, const Tile& tile, float* g) {
+  // g = c0 of the coordinates + (d features/dx)ᵀ c0 of the features. Softplus has a slope whatever it is given, so
+  // where f is not a number that is said of g, too.
+  static void spatial_gradient(const Network& net, const Tile& tile, const float* f, float* g) {
     const int d = net.dimension, features = net.inputs - d;
     for (int a = 0; a < d; a++)
       for (int p = 0; p < kTile; p += kLanes) {
+        const Floats value = load(f + p);
         Floats v = load(tile.sensitivity + a * kTile + p);
         for (int i = 0; i < net.used - d; i++)
           v += load(tile.jacobian + (a * features + i) * kTile + p) * load(tile.sensitivity + (d + i) * kTile + p);
-        store(g + a * kTile + p, v);
+        store(g + a * kTile + p, value == value ? v : value);
       }
   }
 

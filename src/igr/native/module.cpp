@@ -99,7 +99,7 @@ NB_MODULE(_core, m) {
       .def("first", [](nb::handle self) { return views(self, nb::cast<Core&>(self).first); })
       .def("second", [](nb::handle self) { return views(self, nb::cast<Core&>(self).second); })
       .def("gradient", [](nb::handle self) { return views(self, nb::cast<Core&>(self).gradient()); })
-      .def_rw("step_count", &Core::step_count)
+      .def_prop_rw("step_count", &Core::step_count, &Core::set_step_count)
       .def_prop_ro("instruction_set", &Core::instruction_set)
       .def("level_weights", &Core::level_weights)
       .def("set_level_weights",
@@ -121,12 +121,9 @@ NB_MODULE(_core, m) {
            })
       .def("backward",
            [](Core& core, const Array& df, const Array& dg) {
-             const int64_t n = core.pending();
-             if (n < 0)
-               throw std::runtime_error("backward needs a forward since the last adam or change of level_weights");
-             const auto value = checked(df, "df", {n}), slope = checked(dg, "dg", {n, core.shape().dimension});
+             const auto value = checked(df, "df", {-1}), slope = checked(dg, "dg", {-1, core.shape().dimension});
              const nb::gil_scoped_release release;
-             core.backward(value, slope);
+             core.backward(value, int64_t(df.shape(0)), slope, int64_t(dg.shape(0)));
            })
       .def("adam", &Core::adam, nb::call_guard<nb::gil_scoped_release>())
       .def(

@@ -1,15 +1,32 @@
 #include "threads.h"
 
+#include <algorithm>
 #include <chrono>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <utility>
 
 #if defined(__SSE2__) || defined(_M_X64)
 #include <immintrin.h>
+#endif
+#if !defined(_WIN32)
+#include <unistd.h>
 #endif
 
 namespace igr {
 namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(50);
+
+// Changes in a forked child, which has none of its parent's threads.
+int64_t this_process() {
+#if defined(_WIN32)
+  return 0;
+#else
+  return getpid();
+#endif
+}
 
 // Denormal numbers are read and written as zero while this lives, on this thread only.
 class FlushDenormals {
@@ -55,22 +72,35 @@ bool spin_until(Ready ready) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; i++) workers_.emplace_back([this, i] { serve(i); });
+ThreadPool::ThreadPool() : process_(this_process()) {}
+
+ThreadPool& ThreadPool::shared() {
+  static std::atomic<ThreadPool*> current{nullptr};
+  ThreadPool* found = current;
+  while (found == nullptr || found->process_ != this_process()) {
+    auto* const made =
+        new ThreadPool;  // a parent's is left as it is: its locks may be held by threads that are gone
+    if (current.compare_exchange_strong(found, made)) return *made;
+    delete made;
+  }
+  return *found;
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    stop_ = true;
+// They are never joined: they hold nothing but the pool, which is never destroyed.
+void ThreadPool::start_workers(int wanted) {
+  try {
+    for (; workers_ < wanted; workers_++) std::thread([this, thread = workers_ + 1] { serve(thread); }).detach();
+  } catch (const std::system_error&) {  // there are enough threads, says the system
+  } catch (const std::bad_alloc&) {
   }
-  wake_.notify_all();
-  for (auto& worker : workers_) worker.join();
 }
 
 void ThreadPool::run(Job job) {
   const FlushDenormals flush;
-  if (job.count <= 1 || workers_.empty()) {
+  job.threads = std::min(job.threads, job.count);
+  std::unique_lock<std::mutex> turn(one_job_, std::defer_lock);
+  if (job.threads > 1 && turn.try_lock()) start_workers(job.threads - 1);
+  if (!turn.owns_lock() || workers_ == 0) {
     for (int i = 0; i < job.count; i++) job.call(job.context, i, 0);
     return;
   }
@@ -89,27 +119,35 @@ void ThreadPool::run(Job job) {
     const std::lock_guard<std::mutex> lock(mutex_);
     open_ = false;
   }
-  if (spin_until([this] { return active_ == 0; })) return;
-  std::unique_lock<std::mutex> lock(mutex_);
-  done_.wait(lock, [this] { return active_ == 0; });
+  if (!spin_until([this] { return active_ == 0; })) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [this] { return active_ == 0; });
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (problem_) std::rethrow_exception(std::exchange(problem_, nullptr));
 }
 
 void ThreadPool::work(const Job& job, int thread) {
-  for (int i = next_++; i < job.count; i = next_++) job.call(job.context, i, thread);
+  try {
+    for (int i = next_++; i < job.count; i = next_++) job.call(job.context, i, thread);
+  } catch (...) {
+    next_ = job.count;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!problem_) problem_ = std::current_exception();
+  }
 }
 
 void ThreadPool::serve(int thread) {
   const FlushDenormals flush;
   uint64_t seen = 0;
   for (;;) {
-    spin_until([&] { return generation_ != seen || stop_; });
+    spin_until([&] { return generation_ != seen; });
     std::unique_lock<std::mutex> lock(mutex_);
     sleeping_++;
-    wake_.wait(lock, [&] { return generation_ != seen || stop_; });
+    wake_.wait(lock, [&] { return generation_ != seen; });
     sleeping_--;
-    if (stop_) return;
     seen = generation_;
-    if (!open_) continue;
+    if (!open_ || thread >= job_.threads) continue;
     const Job job = job_;
     active_++;
     lock.unlock();

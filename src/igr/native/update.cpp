@@ -4,6 +4,7 @@
 #include <cstring>
 #include <iterator>
 #include <stdexcept>
+#include <utility>
 
 #include "core.h"
 
@@ -43,24 +44,34 @@ std::vector<Core::Part> Core::parts() const {
     const Level& level = shape_.levels[size_t(l)];
     if (!is_on(level)) continue;
     const int64_t rows = level.rows;
-    const int64_t count =
-        std::max((2 * pool_.threads() + levels - 1) / levels, (rows + kPartRows - 1) / kPartRows);
+    const int64_t count = std::max((2 * shape_.threads + levels - 1) / levels, (rows + kPartRows - 1) / kPartRows);
     for (int64_t k = 0; k < count; k++)
       parts.push_back({l, int32_t(rows * k / count), int32_t(rows * (k + 1) / count)});
   }
   return parts;
 }
 
-// Room for a part's derivatives, all 0.
-RowSums Core::row_sums(Worker& worker, const Part& part) const {
-  const int32_t rows = part.last_row - part.first_row, in_block = kBlock / shape_.features;
-  const int32_t offset = int32_t((shape_.levels[size_t(part.level)].offset + part.first_row) % in_block);
-  const int64_t size = round_up((int64_t(offset) + rows + 1) * shape_.features, kBlock);
-  if (worker.rows.size() < size) {
-    worker.rows = Floats(size);
-    worker.marks.assign(size_t(size / kBlock), 0);
+// Room for the derivatives of any of the parts with each of the first `workers`: tasks take no memory of their
+// own.
+void Core::reserve_rows(const std::vector<Part>& parts, int workers) const {
+  int64_t size = 0;
+  for (const Part& part : parts) {
+    const int64_t rows = int64_t(rows_before(part)) + part.last_row - part.first_row + 1;
+    size = std::max(size, round_up(rows * shape_.features, kBlock));
   }
-  return {worker.rows.data(), worker.marks.data(), part.first_row, rows, offset};
+  for (int i = 0; i < workers; i++) {
+    Worker& worker = *workers_[size_t(i)];
+    if (worker.rows.size() >= size) continue;
+    Floats rows(size);
+    worker.marks.assign(size_t(size / kBlock), 0);
+    worker.rows = std::move(rows);
+  }
+}
+
+// A part's derivatives, all 0, in the room that is reserved.
+RowSums Core::row_sums(Worker& worker, const Part& part) const {
+  return {worker.rows.data(), worker.marks.data(), part.first_row, part.last_row - part.first_row,
+          rows_before(part)};
 }
 
 // Sums the derivatives of a part's rows, point after point.
@@ -74,17 +85,18 @@ void Core::scatter(const Part& part, const RowSums& sums) const {
 }
 
 void Core::adam(float table_rate, float network_rate, float beta1, float beta2, float epsilon) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(mutex_);
   need_backward();
-  step_count++;
-  const double correction1 = 1 - std::pow(double(beta1), double(step_count));
-  const double correction2 = 1 - std::pow(double(beta2), double(step_count));
+  const std::vector<Part> tasks = parts();
+  reserve_rows(tasks, std::min(shape_.threads, int(tasks.size()) + 1));
+  step_count_++;
+  const double correction1 = 1 - std::pow(double(beta1), double(step_count_));
+  const double correction2 = 1 - std::pow(double(beta2), double(step_count_));
   const AdamStep network_step{float(network_rate / correction1), float(1 / std::sqrt(correction2)), beta1, beta2,
                               epsilon};
   AdamStep table_step = network_step;
   table_step.rate = float(table_rate / correction1);
-  const std::vector<Part> tasks = parts();
-  pool_.run(1 + int(tasks.size()), [&](int task, int thread) {
+  ThreadPool::shared().run(1 + int(tasks.size()), shape_.threads, [&](int task, int thread) {
     Worker& worker = *workers_[size_t(thread)];
     clock(worker);
     if (task == 0) {
@@ -107,13 +119,15 @@ void Core::adam(float table_rate, float network_rate, float beta1, float beta2, 
 }
 
 const Floats& Core::gradient() {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const Lock lock(mutex_);
   need_backward();
+  const std::vector<Part> all = parts();
+  reserve_rows(all, 1);
   if (gradient_.size() < values.size()) gradient_ = Floats(values.size());
   collect_sums();
   memset(gradient_.data() + table_start_, 0,
          sizeof(float) * size_t(values.size() - table_start_));  // levels that are off
-  for (const Part& part : parts()) {
+  for (const Part& part : all) {
     const RowSums sums = row_sums(*workers_[0], part);
     scatter(part, sums);
     const int64_t begin = sums.offset * shape_.features, count = sums.rows * shape_.features;

@@ -60,11 +60,10 @@ FillKernels find_kernels(const std::string& instruction_set) {
 double peak_rate(const std::string& instruction_set, int threads) {
   Kernels kernels{};
   find_kernels(instruction_set)(kernels, 3, 2, 64);
-  ThreadPool pool(threads);
   std::vector<double> rates(size_t(threads) * 32);
   double best = 0;
   for (int attempt = 0; attempt < 8; attempt++) {
-    pool.run(int(rates.size()), [&](int i, int) {
+    ThreadPool::shared().run(int(rates.size()), threads, [&](int i, int) {
       const auto start = std::chrono::steady_clock::now();
       const double operations = kernels.spin(20000);
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
