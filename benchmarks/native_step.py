@@ -5,19 +5,15 @@ python benchmarks/native_step.py [--torch]     (with --torch also the eager torc
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import sys
 import time
 
 import numpy as np
 
 from igr import config, field, native
+from igr.parallel import processors
+from igr.presets import FAST
 
-LOG2_ROWS = int(os.environ.get("LOG2_ROWS", "18"))
-PRESET = dataclasses.replace(
-    config.FAST, network=config.FeatureConfig(levels=9, features=2, coarsest=8, finest=320, log2_rows=LOG2_ROWS)
-)
 POINTS, STEPS, ROUNDS = 8704, 300, 7
 
 
@@ -77,11 +73,10 @@ def evaluation_rate(evaluate, x: np.ndarray) -> float:
 
 
 def make_core(threads: int, instruction_set: str) -> native.NativeCore:
-    preset = PRESET
-    made = field.NativeField(preset, 3, threads=threads)
+    made = field.NativeField(FAST, 3, threads=threads)
     from igr.encoding import feature_levels
 
-    n = preset.network
+    n = FAST.network
     assert isinstance(n, config.FeatureConfig)
     core = native.NativeCore(
         3, feature_levels(n, 3), n.features, n.width, n.beta, n.bound, threads, instruction_set
@@ -96,7 +91,7 @@ def main() -> None:
     batches = [sphere_batch(rng) for _ in range(8)]
     grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, 80)] * 3, indexing="ij"), -1).reshape(-1, 3)
     grid = np.ascontiguousarray(grid, np.float32)
-    network = PRESET.network
+    network = FAST.network
     assert isinstance(network, config.FeatureConfig)
     work = 2e-6 * multiply_adds(network) * POINTS  # 10^6 operations; divided by ms: 10^9 a second
     print(
@@ -105,7 +100,7 @@ def main() -> None:
     )
     wanted = [name for name in sys.argv[1:] if not name.startswith("-")] or native.instruction_sets()
     for name in wanted:
-        for threads in sorted({1, os.cpu_count() or 1}):
+        for threads in sorted({1, processors()}):
             core = make_core(threads, name)
             times = step_times(core, batches)
             peak = native.peak_rate(name, threads)
@@ -118,7 +113,7 @@ def main() -> None:
                 f"evaluation {evaluation_rate(core.evaluate, grid):.1f} M points/s ({shuffled:.1f} shuffled)"
             )
     if "--torch" in sys.argv:
-        reference = field.make_field(PRESET, 3, device="torch")
+        reference = field.make_field(FAST, 3, device="torch")
         seconds = []
         for i in range(6):
             start = time.perf_counter()
