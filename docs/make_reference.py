@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import igr
+from igr import presets
 
 TARGET = Path(__file__).with_name("python-reference.md")
 MODULES = ("igr.metrics", "igr.quality", "igr.grids", "igr.rays", "igr.config", "igr.presets")
 """Modules whose public names are described after those of `igr` itself."""
+PRESETS = {value: name for name, value in vars(presets).items() if isinstance(value, igr.Config)}
+"""What the presets are called."""
 EXAMPLE = r"((?:^(?:>>>|\.\.\.).*\n?(?:^(?!>>>)\S.*\n?)*)+)"
 """Lines of a session at the prompt, with what they print."""
 HEAD = """# Python reference
@@ -73,8 +76,8 @@ def signature(function: Any) -> str:
     parameters = []
     for parameter in inspect.signature(function).parameters.values():
         default = parameter.default
-        if default is igr.FAST:
-            default = _Shown("FAST")
+        if isinstance(default, igr.Config):
+            default = _Shown(PRESETS[default])
         elif inspect.isroutine(default):
             default = _Shown(f"{default.__module__.rpartition('.')[2]}.{default.__name__}")
         if parameter.name != "self":

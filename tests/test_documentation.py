@@ -138,3 +138,9 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
 def test_examples_are_short():
     assert len(EXAMPLES) == 6
     assert all(len(path.read_text().splitlines()) < 40 for path in EXAMPLES)
+
+
+def test_the_way_through_the_code_names_every_module():
+    text = (ROOT / "docs" / "how-it-works.md").read_text()
+    modules = [path.name for path in (ROOT / "src" / "igr").glob("*.py") if not path.name.startswith("__")]
+    assert [name for name in modules if not re.search(rf"\b{re.escape(name)}", text)] == []
