@@ -22,11 +22,12 @@ from igr.errors import InputError
 from igr.field import make_field
 from igr.formats import read_arrays
 from igr.frame import Frame
-from igr.inputs import check_file, parse_json, read_small_text
+from igr.inputs import check_file, read_small_text
 from igr.opening import load_model, load_shape
 from igr.points import read_points
 from igr.presets import FAST, FAST_SPACE, PAPER
 from igr.saved import parameter_shapes
+from igr.settings import parse_json
 from igr.splits import read_split
 from igr.storage import read_tensors
 from igr.surface import Surface

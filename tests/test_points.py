@@ -1,5 +1,6 @@
 """Clouds: what is refused, what is mended and noted, and which way normals point."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+import igr
 from igr.errors import InputError
 from igr.points import MINIMUM_POINTS, PointCloud, as_cloud, inward_normals, outwardness, read_points
 
@@ -381,3 +383,86 @@ def test_every_sampled_mesh_is_oriented_right_from_500_points():
         points, normals = np.asarray(points), mesh.face_normals[faces]
         assert outwardness(points, normals) > 0.3, path.name
         assert inward_normals(points, -normals), path.name
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.zeros((50, 3)), "cloud has 1 usable point, at least 10 are needed"),
+        (np.zeros((1, 3)), "cloud has 1 usable point, at least"),
+        (np.zeros((0, 3)), "cloud has 0 usable points"),
+        (np.eye(3)[:2], "cloud has 2 usable points"),
+        (np.arange(60.0).reshape(20, 3), "lie on one line"),
+    ],
+)
+def test_a_cloud_that_a_user_made_is_checked_as_an_array_is(points, message):
+    for use in (igr.as_cloud, igr.reconstruct):
+        with pytest.raises(InputError, match=message):
+            use(igr.PointCloud(points))
+
+
+def test_a_cloud_is_made_of_arrays():
+    with pytest.raises(InputError, match="made of numpy arrays"):
+        igr.PointCloud([[1.0, 2.0, 3.0]])
+
+
+@pytest.mark.parametrize("make", [igr.PointCloud, igr.as_cloud])
+def test_a_checked_cloud_is_handed_through_and_a_spoiled_one_checked_again(make):
+    cloud = igr.as_cloud(make(np.random.default_rng(0).normal(size=(50, 3))))
+    assert igr.as_cloud(cloud) is cloud
+    cloud.points[0] = np.nan
+    assert len(igr.as_cloud(cloud)) == 49
+
+
+def test_masked_points_are_missing():
+    points = np.random.default_rng(0).normal(size=(50, 3))
+    masked = np.ma.masked_array(points, mask=False)
+    masked[3, 1] = np.ma.masked
+    masked.data[3] = 100
+    cloud = igr.as_cloud(masked)
+    assert len(cloud) == 49
+    assert cloud.points.max() < 100
+    whole = np.ma.masked_array(np.arange(150).reshape(50, 3) ** 2 % 71, mask=False)
+    whole[7] = np.ma.masked
+    assert "removed 1 row with NaN" in igr.as_cloud(whole).notes[0]
+
+
+@pytest.mark.parametrize("values", [np.ones((20, 3), complex), np.full((20, 3), "1.5"), np.full((20, 3), None)])
+def test_what_are_no_plain_numbers_is_refused(values):
+    for use in (igr.as_cloud, igr.orient_normals):
+        with pytest.raises(InputError, match="plain numbers are needed"):
+            use(values)
+
+
+def test_normals_cannot_be_given_and_ignored():
+    points = np.random.default_rng(0).normal(size=(50, 3))
+    with pytest.raises(InputError, match="normals are given as an array, and the options say to ignore them"):
+        igr.reconstruct(points, normals=points, options=igr.Options(normals="ignore"))
+    for normals in (None, "auto", "ignore"):  # nothing is given
+        quick = dataclasses.replace(igr.FAST, steps=1)
+        igr.reconstruct(points, normals=normals, config=quick, options=igr.Options(normals="ignore"))
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.random.default_rng(0).normal(size=(50, 4)), r"points have shape \(50, 4\)"),
+        (np.full((20, 3), np.nan), "hold NaN or infinity"),
+        (np.random.default_rng(0).normal(size=(5, 3)), "there are 5 points, at least 10"),
+        (np.zeros((50, 3)), "the cloud has a box of 0"),
+        (np.zeros(50), r"shape \(50,\); one row a point"),
+    ],
+)
+def test_points_that_cannot_be_oriented_are_refused(points, message):
+    with pytest.raises(InputError, match=message):
+        igr.orient_normals(points)
+
+
+def test_what_a_caller_asks_of_numpy_is_his_own():
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    with np.errstate(all="raise"):
+        for normals in (points, "auto"):
+            igr.reconstruct(points, normals=normals, config=dataclasses.replace(igr.FAST, steps=3))
+        igr.orient_normals(points)
+        assert np.geterr() == dict.fromkeys(("divide", "over", "under", "invalid"), "raise")

@@ -9,136 +9,141 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from .errors import InputError
-from .inputs import parse_json
+from .settings import Checked, Count, Positive, Range, Seed, Share, Weight, from_plain, parse_json
+
+Width = Annotated[int, Range(1, 65536)]
+"""Numbers in a layer."""
+Resolution = Annotated[int, Range(1, 2**20 - 1)]
+"""Cells along an edge."""
 
 
 @dataclass(frozen=True)
-class MLPConfig:
+class MLPConfig(Checked):
     """The paper's network (section 4 and supplement): a plain MLP on the coordinates."""
 
     kind: Literal["mlp"] = "mlp"
-    width: int = 512
+    width: Width = 512
     """Neurons of each hidden layer."""
-    layers: int = 8
+    layers: Annotated[int, Range(1, 1000)] = 8
     """Number of hidden layers."""
     skip: tuple[int, ...] = (4,)
     """Layers whose input is the previous output and the network's input together, divided by √2."""
-    beta: float = 100.0
+    beta: Positive = 100.0
     """Sharpness of the softplus activation."""
-    radius: float = 1.0
+    radius: Positive = 1.0
     """Radius of the sphere that the geometric initialisation starts from."""
 
     def __post_init__(self) -> None:
-        if not all(layer in range(1, self.layers) for layer in self.skip):
+        if type(self.layers) is int and not all(layer in range(1, self.layers) for layer in self.skip):
             able = f"1 to {self.layers - 1}" if self.layers > 1 else "none"
             raise InputError(f"skip is {self.skip}; of {self.layers} hidden layers, {able} can skip")
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
-class FeatureConfig:
+class FeatureConfig(Checked):
     """Multiresolution features and a small MLP: what `fast` fits, natively or in torch."""
 
     kind: Literal["features"] = "features"
-    levels: int = 9
+    levels: Annotated[int, Range(1, 1000)] = 9
     """Grids of features, from `coarsest` to `finest` in a geometric progression."""
-    features: int = 2
+    features: Annotated[int, Range(1, 64)] = 2
     """Numbers a grid corner holds."""
-    coarsest: int = 8
+    coarsest: Resolution = 8
     """Cells along an edge of the coarsest grid."""
-    finest: int = 320
+    finest: Resolution = 320
     """Cells along an edge of the finest grid."""
-    log2_rows: int = 20
+    log2_rows: Annotated[int, Range(0, 30)] = 20
     """A grid with more corners than 2^this shares rows by a spatial hash."""
-    bound: float = 1.2
+    bound: Positive = 1.2
     """Half the edge of the cube that the grids cover."""
-    width: int = 64
+    width: Width = 64
     """Neurons of both hidden layers."""
-    beta: float = 100.0
+    beta: Positive = 100.0
     """Sharpness of the softplus activation."""
-    radius: float = 0.5
+    radius: Positive = 0.5
     """Radius of the sphere that the initialisation starts from."""
-    start_levels: int = 3
+    start_levels: Annotated[int, Range(0, 1000)] = 3
     """Levels that are on at the first step."""
-    full_detail_at: float = 0.6
+    full_detail_at: Share = 0.6
     """Share of the run after which every level is on."""
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Checked):
     """Weights of the terms in `objective.py`; a term of weight 0 is not computed."""
 
     kind: Literal["igr", "sal", "sald"] = "igr"
     """igr: the terms below; sal: off the cloud only the unsigned distance to it is regressed by |f|; sald: its
     gradient too, up to sign, with the weight `eikonal`. Both need no normals and use none."""
-    surface: float = 1.0
+    surface: Weight = 1.0
     """mean |f| on the cloud (equation 2 of the paper)."""
-    surface_width: float = 0.0
+    surface_width: Weight = 0.0
     """|f| up to which that term is quadratic (Huber 1964); follows the noise of the points, see `detail.py`."""
-    normals: float = 1.0
+    normals: Weight = 1.0
     """mean ‖∇f − n‖ on the cloud, where normals are known (equation 2)."""
-    estimated_normals: float = 0.0
+    estimated_normals: Weight = 0.0
     """The same for normals that were estimated from bare points, each by its confidence, at the end of the run; it
     falls to this from `normals`. At 0 nothing is estimated: bare points are fitted as in the paper."""
-    field_side: float = 1.0
+    field_side: Share = 1.0
     """Share of the run after which estimated normals are turned to the side that the field has found, and each
     counts fully: its sign is known by then. 1: never."""
-    eikonal: float = 0.1
+    eikonal: Weight = 0.1
     """mean (‖∇f‖ − 1)² off the cloud (equation 2, λ)."""
-    off_surface: float = 0.0
+    off_surface: Weight = 0.0
     """mean exp(−α|f|) off the cloud: keeps ghost sheets away (Sitzmann et al. 2020, equation 6)."""
-    off_surface_alpha: float = 50.0
+    off_surface_alpha: Positive = 50.0
     """α of that term, in 1/length: values closer to 0 than about 1/α are pushed away."""
-    warm_start: float = 0.0
+    warm_start: Weight = 0.0
     """mean |f − s·U| far from the cloud, s the sign and U the distance known from the oriented cloud; only
     in the first `warm_share` of the run."""
-    warm_share: float = 0.2
+    warm_share: Share = 0.2
     """Share of the run in which `warm_start` acts."""
-    far_sign: float = 0.0
+    far_sign: Weight = 0.0
     """mean max(0, U/3 − s·f) far from the cloud, during the whole run: the sign there cannot flip."""
-    latent: float = 0.0
+    latent: Weight = 0.0
     """mean ‖z‖ of the shapes in the batch (shape spaces only)."""
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Checked):
     """Where a step looks, section 4 of the paper (samples of the loss)."""
 
-    surface: int = 16384
+    surface: Count = 16384
     """Points of the cloud a step."""
-    near: float = 1.0
+    near: Weight = 1.0
     """Points near the cloud, as a multiple of `surface`: a point of the batch plus N(0, σ²)."""
-    uniform: float = 0.125
+    uniform: Weight = 0.125
     """Points anywhere in [-extent, extent]^d, as a multiple of `surface`."""
-    neighbor: int = 50
+    neighbor: Count = 50
     """σ is the distance to this nearest neighbor of the point, times `spread`."""
-    spread: float = 1.0
+    spread: Positive = 1.0
     """See `neighbor`: twice the 12th is about the 50th, and quicker to find."""
-    extent: float = 1.8
+    extent: Positive = 1.8
     """Half the edge of the cube of the uniform points."""
-    sigmas: tuple[float, ...] = ()
+    sigmas: tuple[Weight, ...] = ()
     """Where given, σ is not measured: each point takes one of these at random (shape spaces)."""
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Checked):
     """Adam and the schedule of its learning rate."""
 
-    initial: float = 5e-3
+    initial: Positive = 5e-3
     """Learning rate of the first step."""
-    final: float = 5e-6
+    final: Weight = 5e-6
     """Smallest learning rate."""
     schedule: Literal["halving", "cosine"] = "halving"
     """`halving`: times `factor` every `interval` steps; `cosine`: half a cosine over the run."""
-    interval: int = 2000
+    interval: Count = 2000
     """Steps between two reductions (`halving`)."""
-    factor: float = 0.5
+    factor: Share = 0.5
     """What the rate is multiplied by (`halving`)."""
-    beta2: float = 0.999
+    beta2: Annotated[float, Range(0, 1 - 1e-9)] = 0.999
     """Decay of Adam's second moment."""
 
     def rate(self, step: int, progress: float) -> float:
@@ -149,28 +154,28 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
-class LatentConfig:
+class LatentConfig(Checked):
     """What tells the shapes of a shape space apart: a latent vector for each, fitted with the network."""
 
-    size: int = 256
+    size: Width = 256
     """Length of a latent."""
     enters: Literal["input", "weights"] = "input"
     """`input`: beside the coordinates (Park et al. 2019, DeepSDF; the paper); `weights`: every weight of the
     network is affine in it (Ha, Dai, Le 2017, HyperNetworks), which learns faster with a smaller network."""
-    shapes: int = 16
+    shapes: Count = 16
     """Shapes a step; `SamplingConfig.surface` is for each of them."""
-    rate: float = 0.2
+    rate: Weight = 0.2
     """Learning rate of the latents, as a multiple of the network's."""
-    spread: float = 0.0
+    spread: Weight = 0.0
     """Standard deviation of the latents at the start."""
-    epochs: int = 0
+    epochs: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Passes over all shapes that the run takes instead of `steps`, where it is not 0."""
-    halving_epochs: int = 0
+    halving_epochs: Annotated[int, Range(0, 2**31 - 1)] = 0
     """Passes between two reductions of the learning rate instead of `interval`, where it is not 0."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """All that decides a run besides the cloud."""
 
     preset: str = "fast"
@@ -183,9 +188,9 @@ class Config:
     """Where each step looks."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Adam and its schedule."""
-    steps: int = 1000
+    steps: Count = 1000
     """Steps of a run without a budget in seconds."""
-    radius: float = 0.9
+    radius: Weight = 0.9
     """Radius of the ball that the cloud is scaled into; 0: not scaled (shape spaces)."""
     adapt: bool = False
     """Make the finest grid as coarse as the cloud's spacing and noise ask for, see `detail.py`."""
@@ -193,7 +198,7 @@ class Config:
     """Of the products in the training steps of an MLP; what is stored and evaluated is always float32. bfloat16 is
     several times faster on processors that have it, and good to about 1e-3 in f; the last tenth of a run is in
     float32, which makes up for that. auto: bfloat16 where the device has it, for networks 256 wide or more."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initial weights and of all sampling."""
     latents: LatentConfig | None = None
     """For a shape space: its latents."""
@@ -209,61 +214,4 @@ class Config:
         Raises:
             InputError: `text` is no JSON object, or has an unknown or ill-typed entry.
         """
-        return _build(Config, parse_json(text, "the configuration"), "configuration")
-
-
-POSITIVE = dict.fromkeys(("width", "layers", "levels", "features", "coarsest", "finest", "size", "shapes"), 1) | {
-    "steps": 1,
-    "interval": 1,
-    "neighbor": 1,
-    "beta": 1e-6,
-    "bound": 1e-6,
-}
-"""Smallest values that make sense in a file; of all other numbers it is 0."""
-LOOPED = {"levels": 1000, "layers": 1000, "log2_rows": 60}
-"""Largest values of what is counted through, or an exponent, before anything compares it with a file's size."""
-
-
-def _build(kind: type, values: Any, where: str) -> Any:
-    """A dataclass `kind` from the plain `values` of its JSON, every entry checked."""
-    if not isinstance(values, dict):
-        raise InputError(f"{where} must be a JSON object, not {type(values).__name__}")
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise InputError(f"{where} has the unknown entry {unknown[0]!r}; known are {', '.join(sorted(hints))}")
-    built = kind(**{key: _entry(hints[key], value, f"{where}.{key}") for key, value in values.items()})
-    for key, value in vars(built).items():
-        least, most = POSITIVE.get(key, 0), LOOPED.get(key, 1e15)
-        if isinstance(value, int | float) and not least <= value <= most:
-            raise InputError(f"{where}.{key} is {value!r}, expected {least:g} to {most:g}")
-    return built
-
-
-def _entry(hint: Any, value: Any, where: str) -> Any:
-    if hint == FeatureConfig | MLPConfig:
-        is_mlp = isinstance(value, dict) and value.get("kind") == "mlp"
-        return _build(MLPConfig if is_mlp else FeatureConfig, value, where)
-    if hint == LatentConfig | None:
-        return None if value is None else _build(LatentConfig, value, where)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, where)
-    if typing.get_origin(hint) is Literal:
-        valid = value in typing.get_args(hint)
-    elif typing.get_origin(hint) is tuple:
-        item_type = typing.get_args(hint)[0]
-        valid = isinstance(value, list) and all(_is_number(item, item_type) for item in value)
-        value = tuple(value) if valid else value
-    elif hint is float:
-        valid = _is_number(value, float)
-    else:
-        valid = type(value) is hint
-    if not valid:
-        expected = getattr(hint, "__name__", str(hint))
-        raise InputError(f"{where} is {value!r}, expected {expected}")
-    return value
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    """Whether it is a whole number, or a `kind`, that is neither infinite nor beyond 64 bits."""
-    return type(value) in (int, kind) and abs(value) < 2**63
+        return from_plain(Config, parse_json(text, "the configuration"), "configuration")

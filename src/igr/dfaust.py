@@ -27,8 +27,9 @@ from jaxtyping import Float
 
 from .errors import FitError, InputError
 from .files import make_folder, write_files
-from .inputs import parse_json, read_small_text
+from .inputs import read_small_text
 from .points import read_points
+from .settings import parse_json
 from .splits import choose, list_scans, read_split, subject_of
 from .triangles import face_normals, read_mesh, sample_mesh
 

@@ -1,5 +1,14 @@
 """The ways a run can end badly: what the user gave cannot be used, or the computation failed."""
 
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
 LONGEST = 500
 """Characters of a message at most: it may quote a file's text or its name."""
 
@@ -28,3 +37,17 @@ class OutputError(InputError):
 
 class FitError(RuntimeError):
     """The computation failed though the input was sound; the last good state is kept."""
+
+
+def usual_arithmetic(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """A public function that computes as numpy does by default, whatever its caller has asked of numpy
+    (`np.seterr`), which stays as it is: numbers too small to show become 0 without an error."""
+
+    @functools.wraps(function)
+    def computed(*args: Given.args, **options: Given.kwargs) -> Result:
+        import numpy as np
+
+        with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+            return function(*args, **options)
+
+    return computed

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .config import Config, FeatureConfig, MLPConfig
+from .errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,9 @@ class NativeField:
         config: its network must be a `FeatureConfig`.
         dimension: 2 or 3.
         threads: threads of the core; None for all of the machine's, shared among torchrun's ranks.
+
+    Raises:
+        InputError: the core has no network of this size.
     """
 
     def __init__(self, config: Config, dimension: int, *, threads: int | None = None) -> None:
@@ -88,16 +92,12 @@ class NativeField:
         assert isinstance(network, FeatureConfig)
         self.dimension, self.network, self.beta2 = dimension, network, config.optimizer.beta2
         self.threads = threads or machine_threads()
-        self.core = NativeCore(
-            dimension,
-            feature_levels(network, dimension),
-            network.features,
-            network.width,
-            network.beta,
-            network.bound,
-            self.threads,
-            instruction_set(),
-        )
+        sizes = network.features, network.width, network.beta, network.bound
+        levels = feature_levels(network, dimension)
+        try:
+            self.core = NativeCore(dimension, levels, *sizes, self.threads, instruction_set())
+        except ValueError as problem:
+            raise InputError(f"the native core has no network of this size ({problem}); torch has") from None
         first = initial_parameters(network, dimension, np.random.default_rng([config.seed, 2]))
         for name, values in self.core.parameters().items():
             values[...] = first[name]

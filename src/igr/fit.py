@@ -17,6 +17,7 @@ from .errors import FitError, InputError
 from .field import Array, Field
 from .objective import Loss
 from .sampling import Batch
+from .settings import Checked, Count, Positive
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +42,14 @@ class FitState:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class Schedule(Checked):
     """How long a run is and how its learning rate falls."""
 
     optimizer: OptimizerConfig
     """Schedule of the learning rate."""
-    steps: int
+    steps: Count
     """Length of the run in steps."""
-    budget_seconds: float | None = None
+    budget_seconds: Positive | None = None
     """Length of the run in time instead: the schedule then follows the clock, so two runs differ as the
     machine's load does."""
 

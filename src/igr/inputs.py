@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-from typing import Any
 
 from .errors import InputError
 
 SMALL = 1 << 26
 """Bytes that a text of settings or names has at most."""
-DEEPEST = 100
-"""Lists within lists in JSON; what has more was made to break readers."""
 
 
 def check_file(path: str | os.PathLike[str], *, largest: int | None = None) -> None:
@@ -55,28 +51,3 @@ def read_small_text(path: str | os.PathLike[str], *, largest: int = SMALL) -> st
         raise InputError(f"{path} cannot be read: {problem.strerror}.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path} is no text file.") from None
-
-
-def parse_json(text: str, name: object) -> Any:
-    """The value of a JSON text.
-
-    Args:
-        text: what was read.
-        name: where it was read, for the message.
-
-    Raises:
-        InputError: it is no JSON, or nested beyond reason.
-    """
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise InputError(f"{name} is no valid JSON ({problem}).") from None
-    level = [value]
-    for _ in range(DEEPEST):
-        inner = [
-            item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
-        ]
-        level = [item for items in inner for item in items]
-        if not level:
-            return value
-    raise InputError(f"{name} is nested more than {DEEPEST} levels deep.")

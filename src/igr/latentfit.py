@@ -24,6 +24,7 @@ from .frame import Frame, stray_points
 from .objective import objective
 from .points import PointCloud, as_cloud
 from .scansampling import ScanSampler
+from .settings import Checked, Count, Positive, Seed, Weight
 from .shapespace import Encoding, ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, rotations
 from .starts import DRAWS, Start, turned_starts, upright_starts
@@ -42,23 +43,23 @@ LIKELIER = 0.8
 
 
 @dataclass(frozen=True)
-class EncodeOptions:
+class EncodeOptions(Checked):
     """How scans are encoded."""
 
-    steps: int = 250
+    steps: Count = 250
     """Steps of the fit."""
-    points: int = 300
+    points: Count = 300
     """Points of each scan a step."""
-    prior: float = 1e-4
+    prior: Weight = 1e-4
     """Weight of mean w², where w are the latent's coordinates along the principal directions of the training's."""
     normals: Literal["auto", "ignore"] = "auto"
     """`ignore`: do not use the scan's normals."""
     pose: Literal["auto", "upright", "fixed"] = "auto"
     """auto: upright as the training's but for small turns, and by quarter turns where that fits badly; upright:
     without those; fixed: centered and turned as the training scans were."""
-    units: float | None = None
+    units: Positive | None = None
     """Length of the scan's unit in the space's; None: guessed from its size."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the choice of points."""
 
 

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
+from .errors import usual_arithmetic
 from .frame import unit_frame
 from .outlines import outline_normals
 from .patches import patch_signs
+from .points import positions
 from .visibility import openness_votes
 from .warmstart import Indicator
 
@@ -75,6 +77,7 @@ class Orientation:
     fit to all of them is better than each."""
 
 
+@usual_arithmetic
 def orient_normals(
     points: Float[np.ndarray, "n d"],
 ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"]]:
@@ -86,6 +89,9 @@ def orient_normals(
     Returns:
         Normals (n, d) and confidence (n,) in [0, 1].
 
+    Raises:
+        InputError: not such an array, NaN or infinity, or no cloud with an extent in every direction.
+
     Example:
         >>> import numpy as np, igr
         >>> angle = np.linspace(0, 2 * np.pi, 300, endpoint=False)
@@ -94,7 +100,7 @@ def orient_normals(
         >>> bool(np.allclose(normals, circle, atol=0.05))
         True
     """
-    found = orient(np.asarray(points, np.float64))
+    found = orient(positions(points))
     return found.normals, found.confidence
 
 

@@ -6,13 +6,14 @@ What cannot be used is refused with one sentence; what can be mended is mended a
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from .errors import InputError
+from .errors import InputError, usual_arithmetic
 from .formats import read_table
 from .text import COLUMNS, expected_columns
 
@@ -41,10 +42,14 @@ class PointCloud:
     """File name, or `array`, for messages."""
     notes: tuple[str, ...] = ()
     """What was noticed and done on reading, a phrase each, for the user."""
+    checked: int | None = field(default=None, init=False, repr=False)
+    """Checksum of what `as_cloud` has checked, so that what was not changed since is not checked again."""
 
     def __post_init__(self) -> None:
         """Refuse arrays that break the promises above; `as_cloud` is the way to mend them."""
         points, normals = self.points, self.normals
+        if not all(isinstance(array, np.ndarray) for array in (points, points if normals is None else normals)):
+            raise InputError(f"{self.name}: a cloud is made of numpy arrays, which igr.as_cloud makes of others.")
         if points.ndim != 2 or points.shape[1] not in (2, 3) or points.dtype != np.float64:
             raise InputError(
                 f"{self.name}: points of shape {points.shape} and type {points.dtype} are no cloud; "
@@ -80,6 +85,7 @@ def read_points(path: str | os.PathLike) -> PointCloud:
     return _checked(*_split(read_table(path), name), name)
 
 
+@usual_arithmetic
 def as_cloud(source: Any, normals: Any = None) -> PointCloud:
     """Whatever holds points, as a checked and cleaned cloud.
 
@@ -91,7 +97,7 @@ def as_cloud(source: Any, normals: Any = None) -> PointCloud:
         normals: directions for an array of points, of the same shape; any length.
 
     Returns:
-        The cloud, in the frame and units of the source; a `PointCloud` is handed through.
+        The cloud, in the frame and units of the source; one that came from here unchanged is handed through.
 
     Raises:
         InputError: not such an array; fewer than 10 different points; all on one line or in one plane; or
@@ -100,7 +106,11 @@ def as_cloud(source: Any, normals: Any = None) -> PointCloud:
     if isinstance(source, PointCloud | str | os.PathLike):
         if normals is not None:
             raise InputError("normals can be given beside an array of points only, not beside a file or a cloud.")
-        return source if isinstance(source, PointCloud) else read_points(source)
+        if not isinstance(source, PointCloud):
+            return read_points(source)
+        if source.checked == _checksum(source):
+            return source
+        return _checked(source.points, source.normals, [*source.notes], source.name)
     points = _as_table(source, "points")
     if normals is None:
         return _checked(*_split(points, "array"), "array")
@@ -112,9 +122,28 @@ def as_cloud(source: Any, normals: Any = None) -> PointCloud:
     return _checked(points, directions, [], "array")
 
 
+def positions(source: Any) -> Float[np.ndarray, "n d"]:
+    """Whatever holds points without normals, as an array of as many rows, nothing removed.
+
+    Raises:
+        InputError: as for `as_cloud`; or a row holds NaN or infinity.
+    """
+    points = _as_table(source, "points")
+    if points.shape[1] not in (2, 3):
+        raise InputError(f"points have shape {points.shape}; (n, 2) or (n, 3) is needed.")
+    if not np.isfinite(points).all():
+        raise InputError("points hold NaN or infinity; leave such rows out.")
+    if len(points) < MINIMUM_POINTS:
+        raise InputError(f"there are {_many(len(points), 'point')}, at least {MINIMUM_POINTS} are needed.")
+    _check_extent(points, "the cloud")
+    return points
+
+
 def _as_table(source: Any, what: str) -> np.ndarray:
     if hasattr(source, "detach"):
         source = source.detach().cpu().double().numpy()
+    if isinstance(source, np.ma.MaskedArray) and source.dtype.kind in "fiu":  # what is masked is missing
+        source = source.astype(np.float64).filled(np.nan)
     try:
         array = np.asarray(source)
     except ValueError as error:
@@ -152,7 +181,14 @@ def _checked(points: np.ndarray, normals: np.ndarray | None, notes: list[str], n
         found = _many(len(points), "usable point")
         raise InputError(f"{name} has {found}, at least {MINIMUM_POINTS} are needed{reasons}.")
     _check_extent(points, name)
-    return PointCloud(points, normals, name, tuple(notes))
+    cloud = PointCloud(points, normals, name, tuple(notes))
+    object.__setattr__(cloud, "checked", _checksum(cloud))
+    return cloud
+
+
+def _checksum(cloud: PointCloud) -> int:
+    checksum = zlib.crc32(np.ascontiguousarray(cloud.points))
+    return checksum if cloud.normals is None else zlib.crc32(np.ascontiguousarray(cloud.normals), checksum)
 
 
 def _without_missing(points: np.ndarray, normals: np.ndarray | None) -> Given:

@@ -14,7 +14,7 @@ import numpy as np
 from . import memory
 from .config import Config
 from .detail import adapted, sharpness
-from .errors import InputError
+from .errors import InputError, usual_arithmetic
 from .field import Field, make_field
 from .fit import FitState, Progress, Schedule, fit
 from .frame import Frame, stray_points, unit_frame
@@ -25,6 +25,7 @@ from .points import PointCloud, as_cloud
 from .presets import FAST, PRESETS
 from .runfolder import RunFolder, open_run
 from .sampling import CloudSampler
+from .settings import Checked, Positive, Weight
 from .surface import Surface
 from .warmstart import known_space
 
@@ -43,12 +44,12 @@ MAX_SAMPLES = 100_000
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """How a reconstruction runs, beside its configuration."""
 
     normals: Normals = "auto"
     """`auto`: use the cloud's normals, turned around if they point inward; `ignore`: fit without them."""
-    seconds: float | None = None
+    seconds: Positive | None = None
     """Fit for so long instead of for the configuration's steps."""
     device: str = "auto"
     """auto, cpu, torch (the torch reference on the CPU), or a torch device such as cuda."""
@@ -58,10 +59,11 @@ class Options:
     """The same, but written only if the run is stopped or takes longer than a minute."""
     resume: bool = False
     """Continue the run in that folder."""
-    save_seconds: float = 60.0
+    save_seconds: Weight = 60.0
     """Time between two checkpoints, so what a run that is killed can lose at most."""
 
 
+@usual_arithmetic
 def reconstruct(
     source: Any,
     *,
@@ -99,6 +101,8 @@ def reconstruct(
     options = options or Options()
     config = _config(config)
     given = None if isinstance(normals, str) else normals
+    if given is not None and options.normals == "ignore":
+        raise InputError("normals are given as an array, and the options say to ignore them; leave out one")
     if isinstance(normals, str) and normals in ("auto", "ignore"):
         options = dataclasses.replace(options, normals=normals if normals == "ignore" else options.normals)
     elif isinstance(normals, str):
@@ -211,6 +215,10 @@ def cloud_sampler(cloud: PointCloud, trust: np.ndarray | None, config: Config) -
 
 def _config(config: Config | str) -> Config:
     if isinstance(config, Config):
+        if config.latents is not None or config.radius == 0:
+            raise InputError(
+                "the configuration is that of a shape space; one surface has no latents, and a radius"
+            )
         return config
     if config not in PRESETS:
         raise InputError(f"there is no preset {config!r}; known are {', '.join(PRESETS)}")

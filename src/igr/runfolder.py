@@ -16,8 +16,9 @@ from .config import Config
 from .errors import InputError
 from .files import locked, make_folder, remove_left_over, write_files
 from .fit import FitState
-from .inputs import parse_json, read_small_text
+from .inputs import read_small_text
 from .saved import check_parameters
+from .settings import parse_json
 from .storage import read_tensors, tensor_bytes
 
 if TYPE_CHECKING:

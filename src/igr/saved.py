@@ -11,7 +11,7 @@ from .config import Config, FeatureConfig, MLPConfig
 from .encoding import feature_levels
 from .errors import InputError
 from .frame import Frame
-from .inputs import parse_json
+from .settings import parse_json
 
 
 def parameter_shapes(config: Config, dimension: int) -> dict[str, tuple[int, ...]]:

@@ -10,9 +10,9 @@ import torch
 
 from .config import Config, MLPConfig
 from .errors import InputError
-from .inputs import parse_json
 from .runfolder import RunFolder
 from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension
+from .settings import parse_json
 from .shapespace import FORMAT, ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, make_network
 from .storage import read_tensors

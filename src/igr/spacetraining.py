@@ -29,6 +29,7 @@ from .parallel import (
 from .runfolder import RunFolder, open_run
 from .sampling import Batch
 from .scansampling import Ahead, ScanSampler, open_table, read_rows
+from .settings import Checked, Positive, Weight
 from .shapespace import ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, first_latents, make_network
 from .splits import choose, read_split, scan_name
@@ -41,12 +42,12 @@ MEASURED = 64
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(Checked):
     """How a training runs, beside its configuration."""
 
     split: str | os.PathLike[str] | None = None
     """Split file: only the scans it names."""
-    seconds: float | None = None
+    seconds: Positive | None = None
     """Train for so long instead of for the configuration's steps."""
     device: str = "auto"
     """auto, cpu, or a torch device such as cuda."""
@@ -54,7 +55,7 @@ class TrainingOptions:
     """Folder of the run: checkpoints, history, configuration."""
     resume: bool = False
     """Continue the run in that folder."""
-    save_seconds: float = 60.0
+    save_seconds: Weight = 60.0
     """Time between two checkpoints."""
     validation: Mapping[str, Path] = dataclass_field(default_factory=dict)
     """Scans by name that are encoded and meshed at every checkpoint, into RUN/validation/STEP."""

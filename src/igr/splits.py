@@ -16,7 +16,8 @@ import numpy as np
 
 from .errors import InputError
 from .files import make_folder, write_bytes
-from .inputs import parse_json, read_small_text
+from .inputs import read_small_text
+from .settings import parse_json
 
 SCAN_SUFFIXES = (".ply", ".obj", ".off", ".stl", ".glb", ".xyz", ".pts", ".npy", ".npz")
 """Files that count as scans in a folder; text files of other names are rarely clouds."""
