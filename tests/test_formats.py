@@ -17,8 +17,7 @@ from igr.errors import InputError
 from igr.formats import read_table
 from igr.points import read_points
 
-RNG = np.random.default_rng(7)
-POINTS = RNG.normal(size=(40, 3)) + [5e5, 5e6, 100.0]
+POINTS = np.random.default_rng(7).normal(size=(40, 3)) + [5e5, 5e6, 100.0]
 NORMALS = POINTS - POINTS.mean(axis=0)
 NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
 TABLES = {
@@ -112,7 +111,7 @@ def test_written_numbers_are_read_back_exactly(tmp_path, rows, separator, end):
 
 def test_columns_are_found_by_their_names(tmp_path):
     """An index, colors, and another order of the columns, as other programs write them."""
-    table = np.hstack([np.arange(40)[:, None], POINTS[:, ::-1], RNG.random((40, 1)), NORMALS])
+    table = np.hstack([np.arange(40)[:, None], POINTS[:, ::-1], np.random.default_rng(0).random((40, 1)), NORMALS])
     head = b'"","Z","Y","X","intensity","nx","ny","nz"\n'
     path = written(tmp_path, "a.csv", head + text(table, ","))
     np.testing.assert_array_equal(read_table(path), TABLES[6])
@@ -125,7 +124,7 @@ def test_other_names_leave_the_columns_in_order(tmp_path):
 
 @pytest.mark.parametrize("extra", [0, 1, 4])
 def test_scanner_files_announce_a_number_and_may_hold_intensity_and_color(tmp_path, extra):
-    table = np.hstack([POINTS, RNG.integers(0, 255, (40, extra))])
+    table = np.hstack([POINTS, np.random.default_rng(0).integers(0, 255, (40, extra))])
     path = written(tmp_path, "a.pts", b"40\n" + text(table))
     np.testing.assert_array_equal(read_table(path), POINTS)
 

@@ -7,6 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from shapes import directions  # noqa: E402
+
 from igr.config import Config, MLPConfig, SamplingConfig  # noqa: E402
 from igr.fit import Schedule, fit  # noqa: E402
 from igr.network import MLP  # noqa: E402
@@ -73,10 +75,8 @@ def our_losses(config, sampler, steps, dimension):
 
 
 def cloud(dimension, n=400):
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(n, dimension))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return directions * [0.9, 0.5, 0.7][:dimension], directions
+    normals = directions(n, dimension)
+    return normals * [0.9, 0.5, 0.7][:dimension], normals
 
 
 SMALL = SamplingConfig(surface=128, neighbor=20)

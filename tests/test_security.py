@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ports import free_port
 
 from igr.errors import InputError, readable
 
@@ -126,12 +127,6 @@ def test_the_viewer_shows_names_as_they_are():
     shown = plain(f"{NAME} [a](javascript:x) {{1+1}}\n# b")
     assert not set(shown) & set("<>[](){}\n`*_!")
     assert html.unescape(shown) == f"{NAME} [a](javascript:x) {{1+1}}\\n# b"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

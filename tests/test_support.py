@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 from scipy.stats import spearmanr
-from test_surface import QUICK, sphere
+from shapes import QUICK, sphere
 
 import igr
 from igr.cli import main

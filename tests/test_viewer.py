@@ -1,6 +1,5 @@
 """The viewer: the page opens, controls change what is shown, nothing goes outside; a fit is watched cheaply."""
 
-import socket
 import time
 
 import numpy as np
@@ -8,6 +7,8 @@ import pytest
 import trimesh
 from analytic import sphere_surface
 from chromium import CHROMIUM, Page
+from ports import free_port
+from shapes import sphere
 
 from igr.errors import InputError
 
@@ -16,12 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:websockets"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:viser"),
 ]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -116,11 +111,10 @@ def test_watching_takes_at_most_a_tenth_of_the_fit(server):
     import igr
     from igr.watching import Watch
 
-    normals = np.random.default_rng(0).normal(size=(3000, 3))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    points, normals = sphere()
     config = dataclasses.replace(igr.FAST, steps=300)
     watch = Watch(server, config)
-    surface = igr.reconstruct(normals, normals=normals, config=config, on_step=watch)
+    surface = igr.reconstruct(points, normals=normals, config=config, on_step=watch)
     assert watch.spent < 0.1 * surface.seconds + 0.2
     assert "step" in watch.facts.content
 
