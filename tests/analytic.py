@@ -23,25 +23,39 @@ def to_box(x, half=(0.6, 0.5, 0.4)):
     return np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(1), 0)
 
 
-class SphereField:
-    """Exact signed distance to a sphere of half the unit around the unit frame's origin."""
+class AnalyticField:
+    """A field of the unit frame by formulas for its signed distance and gradient."""
 
-    def __init__(self, dimension):
-        self.dimension = dimension
+    def __init__(self, dimension, distance, gradient):
+        self.dimension, self.distance, self.gradient = dimension, distance, gradient
 
     def array(self, values):
         return np.asarray(values, float)
 
-    def distance(self, x):
-        return to_sphere(x, 0.5)
-
     def distance_and_gradient(self, x):
-        length = np.linalg.norm(x, axis=1, keepdims=True)
-        return length[:, 0] - 0.5, x / np.maximum(length, 1e-12)
+        return self.distance(x), self.gradient(x)
 
 
 def sphere_surface(radius=1.0, center=(0.0, 0.0, 0.0), samples=2000):
     """A sphere (a circle where the center has two coordinates) as a fitted surface would be."""
+    field = AnalyticField(
+        len(center),
+        lambda x: to_sphere(x, 0.5),
+        lambda x: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12),
+    )
+    return _fitted(field, radius, center, samples, "sphere")
+
+
+def plane_surface(radius=1.0, center=(0.0, 0.0, 0.0), samples=2000):
+    """The plane across the x axis through the center, as if it were fitted to the sphere around it."""
+    field = AnalyticField(
+        len(center), lambda x: x[:, 0].copy(), lambda x: np.tile(np.eye(len(center))[0], (len(x), 1))
+    )
+    return _fitted(field, radius, center, samples, "plane")
+
+
+def _fitted(field, radius, center, samples, name):
     points, _ = sphere(samples, len(center), radius=0.5)
-    frame = Frame(np.asarray(center, float), 2.0 * radius)
-    return Surface(SphereField(len(center)), frame, FAST, samples=points, details={"name": "sphere"})
+    return Surface(
+        field, Frame(np.asarray(center, float), 2 * radius), FAST, samples=points, details={"name": name}
+    )

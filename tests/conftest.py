@@ -7,8 +7,11 @@ import sys
 import hypothesis
 import pytest
 
-# The same examples every time: what is random is tried by `make torture`.
-hypothesis.settings.register_profile("suite", derandomize=True)
+# The same examples every time: what is random is tried by `make torture`. They may take as long as they take: a test
+# that fails where the machine is busy says nothing.
+hypothesis.settings.register_profile(
+    "suite", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("suite")
 # Torch's threads spin at every small operation, which costs more than they gain on the suite's small arrays.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -106,7 +106,7 @@ def test_a_turned_cloud_gives_the_turned_surface(surface):
 
 def test_other_threads_same_result(monkeypatch, surface):
     points, normals = ellipsoid()
-    monkeypatch.setattr("igr.parallel.threads", lambda: 1)
+    monkeypatch.setenv("IGR_THREADS", "1")
     alone = igr.reconstruct(points, normals=normals, config=SHORT)
     assert alone.details["machine"]["threads"] == 1
     for name, values in alone.field.state().items():

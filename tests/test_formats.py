@@ -4,7 +4,6 @@ import io
 import os
 import pickle
 import struct
-import time
 import zipfile
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 import trimesh
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from machine import memory_below
 
 from igr.errors import InputError
 from igr.formats import read_table
@@ -379,10 +379,8 @@ def test_an_archive_that_would_fill_the_memory_is_refused_at_once(tmp_path):
         stream.write(header.getvalue())
         for _ in range(480):
             stream.write(bytes(1_000_000))
-    start = time.process_time()
-    with pytest.raises(InputError, match="would unpack to 480,000,128 bytes, far too many"):
+    with memory_below(10), pytest.raises(InputError, match="would unpack to 480,000,128 bytes, far too many"):
         read_points(path)
-    assert time.process_time() - start < 0.5
 
 
 MESH = trimesh.creation.icosphere(1)
@@ -426,23 +424,3 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, name, place, near_start, pa
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
     else:
         assert np.isfinite(cloud.points).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["a.xyz", "a.csv", "a.npy", "a.npz", "a.ply", "l.ply"])
-def test_a_million_points_take_seconds(tmp_path, name):
-    """Two seconds of processor time are promised; some slack for slow machines."""
-    points = np.random.default_rng(0).normal(size=(1_000_000, 3)) + [5e5, 5e6, 0]
-    table = np.hstack([points, points / np.linalg.norm(points, axis=1, keepdims=True)])
-    content = {
-        "a.xyz": lambda: text(table, form="%.6f"),
-        "a.csv": lambda: text(table, ",", "%.6f"),
-        "a.npy": lambda: npy(table),
-        "a.npz": lambda: npz(points=table[:, :3], normals=table[:, 3:]),
-        "a.ply": lambda: ply(table),
-        "l.ply": lambda: ply(table, "binary_little_endian"),
-    }[name]()
-    path = written(tmp_path, name, content)
-    start = time.process_time()
-    assert len(read_points(path)) == 1_000_000
-    assert time.process_time() - start < 4

@@ -197,17 +197,6 @@ def test_points_in_order_are_the_same_points_and_near_each_other():
     assert jumps.mean() < 0.1 * np.linalg.norm(np.diff(points, axis=0), axis=1).mean()
 
 
-@pytest.mark.slow
-def test_a_million_samples_take_seconds():
-    import time
-
-    mesh, reference = ball(1.1, subdivisions=6), ball(subdivisions=6)
-    for protocol in ("surface", "srb"):
-        began = time.monotonic()
-        compare(mesh, reference, protocol=protocol, samples=1_000_000)
-        assert time.monotonic() - began < 30  # 2 to 7 s on two idle cores
-
-
 @pytest.mark.parametrize(
     ("reference", "protocol", "message"),
     [

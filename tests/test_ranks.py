@@ -58,7 +58,7 @@ def _torchrun(launch, ellipsoids, run, *killed):
 
 def _run(command):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_COMPILE_DISABLE": "1"}
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, timeout=300)
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, timeout=3000)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
@@ -114,6 +114,6 @@ def test_two_hosts_are_one(ellipsoids, alone, tmp_path):
             entered = ["ip", "netns", "exec", host, *command]
             running.append(subprocess.Popen(entered, env=environment, stderr=subprocess.PIPE))
         for process in running:
-            message = process.communicate(timeout=300)[1]
+            message = process.communicate(timeout=3000)[1]
             assert process.returncode == 0, message.decode()[-2000:]
     _assert_same_training(tmp_path / "two", alone)

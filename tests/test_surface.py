@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from analytic import plane_surface
 from shapes import QUICK, directions, rotation, sphere
 
 import igr
@@ -149,10 +150,9 @@ def test_no_more_points_are_taken_than_the_run_visits():
     assert surface.details["points"] == 5000
 
 
-def test_a_surface_that_never_ends_is_closed_at_twice_the_box(ball, monkeypatch, caplog):
-    monkeypatch.setattr(ball._unit, "distance", lambda u: u[:, 0].copy())
-    monkeypatch.setattr(ball._unit, "gradient", lambda u: np.tile([1.0, 0.0, 0.0], (len(u), 1)))
-    mesh = ball.mesh(resolution=32)
+def test_a_surface_that_never_ends_is_closed_at_twice_the_box(caplog):
+    plane = plane_surface(radius=50.0, center=(1000.0, -2000.0, 300.0))
+    mesh = plane.mesh(resolution=32)
     assert mesh.is_watertight
-    assert mesh.extents.max() < 2.2 * np.ptp(ball.box, axis=0).max() * ball.frame.scale
+    assert mesh.extents.max() < 2.2 * np.ptp(plane.box, axis=0).max() * plane.frame.scale
     assert "closed there" in caplog.text
