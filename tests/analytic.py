@@ -48,14 +48,12 @@ def sphere_surface(radius=1.0, center=(0.0, 0.0, 0.0), samples=2000):
 
 def plane_surface(radius=1.0, center=(0.0, 0.0, 0.0), samples=2000):
     """The plane across the x axis through the center, as if it were fitted to the sphere around it."""
-    field = AnalyticField(
-        len(center), lambda x: x[:, 0].copy(), lambda x: np.tile(np.eye(len(center))[0], (len(x), 1))
-    )
+    across = np.eye(len(center))[0]
+    field = AnalyticField(len(center), lambda x: x @ across, lambda x: np.tile(across, (len(x), 1)))
     return _fitted(field, radius, center, samples, "plane")
 
 
 def _fitted(field, radius, center, samples, name):
     points, _ = sphere(samples, len(center), radius=0.5)
-    return Surface(
-        field, Frame(np.asarray(center, float), 2 * radius), FAST, samples=points, details={"name": name}
-    )
+    frame = Frame(np.asarray(center, float), 2 * radius)
+    return Surface(field, frame, FAST, samples=points, details={"name": name})

@@ -7,8 +7,8 @@ import sys
 import hypothesis
 import pytest
 
-# The same examples every time: what is random is tried by `make torture`. They may take as long as they take: a test
-# that fails where the machine is busy says nothing.
+# The same examples every time: what is random is tried by `make torture`. They take the time they
+# need: a test that fails where the machine is busy says nothing.
 hypothesis.settings.register_profile(
     "suite", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

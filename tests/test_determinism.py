@@ -15,6 +15,8 @@ from igr.formats import read_table
 from igr.presets import FAST
 from igr.storage import read_tensors
 
+pytestmark = pytest.mark.numerical
+
 SHORT = dataclasses.replace(FAST, steps=200)
 QUICK = ["--steps", "60", "--resolution", "32"]
 

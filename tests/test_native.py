@@ -16,6 +16,8 @@ from igr import native
 from igr.config import FeatureConfig
 from igr.encoding import HASH_PRIMES, Level, feature_levels
 
+pytestmark = pytest.mark.numerical
+
 if not native.available():
     pytest.skip(native.unavailable_reason(), allow_module_level=True)
 
@@ -33,7 +35,11 @@ def levels_for(dimension: int, features: int, count: int = 4) -> list[Level]:
     return levels
 
 
-def make_core(dimension=3, *, features=2, width=64, threads=2, instruction_set="auto", seed=0):
+FORCED = os.environ.get("IGR_INSTRUCTION_SET", "auto")
+THREADS = int(os.environ.get("IGR_THREADS", "2"))
+
+
+def make_core(dimension=3, *, features=2, width=64, threads=THREADS, instruction_set=FORCED, seed=0):
     core = native.NativeCore(
         dimension, levels_for(dimension, features), features, width, BETA, BOUND, threads, instruction_set
     )

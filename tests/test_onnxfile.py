@@ -12,6 +12,8 @@ from igr.config import MLPConfig
 from igr.errors import InputError
 from igr.presets import FAST, PAPER
 
+pytestmark = pytest.mark.numerical
+
 pytest.importorskip("onnx")
 FEATURES = dataclasses.replace(FAST, network=dataclasses.replace(FAST.network, log2_rows=14), steps=40)
 NETWORK = dataclasses.replace(

@@ -13,6 +13,8 @@ from igr.examples import example_cloud
 from igr.frame import Frame
 from igr.render import View, render
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def bowl():

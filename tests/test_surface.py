@@ -12,6 +12,8 @@ from igr.config import ObjectiveConfig
 from igr.errors import InputError
 from igr.surfacefile import surface_file
 
+pytestmark = pytest.mark.numerical
+
 SMALL = dataclasses.replace(QUICK, steps=20)
 
 
