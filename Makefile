@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-all lint docs bench torture mutation clean
+.PHONY: demo test test-all test-numerical lint docs bench torture mutation clean
 
 $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/igr/native/*)
 	test -d .venv || $(PYTHON) -m venv .venv
@@ -28,6 +28,15 @@ test: lint
 # With the slow ones, and the share of lines and branches of src/igr that are run: at least 90 %.
 test-all: lint
 	$(BIN)/pytest --cov
+	$(MAKE) test-numerical
+
+# What the native core computes, on every instruction set of this machine and with 1, 2 and 4 threads.
+SETS := from igr import native; print(*native.instruction_sets() if native.available() else [])
+test-numerical: $(INSTALLED)
+	set -e; for set in $$($(BIN)/python -c "$(SETS)"); do for threads in 1 2 4; do \
+		echo "IGR_INSTRUCTION_SET=$$set IGR_THREADS=$$threads"; \
+		IGR_INSTRUCTION_SET=$$set IGR_THREADS=$$threads $(BIN)/pytest -m "numerical and not slow"; \
+	done; done
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_reference.py

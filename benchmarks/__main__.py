@@ -41,6 +41,8 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "native": ("Native training step and evaluation", native_step),
     "paper": ("The paper's network", speed.paper_step),
     "meshing": ("Meshing", speed.meshing),
+    "reading": ("Reading and comparing a million points", speed.reading),
+    "watching": ("Watching a fit", speed.watching),
     "starting": ("Starting", speed.starting),
     "sizes": ("Cost as the cloud grows", speed.sizes),
     "bodies": ("Shape spaces: the shipped one", spaces.shipped),

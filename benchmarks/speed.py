@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import trimesh
 
 import igr as package
-from igr.examples import example_cloud
+from igr.examples import example_cloud, write_example
+from igr.metrics import compare
 from igr.network import MLP
 from igr.presets import PAPER
 from igr.torchfield import TorchField, torch_field
@@ -84,6 +86,39 @@ def meshing() -> Iterator[str]:
             f"evaluating the same field at {resolution}³ places ({rate / 1e6:.1f} M/s) takes {dense:.1f} s, "
             f"{dense / seconds:.0f} times as long.\n"
         )
+
+
+def reading() -> Iterator[str]:
+    """A million points with normals read from files of every kind, and a million samples of meshes compared."""
+    yield "| a million points with normals | s |"
+    yield "| --- | --- |"
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in (".xyz", ".npy", ".npz", ".ply"):
+            path = Path(folder) / f"points{suffix}"
+            write_example("torus", path, points=1_000_000)
+            yield f"| read {suffix} | {median_seconds(lambda path=path: package.read_points(path), 3):.2f} |"
+    mesh, reference = (trimesh.creation.icosphere(subdivisions=6, radius=radius) for radius in (1.1, 1.0))
+    for protocol in ("surface", "srb"):
+        seconds = median_seconds(lambda kind=protocol: compare(mesh, reference, protocol=kind, samples=10**6), 3)
+        yield f"| compare two spheres by the protocol {protocol} | {seconds:.2f} |"
+
+
+def watching() -> Iterator[str]:
+    """The share of a fit's time that showing it takes, of which at most a twentieth is promised."""
+    from igr.browser import open_server
+    from igr.watching import Watch
+
+    yield "| watched fit of the body | fitting, s | showing it, s | share |"
+    yield "| --- | --- | --- | --- |"
+    cloud = example_cloud("body", points=50_000)
+    for steps in (700, 2000):
+        server = open_server(8079)
+        config = dataclasses.replace(package.FAST, steps=steps)
+        watch = Watch(server, config)
+        surface = package.reconstruct(cloud.points, normals=cloud.normals, config=config, on_step=watch)
+        server.stop()
+        share = watch.spent / surface.seconds
+        yield f"| {steps:,} steps | {surface.seconds:.1f} | {watch.spent:.2f} | {share:.1%} |"
 
 
 def starting() -> Iterator[str]:

@@ -40,7 +40,7 @@ class Page:
         number = next(self.numbers)
         self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self.socket.recv(timeout=60))
+            message = json.loads(self.socket.recv(timeout=600))
             if message.get("id") == number:
                 assert "error" not in message, message
                 return message["result"]
@@ -61,7 +61,7 @@ class Page:
         """The value of a JavaScript expression."""
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
-    def wait(self, expression, seconds=30):
+    def wait(self, expression, seconds=600):
         """Wait until an expression is true."""
         until = time.monotonic() + seconds
         while not self.evaluate(expression):
@@ -82,10 +82,18 @@ class Page:
                 file.write(data)
         return data
 
+    def settled(self):
+        """The page as PNG bytes once two pictures half a second apart are the same."""
+        picture = b""
+        while picture != (latest := self.screenshot()):
+            picture = latest
+            time.sleep(0.5)
+        return picture
+
     def close(self):
         """End the browser."""
         self.socket.close()
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(600)
         self.process.stderr.close()
         self.folder.cleanup()

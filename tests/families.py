@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import shapes
 
 from igr.config import LatentConfig, MLPConfig
 from igr.presets import FAST_SPACE
@@ -21,9 +22,5 @@ AXES = [np.array([0.5 + 0.5 * t, 0.7, 0.8]) for t in np.linspace(0, 1, 9)]
 
 
 def ellipsoid(axes, count, seed=0):
-    """Points on an ellipsoid, about even, with normals."""
-    rng = np.random.default_rng(seed)
-    direction = rng.normal(size=(count, 3))
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    normals = direction / axes
-    return np.hstack([direction * axes, normals / np.linalg.norm(normals, axis=1, keepdims=True)])
+    """A scan of an ellipsoid: points and normals (n, 6)."""
+    return np.hstack(shapes.ellipsoid(count, axes, seed))

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from shapes import directions
 
 from igr.baselines import screened_poisson
 from igr.errors import FitError, InputError
 
-NORMALS = np.random.default_rng(0).normal(size=(3000, 3))
-NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
+NORMALS = directions(3000)
 
 
 def test_poisson_finds_the_sphere_where_it_is():

@@ -3,25 +3,21 @@
 import numpy as np
 import pytest
 import trimesh
+from shapes import arrays, ball
 
 from igr.crumbs import largest_piece, without_crumbs, without_curve_crumbs
 from igr.examples import example_cloud
 
 
-def ball(radius, center):
-    return trimesh.creation.icosphere(subdivisions=3, radius=radius).apply_translation(center)
-
-
 def parts(*meshes):
-    whole = trimesh.util.concatenate(meshes)
-    return np.asarray(whole.vertices), np.asarray(whole.faces)
+    return arrays(trimesh.util.concatenate(meshes))
 
 
 SPHERE = example_cloud("sphere", points=5000).points
 
 
 def test_a_small_piece_without_points_is_a_crumb():
-    vertices, faces, crumbs = without_crumbs(*parts(ball(1, [0, 0, 0]), ball(0.03, [0.4, 0, 0])), SPHERE)
+    vertices, faces, crumbs = without_crumbs(*parts(ball(), ball(0.03, [0.4, 0, 0])), SPHERE)
     assert crumbs == 1
     assert np.linalg.norm(vertices, axis=1).min() > 0.99
     assert trimesh.Trimesh(vertices, faces, process=False).is_watertight
@@ -29,18 +25,18 @@ def test_a_small_piece_without_points_is_a_crumb():
 
 def test_a_small_piece_with_points_is_kept():
     small = 0.05 * SPHERE[:50] + [2, 0, 0]
-    mesh = parts(ball(1, [0, 0, 0]), ball(0.05, [2, 0, 0]))
+    mesh = parts(ball(), ball(0.05, [2, 0, 0]))
     vertices, _, crumbs = without_crumbs(*mesh, np.concatenate([SPHERE, small]))
     assert crumbs == 0
     assert vertices is mesh[0]
 
 
 def test_a_large_piece_is_kept_even_without_points():
-    assert without_crumbs(*parts(ball(1, [0, 0, 0]), ball(0.5, [3, 0, 0])), SPHERE)[2] == 0
+    assert without_crumbs(*parts(ball(), ball(0.5, [3, 0, 0])), SPHERE)[2] == 0
 
 
 def test_a_single_piece_is_left_alone():
-    mesh = parts(ball(1, [0, 0, 0]))
+    mesh = parts(ball())
     assert without_crumbs(*mesh, SPHERE)[:2] == mesh
 
 
@@ -56,10 +52,9 @@ def test_a_small_loop_without_points_is_a_crumb():
 
 
 def test_the_largest_piece_is_told_by_its_area():
-    ball, other = trimesh.creation.icosphere(radius=2.0), trimesh.creation.box((1, 1, 1))
-    other.apply_translation([5, 0, 0])
-    largest, share = largest_piece(trimesh.util.concatenate([other, ball]))
-    assert largest.volume == pytest.approx(ball.volume)
+    large, other = ball(2.0), trimesh.creation.box((1, 1, 1)).apply_translation([5, 0, 0])
+    largest, share = largest_piece(trimesh.util.concatenate([other, large]))
+    assert largest.volume == pytest.approx(large.volume)
     assert largest.is_watertight
-    assert share == pytest.approx(ball.area / (ball.area + 6))
-    assert largest_piece(ball) == (ball, 1.0)
+    assert share == pytest.approx(large.area / (large.area + 6))
+    assert largest_piece(large) == (large, 1.0)

@@ -4,17 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from shapes import torus
 
 from igr.detail import Sharpness, adapted, finest_cell, sharpness
 from igr.orientation import orient
 from igr.presets import FAST, PAPER
-
-
-def torus(n=20_000, seed=0):
-    rng = np.random.default_rng(seed)
-    u, v = rng.uniform(0, 2 * np.pi, (2, n))
-    normals = np.c_[np.cos(u) * np.cos(v), np.sin(u) * np.cos(v), np.sin(v)]
-    return 0.2 * normals + 0.6 * np.c_[np.cos(u), np.sin(u), 0 * u], normals
 
 
 @pytest.mark.parametrize("sigma", [0.001, 0.003, 0.01])

@@ -8,11 +8,14 @@ import sys
 
 import numpy as np
 import pytest
+from shapes import ellipsoid, rotation
 
 import igr
 from igr.formats import read_table
 from igr.presets import FAST
 from igr.storage import read_tensors
+
+pytestmark = pytest.mark.numerical
 
 SHORT = dataclasses.replace(FAST, steps=200)
 QUICK = ["--steps", "60", "--resolution", "32"]
@@ -59,14 +62,6 @@ def test_model_and_report_say_what_computed_it(tmp_path):
     assert "machine</td><td>device: cpu; threads: " in (folder / "r.html").read_text()
 
 
-def ellipsoid(n=1500):
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(n, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    normals = points / [1, 0.8, 0.6]
-    return points * [1, 0.8, 0.6], normals / np.linalg.norm(normals, axis=1, keepdims=True)
-
-
 @pytest.fixture(scope="module")
 def surface():
     points, normals = ellipsoid()
@@ -103,8 +98,7 @@ def test_millimeters_survive_where_surveyors_have_them(surface, size):
 
 def test_a_turned_cloud_gives_the_turned_surface(surface):
     points, normals = ellipsoid()
-    turn = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))[0]
-    turn *= np.sign(np.linalg.det(turn))
+    turn = rotation(seed=2)
     turned = igr.reconstruct(points @ turn, normals=normals @ turn, config=SHORT)
     x = np.random.default_rng(1).uniform(-1, 1, (500, 3))
     difference = turned.distance(x @ turn) - surface.distance(x)  # the grids of features do not turn with it
@@ -114,7 +108,7 @@ def test_a_turned_cloud_gives_the_turned_surface(surface):
 
 def test_other_threads_same_result(monkeypatch, surface):
     points, normals = ellipsoid()
-    monkeypatch.setattr("igr.parallel.threads", lambda: 1)
+    monkeypatch.setenv("IGR_THREADS", "1")
     alone = igr.reconstruct(points, normals=normals, config=SHORT)
     assert alone.details["machine"]["threads"] == 1
     for name, values in alone.field.state().items():

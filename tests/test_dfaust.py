@@ -133,7 +133,7 @@ def test_killed_in_the_middle_it_continues(family, tmp_path):
         f"preprocess({str(family)!r}, {str(tmp_path)!r}, Preprocessing(400_000), workers=1)"
     )
     child = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while not list(tmp_path.rglob("*.npy")) and time.monotonic() < deadline:
         time.sleep(0.01)
     child.kill()

@@ -1,5 +1,6 @@
 """Every block of the documentation runs, every example does, and the reference is that of the docstrings."""
 
+import dataclasses
 import doctest
 import importlib
 import re
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import igr
 from igr.cli import main
+from igr.fit import fit
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -84,12 +85,11 @@ def run_page(page, folder, monkeypatch, capsys, *, exact):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem in QUICK], ids=lambda page: page.stem)
 def test_blocks_of_quick_pages_run_with_short_fits(page, tmp_path, monkeypatch, capsys):
-    steps = igr.FAST.steps
-    object.__setattr__(igr.FAST, "steps", 30)  # also where it is a default already
-    try:
-        run_page(page, tmp_path, monkeypatch, capsys, exact=False)
-    finally:
-        object.__setattr__(igr.FAST, "steps", steps)
+    def short(field, sample, loss, schedule, **options):
+        return fit(field, sample, loss, dataclasses.replace(schedule, steps=30), **options)
+
+    monkeypatch.setattr("igr.reconstruction.fit", short)
+    run_page(page, tmp_path, monkeypatch, capsys, exact=False)
 
 
 @pytest.mark.slow

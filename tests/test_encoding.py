@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from shapes import directions
 
 from igr.config import FeatureConfig
 from igr.encoding import feature_levels, initial_parameters, level_weights
@@ -51,8 +52,7 @@ def test_the_first_surface_is_about_a_sphere(dimension, radius):
     )
     assert 0 < np.abs(first["table"]).max() <= 1e-4
     assert abs(first["table"].mean()) < 1e-5
-    direction = np.random.default_rng(1).normal(size=(200, dimension))
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    direction = directions(200, dimension, seed=1)
     for length in (0.0, 0.5, 1.0):
         x = np.concatenate([length * direction, np.zeros((200, inputs - dimension))], 1)
         h = np.maximum(x @ first["weight1"].T + first["bias1"], 0)

@@ -4,7 +4,6 @@ import io
 import os
 import pickle
 import struct
-import time
 import zipfile
 
 import numpy as np
@@ -12,13 +11,13 @@ import pytest
 import trimesh
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from machine import memory_below
 
 from igr.errors import InputError
 from igr.formats import read_table
 from igr.points import read_points
 
-RNG = np.random.default_rng(7)
-POINTS = RNG.normal(size=(40, 3)) + [5e5, 5e6, 100.0]
+POINTS = np.random.default_rng(7).normal(size=(40, 3)) + [5e5, 5e6, 100.0]
 NORMALS = POINTS - POINTS.mean(axis=0)
 NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
 TABLES = {
@@ -112,7 +111,7 @@ def test_written_numbers_are_read_back_exactly(tmp_path, rows, separator, end):
 
 def test_columns_are_found_by_their_names(tmp_path):
     """An index, colors, and another order of the columns, as other programs write them."""
-    table = np.hstack([np.arange(40)[:, None], POINTS[:, ::-1], RNG.random((40, 1)), NORMALS])
+    table = np.hstack([np.arange(40)[:, None], POINTS[:, ::-1], np.random.default_rng(0).random((40, 1)), NORMALS])
     head = b'"","Z","Y","X","intensity","nx","ny","nz"\n'
     path = written(tmp_path, "a.csv", head + text(table, ","))
     np.testing.assert_array_equal(read_table(path), TABLES[6])
@@ -125,7 +124,7 @@ def test_other_names_leave_the_columns_in_order(tmp_path):
 
 @pytest.mark.parametrize("extra", [0, 1, 4])
 def test_scanner_files_announce_a_number_and_may_hold_intensity_and_color(tmp_path, extra):
-    table = np.hstack([POINTS, RNG.integers(0, 255, (40, extra))])
+    table = np.hstack([POINTS, np.random.default_rng(0).integers(0, 255, (40, extra))])
     path = written(tmp_path, "a.pts", b"40\n" + text(table))
     np.testing.assert_array_equal(read_table(path), POINTS)
 
@@ -380,10 +379,8 @@ def test_an_archive_that_would_fill_the_memory_is_refused_at_once(tmp_path):
         stream.write(header.getvalue())
         for _ in range(480):
             stream.write(bytes(1_000_000))
-    start = time.process_time()
-    with pytest.raises(InputError, match="would unpack to 480,000,128 bytes, far too many"):
+    with memory_below(10), pytest.raises(InputError, match="would unpack to 480,000,128 bytes, far too many"):
         read_points(path)
-    assert time.process_time() - start < 0.5
 
 
 MESH = trimesh.creation.icosphere(1)
@@ -427,23 +424,3 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, name, place, near_start, pa
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
     else:
         assert np.isfinite(cloud.points).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["a.xyz", "a.csv", "a.npy", "a.npz", "a.ply", "l.ply"])
-def test_a_million_points_take_seconds(tmp_path, name):
-    """Two seconds of processor time are promised; some slack for slow machines."""
-    points = np.random.default_rng(0).normal(size=(1_000_000, 3)) + [5e5, 5e6, 0]
-    table = np.hstack([points, points / np.linalg.norm(points, axis=1, keepdims=True)])
-    content = {
-        "a.xyz": lambda: text(table, form="%.6f"),
-        "a.csv": lambda: text(table, ",", "%.6f"),
-        "a.npy": lambda: npy(table),
-        "a.npz": lambda: npz(points=table[:, :3], normals=table[:, 3:]),
-        "a.ply": lambda: ply(table),
-        "l.ply": lambda: ply(table, "binary_little_endian"),
-    }[name]()
-    path = written(tmp_path, name, content)
-    start = time.process_time()
-    assert len(read_points(path)) == 1_000_000
-    assert time.process_time() - start < 4

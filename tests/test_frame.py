@@ -1,24 +1,16 @@
 """The unit frame is undone exactly, and strays are told from clean clouds of every kind."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
+from shapes import DATA, directions
 
 from igr import frame
 from igr.frame import Frame, stray_points, unit_frame
 from igr.points import read_points
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
-def sphere(n, dimension=3, seed=0):
-    points = np.random.default_rng(seed).normal(size=(n, dimension))
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
 def solid(name, n, seed=0):
@@ -50,7 +42,7 @@ def test_the_frame_is_undone_to_rounding(dimension, size, distance, seed):
 
 
 def test_coordinates_of_a_national_grid_come_back_to_the_nanometer():
-    points = sphere(1000) * 30 + [5e5, 5e6, 100]
+    points = directions(1000) * 30 + [5e5, 5e6, 100]
     unit = unit_frame(points)
     np.testing.assert_allclose(unit.to_input(unit.to_unit(points)), points, rtol=0, atol=2e-9)
 
@@ -125,7 +117,7 @@ def test_an_uneven_outline_has_no_strays():
 @pytest.mark.parametrize("n", [300, 20_000])
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_few_points_far_away_are_strays(dimension, n, count):
-    points = sphere(n, dimension)
+    points = directions(n, dimension)
     far = 8 + 0.05 * np.random.default_rng(4).normal(size=(count, dimension))
     strays = stray_points(np.vstack([far, points]))
     assert strays[:count].all()
@@ -137,7 +129,7 @@ def test_a_few_points_far_away_are_strays(dimension, n, count):
 @pytest.mark.parametrize("seed", [1, 5])
 def test_five_percent_scattered_in_twice_the_box_are_strays(name, scale, seed):
     """All that stand off the surface by more than five times its spacing."""
-    points = sphere(20_000) if name == "sphere" else solid(name, 20_000)
+    points = directions(20_000) if name == "sphere" else solid(name, 20_000)
     low, high = points.min(axis=0), points.max(axis=0)
     spread = np.random.default_rng(seed).random((1000, 3)) * 2 - 1
     scattered = (low + high) / 2 + spread * (high - low)
@@ -150,7 +142,7 @@ def test_five_percent_scattered_in_twice_the_box_are_strays(name, scale, seed):
 
 def test_scattered_points_around_an_outline_are_strays():
     scattered = (np.random.default_rng(6).random((500, 2)) * 2 - 1) * 2
-    strays = stray_points(np.vstack([sphere(10_000, 2), scattered]))
+    strays = stray_points(np.vstack([directions(10_000, 2), scattered]))
     assert strays[10_000:].mean() > 0.6
     assert strays[:10_000].sum() <= 2
 
@@ -161,7 +153,7 @@ def test_points_all_in_one_place_are_left_to_the_checks():
 
 def test_large_clouds_are_judged_by_a_sample(monkeypatch):
     monkeypatch.setattr(frame, "SAMPLE", 5000)
-    points = np.vstack([sphere(50_000), [[5.0, 0, 0], [0, 0, -4.0]]])
+    points = np.vstack([directions(50_000), [[5.0, 0, 0], [0, 0, -4.0]]])
     np.testing.assert_array_equal(np.flatnonzero(stray_points(points)), [50_000, 50_001])
 
 

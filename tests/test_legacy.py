@@ -33,7 +33,6 @@ class OriginalDecoder(nn.Module):
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_checkpoint_of_the_original_gives_the_same_distances(tmp_path, prefix):
-    torch.manual_seed(0)
     decoder, codes = OriginalDecoder(64, 16), 0.1 * torch.randn(4, 16)
     for folder in ("ModelParameters", "LatentCodes"):
         (tmp_path / "checkpoints" / folder).mkdir(parents=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from analytic import to_sphere
+from shapes import sphere
 
 import igr
 from igr import memory
@@ -16,10 +18,6 @@ from igr.parallel import read_lines
 from igr.presets import FAST, PAPER
 
 
-def ball(x):
-    return np.linalg.norm(x, axis=1) - 0.9
-
-
 def test_this_machine_says_what_is_free():
     assert 1e6 < memory.available() < 1e15
 
@@ -28,8 +26,7 @@ def test_the_estimate_grows_with_what_it_depends_on():
     few, many = (memory.fitting(n, 3, FAST, with_normals=True) for n in (10**4, 10**7))
     assert few < many
     assert memory.fitting(10**4, 3, PAPER, with_normals=True) > 5 * few
-    points = np.random.default_rng(0).normal(size=(2000, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    points, _ = sphere(2000)
     assert memory.meshing(points, 1024) > 3.5 * memory.meshing(points, 512)
     assert memory.meshing(1e12 * points, 512) == pytest.approx(memory.meshing(points, 512))
 
@@ -49,9 +46,9 @@ def test_what_does_not_fit_is_refused_before_the_work(tmp_path, monkeypatch, cap
 def test_meshing_stops_before_it_takes_more_than_there_is(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 1e8)
     box = np.array([[-1.0] * 3, [1.0] * 3])
-    assert len(extract_mesh(ball, box, resolution=128)[1])
+    assert len(extract_mesh(to_sphere, box, resolution=128)[1])
     with pytest.raises(InputError, match=r"resolution of 512 takes up to \d+ MB of memory, and 100 MB are free"):
-        extract_mesh(ball, box, resolution=512)
+        extract_mesh(to_sphere, box, resolution=512)
 
 
 def test_a_cloud_that_does_not_fit_is_refused(monkeypatch):

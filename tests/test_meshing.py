@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
+from analytic import to_box, to_sphere, to_torus
 from skimage.measure import marching_cubes
 
 from igr.errors import FitError
@@ -11,36 +12,23 @@ from igr.meshing import extract_contours, extract_mesh
 BOX = np.array([[-1.0, -1, -1], [1, 1, 1]])
 
 
-def sphere(x, radius=0.7):
-    return np.linalg.norm(x, axis=1) - radius
-
-
-def torus(x):
-    return np.hypot(np.hypot(x[:, 0], x[:, 1]) - 0.6, x[:, 2]) - 0.2
-
-
-def box(x, half=(0.6, 0.5, 0.4)):
-    q = np.abs(x) - half
-    return np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(1), 0)
-
-
 def plate(x):
-    return box(x, (0.7, 0.7, 0.02))
+    return to_box(x, (0.7, 0.7, 0.02))
 
 
 def two_balls(x):
-    return np.minimum(sphere(x - [0.5, 0, 0], 0.3), sphere(x + [0.5, 0, 0], 0.2))
+    return np.minimum(to_sphere(x - [0.5, 0, 0], 0.3), to_sphere(x + [0.5, 0, 0], 0.2))
 
 
 def steep(x):
-    return 3 * sphere(x)
+    return 3 * to_sphere(x)
 
 
 def shallow(x):
-    return 0.2 * sphere(x)
+    return 0.2 * to_sphere(x)
 
 
-FIELDS = [sphere, torus, box, plate, two_balls, steep, shallow]
+FIELDS = [to_sphere, to_torus, to_box, plate, two_balls, steep, shallow]
 
 
 def gradient_of(field):
@@ -81,7 +69,7 @@ def test_normals_point_outward_and_no_triangle_is_degenerate(field):
     assert ((mesh.face_normals * outward).sum(1) > 0).mean() > 0.98
 
 
-@pytest.mark.parametrize("field", [sphere, torus, box])
+@pytest.mark.parametrize("field", [to_sphere, to_torus, to_box])
 def test_far_fewer_evaluations_than_dense(field):
     _, _, stats = extract_mesh(field, BOX, resolution=512)
     assert stats.evaluations < 513**3 / 20
@@ -89,12 +77,12 @@ def test_far_fewer_evaluations_than_dense(field):
 
 def test_an_offset_surface_lies_at_its_distance():
     for level in (-0.2, 0.15):
-        vertices, _, _ = extract_mesh(sphere, BOX, resolution=64, level=level)
+        vertices, _, _ = extract_mesh(to_sphere, BOX, resolution=64, level=level)
         np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.7 + level, atol=1e-3)
 
 
 def test_the_box_grows_until_it_holds_the_surface():
-    vertices, faces, stats = extract_mesh(sphere, 0.4 * BOX, resolution=32)
+    vertices, faces, stats = extract_mesh(to_sphere, 0.4 * BOX, resolution=32)
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     assert mesh.is_watertight
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * 0.7**3, rel=0.02)
@@ -104,7 +92,7 @@ def test_the_box_grows_until_it_holds_the_surface():
 
 def test_no_surface_is_a_clear_error():
     with pytest.raises(FitError, match="no"):
-        extract_mesh(lambda x: sphere(x) + 5, BOX, resolution=32)
+        extract_mesh(lambda x: to_sphere(x) + 5, BOX, resolution=32)
 
 
 def test_a_field_that_is_not_finite_is_a_clear_error():
@@ -121,14 +109,14 @@ def signed_area(curve):
 
 
 def test_a_circle_is_one_closed_curve_counter_clockwise():
-    (curve,) = extract_contours(sphere, SQUARE, resolution=128)
+    (curve,) = extract_contours(to_sphere, SQUARE, resolution=128)
     assert (curve[0] == curve[-1]).all()
     np.testing.assert_allclose(np.linalg.norm(curve, axis=1), 0.7, atol=1e-3)
     assert signed_area(curve) == pytest.approx(np.pi * 0.49, rel=1e-2)
 
 
 def test_a_ring_has_an_outer_and_an_inner_curve():
-    curves = extract_contours(lambda x: np.abs(sphere(x, 0.6)) - 0.15, SQUARE, resolution=128)
+    curves = extract_contours(lambda x: np.abs(to_sphere(x, 0.6)) - 0.15, SQUARE, resolution=128)
     areas = sorted(signed_area(curve) for curve in curves)
     assert len(areas) == 2
     np.testing.assert_allclose(areas, [-np.pi * 0.45**2, np.pi * 0.75**2], rtol=1e-2)
@@ -136,4 +124,4 @@ def test_a_ring_has_an_outer_and_an_inner_curve():
 
 def test_no_curve_is_a_clear_error():
     with pytest.raises(FitError):
-        extract_contours(lambda x: sphere(x) + 5, SQUARE, resolution=64)
+        extract_contours(lambda x: to_sphere(x) + 5, SQUARE, resolution=64)

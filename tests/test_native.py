@@ -9,6 +9,8 @@ from igr import native
 from igr.config import FeatureConfig
 from igr.encoding import HASH_PRIMES, Level, feature_levels
 
+pytestmark = pytest.mark.numerical
+
 if not native.available():
     pytest.skip(native.unavailable_reason(), allow_module_level=True)
 
@@ -26,7 +28,11 @@ def levels_for(dimension: int, features: int, count: int = 4) -> list[Level]:
     return levels
 
 
-def make_core(dimension=3, *, features=2, width=64, threads=2, instruction_set="auto", seed=0):
+FORCED = os.environ.get("IGR_INSTRUCTION_SET", "auto")
+THREADS = int(os.environ.get("IGR_THREADS", "2"))
+
+
+def make_core(dimension=3, *, features=2, width=64, threads=THREADS, instruction_set=FORCED, seed=0):
     core = native.NativeCore(
         dimension, levels_for(dimension, features), features, width, BETA, BOUND, threads, instruction_set
     )
@@ -160,11 +166,23 @@ def test_results_do_not_depend_on_the_number_of_threads_and_repeat_exactly(dimen
             np.testing.assert_array_equal(values, runs[0][name])
 
 
-def test_instruction_sets_train_alike():
-    runs = [train(make_core(instruction_set=name), steps=3) for name in SETS]
-    for run in runs[1:]:
-        for name, values in run.items():
-            assert_close(values, runs[0][name], 2e-3)
+def test_instruction_sets_step_alike():
+    """Each step from the same state; what Adam then does with the derivatives is compared with torch's below."""
+    cores = [make_core(instruction_set=name) for name in SETS]
+    for step in range(10):
+        x = points_for(3, 1000, seed=step)
+        df, dg = random_directions(1000, 3)
+        found = []
+        for core in cores:
+            for name, values in core.parameters().items():
+                values[...] = cores[0].parameters()[name]
+            f, g = core.forward(x)
+            core.backward(df, dg)
+            found.append({"f": f.copy(), "g": g.copy()} | {k: v.copy() for k, v in core.gradients().items()})
+        for one in found[1:]:
+            for name, values in one.items():
+                assert_close(values, found[0][name])
+        cores[0].adam(1e-2)
 
 
 @pytest.mark.parametrize("instruction_set", SETS)
@@ -372,7 +390,7 @@ def test_sizes_that_the_core_does_not_have_are_refused(change, message):
 
 
 def test_peak_rate_and_phases_are_measured():
-    assert all(native.peak_rate(name, 1) > 0.1 for name in SETS)
+    assert all(native.peak_rate(name, 1) > 0 for name in SETS)
     core = make_core()
     train(core, 2)
     assert set(core.phase_seconds()) == {"features", "mlp", "scatter", "adam"}

@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 from analytic import sphere_surface
+from shapes import sphere
 
 import igr
 from igr.config import MLPConfig
 from igr.errors import InputError
 from igr.presets import FAST, PAPER
+
+pytestmark = pytest.mark.numerical
 
 pytest.importorskip("onnx")
 FEATURES = dataclasses.replace(FAST, network=dataclasses.replace(FAST.network, log2_rows=14), steps=40)
@@ -26,10 +29,9 @@ def test_onnxruntime_gives_the_same_distances_anywhere(tmp_path, config, d):
     onnxruntime = pytest.importorskip("onnxruntime")
     if config is NETWORK:
         pytest.importorskip("torch")
-    normals = np.random.default_rng(0).normal(size=(800, d))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    points, normals = sphere(800, d, radius=30)
     center = np.array([4e5, -2e6, 10.0])[:d]
-    surface = igr.reconstruct(center + 30 * normals, normals=normals, config=config)
+    surface = igr.reconstruct(center + points, normals=normals, config=config)
     surface.to_onnx(tmp_path / "ball.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ball.onnx", providers=["CPUExecutionProvider"])
     x = center + np.random.default_rng(1).uniform(-60, 60, (5000, d))

@@ -7,6 +7,8 @@ import igr
 from igr.orientation import orient_normals
 from igr.outlines import inside, outline_normals
 
+pytestmark = pytest.mark.numerical
+
 
 def ring(radius, n, center=(0.0, 0.0)):
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)

@@ -1,7 +1,6 @@
 """Clouds: what is refused, what is mended and noted, and which way normals point."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,20 +8,14 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from shapes import DATA, directions, sphere, torus
 
 import igr
 from igr.errors import InputError
 from igr.points import MINIMUM_POINTS, PointCloud, as_cloud, inward_normals, outwardness, read_points
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-RNG = np.random.default_rng(5)
-POINTS = RNG.normal(size=(60, 3))
+POINTS = np.random.default_rng(5).normal(size=(60, 3))
 NORMALS = POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)
-
-
-def sphere(n, dimension=3, seed=0):
-    points = np.random.default_rng(seed).normal(size=(n, dimension))
-    return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
 # --------------------------------------------------------------------------------- what a cloud is
@@ -140,7 +133,10 @@ def test_normals_that_are_mostly_missing_are_left_aside():
     assert (len(cloud), cloud.normals) == (60, None)
 
 
-@pytest.mark.parametrize("colors", [RNG.integers(0, 256, (60, 3)), RNG.random((60, 3)), np.full((60, 3), 255)])
+COLORS = np.random.default_rng(0).integers(0, 256, (60, 3))
+
+
+@pytest.mark.parametrize("colors", [COLORS, COLORS / 255, np.full((60, 3), 255)])
 def test_colors_are_no_normals(colors):
     cloud = as_cloud(np.hstack([POINTS, colors]))
     assert cloud.normals is None
@@ -240,7 +236,7 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(name):
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_points_and_normals_may_come_apart(dimension):
-    points, normals = POINTS[:, :dimension], sphere(60, dimension)
+    points, normals = POINTS[:, :dimension], directions(60, dimension)
     apart, together = as_cloud(points, normals), as_cloud(np.hstack([points, normals]))
     np.testing.assert_array_equal(apart.points, together.points)
     np.testing.assert_array_equal(apart.normals, together.normals)
@@ -268,12 +264,6 @@ def test_a_thin_plate_is_no_plane():
 
 
 # ------------------------------------------------------------------------------------ inward normals
-
-
-def torus(n):
-    mesh = trimesh.creation.torus(1.0, 0.2, 96, 48)
-    points, faces = trimesh.sample.sample_surface(mesh, n, seed=1)
-    return np.asarray(points), mesh.face_normals[faces]
 
 
 def box(n, size):
@@ -307,21 +297,21 @@ def cut(shape, share):
 
 
 SHAPES = {
-    "sphere": (sphere(500), sphere(500)),
-    "sphere of 20 points": (sphere(20), sphere(20)),
+    "sphere": sphere(500),
+    "sphere of 20 points": sphere(20),
     "octahedron's corners": (np.vstack([np.eye(3), -np.eye(3)]),) * 2,
     "square's corners": (np.vstack([np.eye(2), -np.eye(2)]),) * 2,
-    "circle": (sphere(60, 2), sphere(60, 2)),
-    "torus": torus(500),
+    "circle": sphere(60, 2),
+    "torus": torus(500, ring=1.0),
     "plate": box(500, (1, 1, 0.01)),
     "rod": box(500, (1, 0.02, 0.02)),
     "star": star(300),
     "uneven star": star(2000, uneven=True),
-    "noisy torus": noisy(torus(500)),
+    "noisy torus": noisy(torus(500, ring=1.0)),
     "noisy star": noisy(star(300)),
-    "large torus": torus(30_000),
-    "half a torus": cut(torus(500), 0.5),
-    "half a sphere": cut((sphere(500), sphere(500)), 0.5),
+    "large torus": torus(30_000, ring=1.0),
+    "half a torus": cut(torus(500, ring=1.0), 0.5),
+    "half a sphere": cut(sphere(500), 0.5),
     "two thirds of a star": cut(star(500), 0.66),
     "noisy plate, cut": cut(noisy(box(4000, (1, 1, 0.1))), 0.7),
 }
@@ -338,9 +328,9 @@ def test_normals_turned_inside_out_are_found(name, scale):
 
 
 def test_normals_of_a_closed_surface_are_certain_and_random_ones_are_not():
-    points = sphere(5000)
-    assert outwardness(points, points) > 0.9
-    assert abs(outwardness(points, sphere(5000, seed=9))) < 0.1
+    points, normals = sphere(5000)
+    assert outwardness(points, normals) > 0.9
+    assert abs(outwardness(points, directions(5000, seed=9))) < 0.1
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
@@ -352,14 +342,14 @@ def test_an_arc_is_as_sure_as_its_share_of_the_circle(share):
 
 
 def test_nothing_is_surer_than_certain():
-    points = np.vstack([sphere(500), 0.3 * sphere(1500, seed=1)])  # most points lie within another closed surface
-    normals = np.vstack([sphere(500), sphere(1500, seed=1)])
+    outer, inner = sphere(500), sphere(1500, seed=1, radius=0.3)  # most points lie within another closed surface
+    points, normals = (np.vstack(pair) for pair in zip(outer, inner, strict=True))
     assert outwardness(points, normals) == 1
     assert outwardness(points, -normals) == -1
 
 
 def test_a_plane_sheet_has_no_inside():
-    points = RNG.random((500, 3)) * [1, 1, 1e-3]
+    points = np.random.default_rng(0).random((500, 3)) * [1, 1, 1e-3]
     normals = np.tile([0.0, 0, 1], (500, 1))
     assert abs(outwardness(points, normals)) < 0.1
     assert not inward_normals(points, normals)

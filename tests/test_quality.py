@@ -5,18 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import trimesh
+from shapes import ball
 
 from igr.quality import field_quality, ghost_area, signed_distance, topology, volume_iou
 
 
-def sphere(radius=1.0, center=(0, 0, 0), subdivisions=5):
-    mesh = trimesh.creation.icosphere(subdivisions=subdivisions, radius=radius)
-    return mesh.apply_translation(center)
-
-
 def test_topology_counts_pieces_handles_and_holes():
     torus = trimesh.creation.torus(1, 0.3)
-    both = trimesh.util.concatenate([torus, sphere(0.01, (3, 0, 0), 2)])
+    both = trimesh.util.concatenate([torus, ball(0.01, (3, 0, 0), 2)])
     found = topology(both)
     assert dataclasses.asdict(found) | {"area": 0, "volume": 0} == {
         "components": 2,
@@ -33,14 +29,14 @@ def test_topology_counts_pieces_handles_and_holes():
 
 
 def test_a_ghost_is_area_far_from_the_points():
-    points = np.asarray(sphere().vertices)
-    assert ghost_area(sphere(), points) == 0
-    both = trimesh.util.concatenate([sphere(), sphere(center=(10, 0, 0))])
+    points = np.asarray(ball().vertices)
+    assert ghost_area(ball(), points) == 0
+    both = trimesh.util.concatenate([ball(), ball(center=(10, 0, 0))])
     assert ghost_area(both, points) == pytest.approx(0.5, abs=0.01)
 
 
 def test_the_exact_field_has_no_residual_and_a_stretched_one_has():
-    mesh = sphere()
+    mesh = ball()
     exact = field_quality(
         lambda x: np.linalg.norm(x, axis=1) - 1,
         lambda x: x / np.linalg.norm(x, axis=1, keepdims=True),
@@ -62,7 +58,7 @@ def test_the_exact_field_has_no_residual_and_a_stretched_one_has():
 
 
 def test_signed_distance_is_negative_inside():
-    mesh = sphere()
+    mesh = ball()
     found = signed_distance(
         np.asarray(mesh.vertices), np.asarray(mesh.faces), np.array([[0, 0, 0.5], [0, 0, 1.5]])
     )
@@ -70,4 +66,4 @@ def test_signed_distance_is_negative_inside():
 
 
 def test_iou_of_nested_spheres_is_the_ratio_of_their_volumes():
-    assert volume_iou(sphere(0.8), sphere()) == pytest.approx(0.512, abs=0.01)
+    assert volume_iou(ball(0.8), ball()) == pytest.approx(0.512, abs=0.01)

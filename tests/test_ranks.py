@@ -1,7 +1,8 @@
-"""Training in several processes: two ranks are one, a killed one is started again, and hosts may differ."""
+"""Training in several processes: two ranks step as one, a killed one is started again, and hosts may differ."""
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("torch")
 
 from families import SMALL
+from machine import free_port
 
 from igr.shapespace import ShapeSpace
 from igr.spacetraining import TrainingOptions
@@ -37,50 +39,73 @@ ShapeSpace.train(sys.argv[1], config=dataclasses.replace(SMALL, steps=6), option
 """
 
 
+CONFIG = dataclasses.replace(SMALL, steps=6)
+
+
 @pytest.fixture(scope="module")
-def alone(ellipsoids, tmp_path_factory):
-    """The run folder of one process."""
-    run = tmp_path_factory.mktemp("alone")
-    ShapeSpace.train(ellipsoids, config=dataclasses.replace(SMALL, steps=6), options=TrainingOptions(run=run))
+def together(ellipsoids, tmp_path_factory):
+    """The run folder of two ranks that torchrun started."""
+    run = tmp_path_factory.mktemp("together") / "two"
+    _run(_torchrun(["--standalone"], ellipsoids, run))
     return run
+
+
+def _script(ellipsoids, run, *killed):
+    """The arguments of Python that train in one rank."""
+    script = run.parent / "train.py"
+    script.write_text(TRAIN)
+    return [str(script), str(ellipsoids), str(run), os.path.dirname(__file__), *killed]
 
 
 def _torchrun(launch, ellipsoids, run, *killed):
     """The command that trains in ranks, started by torchrun with the options `launch`."""
-    script = run.parent / "train.py"
-    script.write_text(TRAIN)
     command = [sys.executable, "-m", "torch.distributed.run", *launch, "--nproc-per-node"]
-    return [*command, "1" if "--nnodes" in launch else "2", str(script), str(ellipsoids), str(run)] + [
-        os.path.dirname(__file__),
-        *killed,
-    ]
+    return [*command, "1" if "--nnodes" in launch else "2", *_script(ellipsoids, run, *killed)]
 
 
 def _run(command):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_COMPILE_DISABLE": "1"}
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, timeout=300)
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, timeout=3000)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
-def _assert_same_training(run, alone):
+def _assert_same_training(run, other):
     """Parameters, latents and losses to 1e-5 (rounding: the ranks add in another order)."""
-    here, there = (ShapeSpace.load(path).field.state() for path in (run, alone))
+    here, there = (ShapeSpace.load(path).field.state() for path in (run, other))
     for name, value in there.items():
         np.testing.assert_allclose(here[name], value, atol=1e-5, err_msg=name)
-    losses = [np.loadtxt(path / "history.csv", delimiter=",", skiprows=1)[:, 3] for path in (run, alone)]
+    losses = [np.loadtxt(path / "history.csv", delimiter=",", skiprows=1)[:, 3] for path in (run, other)]
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
-def test_two_ranks_are_one(ellipsoids, alone, tmp_path):
-    _run(_torchrun(["--standalone"], ellipsoids, tmp_path / "two"))
-    _assert_same_training(tmp_path / "two", alone)
+def test_a_step_of_two_ranks_is_that_of_one(ellipsoids, tmp_path):
+    """From the same state: along a run rounding grows, and the two drift apart."""
+    begun, one, two = (tmp_path / name for name in ("begun", "one", "two"))
+    with pytest.raises(KeyboardInterrupt):
+        ShapeSpace.train(
+            ellipsoids,
+            config=CONFIG,
+            options=TrainingOptions(run=begun),
+            on_step=lambda progress, space: progress.step == CONFIG.steps - 1,
+        )
+    shutil.copytree(begun, two)
+    begun.rename(one)
+    ShapeSpace.train(ellipsoids, config=CONFIG, options=TrainingOptions(run=one, resume=True))
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    environment = os.environ | shared | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *_script(ellipsoids, two)]
+    ranks = [subprocess.Popen(command, env=environment | {"RANK": rank}, stderr=subprocess.PIPE) for rank in "01"]
+    for process in ranks:
+        message = process.communicate(timeout=3000)[1]
+        assert process.returncode == 0, message.decode()[-2000:]
+    _assert_same_training(two, one)
 
 
 @pytest.mark.slow
-def test_a_killed_rank_is_started_again_and_nothing_is_lost(ellipsoids, alone, tmp_path):
+def test_a_killed_rank_is_started_again_and_nothing_is_lost(ellipsoids, together, tmp_path):
     _run(_torchrun(["--standalone", "--max-restarts", "1"], ellipsoids, tmp_path / "two", "killed"))
     assert (tmp_path / "two.killed").exists()
-    _assert_same_training(tmp_path / "two", alone)
+    _assert_same_training(tmp_path / "two", together)
 
 
 @contextmanager
@@ -104,7 +129,7 @@ def _two_hosts():
 
 
 @pytest.mark.slow
-def test_two_hosts_are_one(ellipsoids, alone, tmp_path):
+def test_two_hosts_are_one(ellipsoids, together, tmp_path):
     with _two_hosts() as hosts:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "eth0"}
         running = []
@@ -114,6 +139,6 @@ def test_two_hosts_are_one(ellipsoids, alone, tmp_path):
             entered = ["ip", "netns", "exec", host, *command]
             running.append(subprocess.Popen(entered, env=environment, stderr=subprocess.PIPE))
         for process in running:
-            message = process.communicate(timeout=300)[1]
+            message = process.communicate(timeout=3000)[1]
             assert process.returncode == 0, message.decode()[-2000:]
-    _assert_same_training(tmp_path / "two", alone)
+    _assert_same_training(tmp_path / "two", together)

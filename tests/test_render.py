@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 from analytic import sphere_surface
+from shapes import arrays, ball
 
 from igr.colors import colorbar, colorize
 from igr.errormap import vertex_errors, write_error_map
@@ -14,18 +15,13 @@ from igr.raster import rasterize
 from igr.render import VIEWS, View, render, render_mesh, save_film
 
 
-def ball(radius=1.0, center=(0, 0, 0)):
-    mesh = trimesh.creation.icosphere(subdivisions=4, radius=radius).apply_translation(center)
-    return np.asarray(mesh.vertices), np.asarray(mesh.faces)
-
-
 def covered(image):
     return (image != 255).any(-1)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_sphere_is_a_disk_from_everywhere(view):
-    image = render_mesh(*ball(), View(*VIEWS[view], 200, tight=False))
+    image = render_mesh(*arrays(ball()), View(*VIEWS[view], 200, tight=False))
     radius = 100 / (0.55 * np.sqrt(12))
     assert covered(image).sum() == pytest.approx(np.pi * radius**2, rel=0.02)
     rows, columns = np.nonzero(covered(image))
@@ -34,9 +30,9 @@ def test_a_sphere_is_a_disk_from_everywhere(view):
 
 
 def test_a_picture_is_filled_from_everywhere():
-    long = ball()[0] * [3, 0.5, 0.5] + [5, 0, 1e3]
+    long = ball().vertices * [3, 0.5, 0.5] + [5, 0, 1e3]
     for view in VIEWS.values():
-        rows, columns = np.nonzero(covered(render_mesh(long, ball()[1], View(*view, 200))))
+        rows, columns = np.nonzero(covered(render_mesh(long, ball().faces, View(*view, 200))))
         assert 180 < max(np.ptp(rows), np.ptp(columns)) < 190
         assert abs(rows.min() + rows.max() - 199) < 3
         assert abs(columns.min() + columns.max() - 199) < 3
@@ -66,7 +62,7 @@ def test_the_nearest_face_is_seen_at_every_pixel():
 
 
 def test_a_mesh_of_many_small_faces_has_no_holes():
-    vertices, faces = ball()
+    vertices, faces = arrays(ball())
     many = trimesh.Trimesh(vertices, faces).subdivide().subdivide()
     image = covered(render_mesh(many.vertices, many.faces, View(pixels=100)))
     for row in image:
@@ -75,7 +71,7 @@ def test_a_mesh_of_many_small_faces_has_no_holes():
 
 
 def test_colors_are_those_of_the_vertices():
-    vertices, faces = ball()
+    vertices, faces = arrays(ball())
     red = np.tile(np.array([255, 0, 0], np.uint8), (len(vertices), 1))
     image = render_mesh(vertices, faces, View(pixels=64), colors=red)
     assert image[32, 32, 0] > 100
@@ -92,7 +88,7 @@ def test_the_scale_runs_from_dark_to_bright():
 
 
 def test_errors_are_distances_to_triangles_and_to_points(tmp_path):
-    near, far = ball(1.1), ball(1.0)
+    near, far = arrays(ball(1.1)), arrays(ball(1.0))
     assert vertex_errors(near, far) == pytest.approx(0.1, abs=2e-3)
     assert vertex_errors(near, far[0]).min() >= 0.0999
     mesh, picture = write_error_map(tmp_path / "e.ply", near, far, pixels=64)
@@ -116,7 +112,7 @@ def test_films_are_gif_or_mp4(tmp_path):
 
 def test_what_has_no_surface_cannot_be_rendered():
     with pytest.raises(InputError, match="a mesh without triangles"):
-        render_mesh(ball()[0], np.zeros((0, 3), int))
+        render_mesh(ball().vertices, np.zeros((0, 3), int))
     with pytest.raises(InputError, match="write it as svg instead"):
         render(sphere_surface(center=(0.0, 0.0)))
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapes import DATA
 
 from igr.errors import InputError
 from igr.splits import choose, divide, list_scans, read_split, split_folder, subject_of, write_split
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "dfaust_splits"
+SPLITS = DATA / "dfaust_splits"
 NAMES = [f"{s}/{m}/{m}.{f:06d}" for s in ("a", "b", "c", "d") for m in ("hips", "knees") for f in range(8)]
 
 
@@ -26,17 +27,17 @@ def test_what_is_written_is_read(tmp_path_factory, names):
     assert len(read_split(path)) == len(names)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the D-FAUST users' split files are not here")
+@pytest.mark.skipif(not SPLITS.is_dir(), reason="the D-FAUST users' split files are not here")
 def test_the_split_files_that_users_have_are_read():
-    train, test = (set(read_split(DATA / f"{kind}_all.json")) for kind in ("train", "test"))
+    train, test = (set(read_split(SPLITS / f"{kind}_all.json")) for kind in ("train", "test"))
     assert "50002/punching/punching.004283" in train
     assert len(train) > 3 * len(test) * 0.9
     assert not train & test
     humans, unseen = (
-        {subject_of(n) for n in read_split(DATA / f"{kind}_humans.json")} for kind in ("train", "test")
+        {subject_of(n) for n in read_split(SPLITS / f"{kind}_humans.json")} for kind in ("train", "test")
     )
     assert not humans & unseen
-    assert len(read_split(DATA / "interpolate.json")) == 2
+    assert len(read_split(SPLITS / "interpolate.json")) == 2
 
 
 @pytest.mark.parametrize("by", ["scan", "subject"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import trimesh
 from scipy.stats import spearmanr
-from test_surface import QUICK, sphere
+from shapes import QUICK, sphere
 
 import igr
 from igr.cli import main
@@ -12,6 +12,8 @@ from igr.errors import InputError
 from igr.examples import example_cloud
 from igr.frame import Frame
 from igr.render import View, render
+
+pytestmark = pytest.mark.numerical
 
 
 @pytest.fixture(scope="module")

@@ -4,31 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
+from analytic import plane_surface
+from shapes import QUICK, directions, rotation, sphere
 
 import igr
 from igr.config import ObjectiveConfig
 from igr.errors import InputError
-from igr.presets import FAST
 from igr.surfacefile import surface_file
 
-QUICK = dataclasses.replace(
-    FAST,
-    network=dataclasses.replace(FAST.network, levels=6, finest=48, log2_rows=17),
-    sampling=dataclasses.replace(FAST.sampling, surface=1024),
-    steps=250,
-)
+pytestmark = pytest.mark.numerical
+
 SMALL = dataclasses.replace(QUICK, steps=20)
-
-
-def sphere(n=3000, d=3, seed=0):
-    normals = np.random.default_rng(seed).normal(size=(n, d))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return normals, normals
-
-
-def rotation(seed=3):
-    q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
-    return q * np.sign(np.linalg.det(q))
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +37,16 @@ def test_distance_is_in_input_units_and_negative_inside(ball):
 
 
 def test_gradient_is_a_unit_vector_pointing_outward(ball):
-    directions, _ = sphere(200, seed=5)
-    gradient = ball.gradient(50 * directions + [1000, -2000, 300])
+    outward = directions(200, seed=5)
+    gradient = ball.gradient(50 * outward + [1000, -2000, 300])
     assert abs(np.linalg.norm(gradient, axis=1) - 1).mean() < 0.1
-    assert (gradient * directions).sum(1).min() > 0.9
-    np.testing.assert_allclose(np.linalg.norm(ball.normals(directions * 50 + [1000, -2000, 300]), axis=1), 1)
+    assert (gradient * outward).sum(1).min() > 0.9
+    np.testing.assert_allclose(np.linalg.norm(ball.normals(outward * 50 + [1000, -2000, 300]), axis=1), 1)
 
 
 def test_projected_points_lie_on_the_surface(ball):
-    directions, _ = sphere(200, seed=5)
-    projected = ball.project(directions * np.linspace(45, 55, 200)[:, None] + [1000, -2000, 300])
+    outward = directions(200, seed=5)
+    projected = ball.project(outward * np.linspace(45, 55, 200)[:, None] + [1000, -2000, 300])
     assert abs(ball.distance(projected)).max() < 0.01
     assert abs(np.linalg.norm(projected - [1000, -2000, 300], axis=1) - 50).max() < 1.0
 
@@ -135,7 +121,7 @@ def test_the_result_moves_with_the_input():
 
 @pytest.mark.parametrize("with_normals", [True, False])
 def test_a_circle_is_a_circle(with_normals):
-    points, normals = sphere(300, d=2)
+    points, normals = sphere(300, 2)
     config = QUICK if with_normals else dataclasses.replace(QUICK, objective=ObjectiveConfig(normals=0.3))
     surface = igr.reconstruct(20 * points + 500, normals=normals if with_normals else "ignore", config=config)
     (curve,) = surface.contour(resolution=128)
@@ -166,10 +152,9 @@ def test_no_more_points_are_taken_than_the_run_visits():
     assert surface.details["points"] == 5000
 
 
-def test_a_surface_that_never_ends_is_closed_at_twice_the_box(ball, monkeypatch, caplog):
-    monkeypatch.setattr(ball._unit, "distance", lambda u: u[:, 0].copy())
-    monkeypatch.setattr(ball._unit, "gradient", lambda u: np.tile([1.0, 0.0, 0.0], (len(u), 1)))
-    mesh = ball.mesh(resolution=32)
+def test_a_surface_that_never_ends_is_closed_at_twice_the_box(caplog):
+    plane = plane_surface(radius=50.0, center=(1000.0, -2000.0, 300.0))
+    mesh = plane.mesh(resolution=32)
     assert mesh.is_watertight
-    assert mesh.extents.max() < 2.2 * np.ptp(ball.box, axis=0).max() * ball.frame.scale
+    assert mesh.extents.max() < 2.2 * np.ptp(plane.box, axis=0).max() * plane.frame.scale
     assert "closed there" in caplog.text

@@ -3,6 +3,7 @@
 import io
 import signal
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def shown(monkeypatch, stream, shares, *, quiet=False):
     """What a fit that takes the shares in turn, a second each, leaves on stderr."""
     now = iter(range(1000))
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr("igr.terminal.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("igr.terminal.time", SimpleNamespace(monotonic=lambda: float(next(now))))
     with FitDisplay(quiet=quiet) as display:
         for share in shares:
             display.show(progress(share))

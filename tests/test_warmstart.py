@@ -2,25 +2,20 @@
 
 import numpy as np
 import pytest
+from shapes import sphere
 
 from igr.warmstart import indicator, known_space, point_areas
 
 
-def sphere(d, n=4000, seed=0):
-    normals = np.random.default_rng(seed).normal(size=(n, d))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return 0.7 * normals, normals
-
-
 @pytest.mark.parametrize("d", [2, 3])
 def test_areas_add_up_to_the_surface(d):
-    points, _ = sphere(d)
+    points, _ = sphere(4000, d, radius=0.7)
     assert point_areas(points).sum() == pytest.approx(2 * np.pi * 0.7 if d == 2 else 4 * np.pi * 0.7**2, rel=0.15)
 
 
 @pytest.mark.parametrize("d", [2, 3])
 def test_known_distances_of_a_sphere_are_right(d):
-    points, normals = sphere(d)
+    points, normals = sphere(4000, d, radius=0.7)
     known = known_space(points, normals, extent=1.1, seed=0)
     truth = np.linalg.norm(known.points, axis=1) - 0.7
     assert (np.sign(known.target) == np.sign(truth)).all()
@@ -30,7 +25,7 @@ def test_known_distances_of_a_sphere_are_right(d):
 
 @pytest.mark.parametrize("d", [2, 3])
 def test_a_cavity_is_outside_though_its_wall_is_trusted_less(d):
-    points, normals = sphere(d)
+    points, normals = sphere(4000, d, radius=0.7)
     wall, trust = 0.5 * points[::3], np.repeat([1.0, 0.3], [len(points), len(points[::3])])
     cloud = np.concatenate([points, wall]), np.concatenate([normals, -normals[::3]])
     known = known_space(*cloud, extent=1.1, seed=0, trust=trust)
@@ -40,7 +35,7 @@ def test_a_cavity_is_outside_though_its_wall_is_trusted_less(d):
 
 @pytest.mark.parametrize("d", [2, 3])
 def test_a_hole_is_closed(d):
-    points, normals = sphere(d)
+    points, normals = sphere(4000, d, radius=0.7)
     kept = points[:, 0] < 0.55  # a cap is missing
     known = known_space(points[kept], normals[kept], extent=1.1, seed=0)
     radius = np.linalg.norm(known.points, axis=1)
@@ -51,8 +46,8 @@ def test_a_hole_is_closed(d):
 
 
 def test_a_cavity_is_outside():
-    points, normals = sphere(3, 8000)
-    inner, inner_normals = sphere(3, 4000, seed=1)
+    points, normals = sphere(8000, radius=0.7)
+    inner, inner_normals = sphere(4000, seed=1, radius=0.7)
     both = np.concatenate([points, 0.5 * inner])
     known = known_space(both, np.concatenate([normals, -inner_normals]), extent=1.1, seed=0)
     radius = np.linalg.norm(known.points, axis=1)
@@ -61,6 +56,6 @@ def test_a_cavity_is_outside():
 
 
 def test_the_membrane_lies_on_the_points():
-    points, normals = sphere(3)
+    points, normals = sphere(4000, radius=0.7)
     membrane = indicator(points, normals).membrane()
     assert np.abs(np.linalg.norm(membrane, axis=1) - 0.7).max() < 0.02
