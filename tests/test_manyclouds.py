@@ -73,6 +73,35 @@ def test_a_second_run_continues(scans, tmp_path, capsys):
     assert {row["watertight"] for row in rows.values()} == {"True"}
 
 
+def test_a_stopped_second_run_keeps_the_rows_of_all_finished_scans(scans, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    (scans / "b.xyz").unlink()
+    assert run("reconstruct", scans, "-o", out, *QUICK) == 0
+    before = table(out / "results.csv")
+    (out / "a_mesh.ply").unlink()
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("igr.manyclouds._one", stopped)
+        assert run("reconstruct", scans, "-o", out, "--skip", *QUICK) == 130
+    assert table(out / "results.csv") == {name: row for name, row in before.items() if name != "a"}
+    assert run("reconstruct", scans / "a.ply", scans / "c.ply", "-o", out, "--skip", *QUICK) == 0
+    assert list(table(out / "results.csv")) == ["a", "c", "deep/d"]
+    assert table(out / "results.csv")["deep/d"] == before["deep/d"]
+
+
+@pytest.mark.parametrize("content", ["\0\0", "name,status\na,done,more\n", "name,status\na\n", "a,b\n1,2\n", ""])
+def test_a_damaged_table_is_said_and_left_as_it_is(scans, tmp_path, content, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "results.csv").write_text(content)
+    assert run("reconstruct", scans, "-o", out, "--skip", *QUICK) == 2
+    assert "results.csv is damaged" in capsys.readouterr().err
+    assert (out / "results.csv").read_text() == content
+
+
 def test_ranks_share_the_scans(scans, tmp_path, monkeypatch):
     out = tmp_path / "out"
     (scans / "b.xyz").unlink()

@@ -1,14 +1,19 @@
 """The README's second example: from scans to a trained space, unseen scans, interpolation."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
+import torch
 import trimesh
+from families import SMALL
 
 from igr.cli import main
-
-pytest.importorskip("torch")
+from igr.errors import FitError
+from igr.shapespace import ShapeSpace
+from igr.spacefield import SpaceField, SpaceNetwork, make_network
+from igr.surface import Surface
 
 
 @pytest.mark.slow
@@ -56,6 +61,34 @@ def test_the_shipped_space_knows_a_body_it_never_saw(tmp_path, monkeypatch, caps
     assert row["kept_share_of_area"] > 0.99
     assert trimesh.load("out/body.ply").body_count == 1
     assert row["percent_of_size"] < 0.5  # millimetres, off the origin, noisy
+
+
+@pytest.mark.parametrize("command", ["interpolate", "sample"])
+def test_a_shape_without_a_surface_does_not_stop_the_others(tmp_path, monkeypatch, capsys, command):
+    space = tmp_path / "space.safetensors"
+    network = SpaceNetwork(make_network(SMALL, 3), torch.zeros(2, 4))
+    ShapeSpace(SpaceField(network), SMALL, names=("a", "b"), scale=1.0, reach=1.0).save(space)
+    plain, calls = Surface.mesh, itertools.count()
+
+    def perhaps(self, **more):
+        if next(calls) in lost:
+            raise FitError("there is no surface")
+        return plain(self, **more)
+
+    monkeypatch.setattr(Surface, "mesh", perhaps)
+    ends = ["a", "b", "--interval", "3"] if command == "interpolate" else ["--count", "3"]
+    args = ["shapespace", command, str(space), *ends, "--resolution", "16", "-o", str(tmp_path / "out")]
+    lost = {1}
+    assert main(args) == 1
+    captured = capsys.readouterr()
+    assert "igr: failed: shape 2 of 3: there is no surface" in captured.err
+    assert "wrote 2 meshes" in captured.out
+    assert "failed 1" in captured.out
+    played = {"interpolation.glb"} if command == "interpolate" else set()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"000.ply", "002.ply"} | played
+    lost = range(100)
+    assert main(args) == 1
+    assert "none of the 3 shapes has a surface" in capsys.readouterr().err
 
 
 def test_a_missing_space_and_a_missing_scan_are_named(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """A saved shape space: read back as it was, or refused in a sentence that says what is wrong with it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,6 +72,23 @@ def test_latents_that_are_not_numbers_are_refused(saved):
 def test_a_space_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="no such run or file; `bodies` is the space that is shipped"):
         ShapeSpace.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_of_the_name_of_the_shipped_space_is_the_user_s(saved, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    assert "person00/hips/0" in ShapeSpace.load(kind("bodies")).names
+    run = tmp_path / "bodies"
+    run.mkdir()
+    with pytest.raises(InputError, match="comes before the shipped space of that name"):
+        ShapeSpace.load(kind("bodies"))
+    with pytest.raises(InputError, match="comes before the shipped space of that name"):
+        is_space(kind("bodies"))
+    (run / "model.safetensors").write_bytes(saved.read_bytes())
+    assert is_space(kind("bodies"))
+    assert ShapeSpace.load(kind("bodies")).names == ("a", "b", "c")
+    write_tensors(run / "model.safetensors", {"a": np.zeros(2)}, {"format": "igr surface 1"})
+    assert not is_space(kind("bodies"))
 
 
 def test_spaces_are_told_from_surfaces_without_opening_more_than_needed(saved, tmp_path):

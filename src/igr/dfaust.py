@@ -25,9 +25,10 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from .errors import FitError, InputError
+from .errors import FitError, InputError, reason
 from .files import make_folder, write_files
 from .inputs import read_small_text
+from .parallel import threads
 from .points import read_points
 from .settings import parse_json
 from .splits import choose, list_scans, read_split, subject_of
@@ -130,11 +131,11 @@ def preprocess(
     failed = [(name, "there is no such file") for name in missing]
     done: list[Path] = []
     began = time.monotonic()
-    for name, reason in _sampled(todo, options, workers or _cores()):
-        if reason is None:
+    for name, problem in _sampled(todo, options, workers or threads()):
+        if problem is None:
             done.append(targets[name])
         else:
-            failed.append((str(scans[name]), reason))
+            failed.append((str(scans[name]), problem))
         if on_scan is not None:
             finished = len(done) + len(failed) - len(missing)
             on_scan(ScanProgress(name, finished, len(todo), len(failed), time.monotonic() - began))
@@ -247,8 +248,8 @@ def _sample_to_file(name: str, scan: Path, target: Path, samples: int, seed: int
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     try:
         table = sample_scan(scan, samples, rng)
-    except InputError as problem:
-        return str(problem)
+    except (InputError, MemoryError) as problem:
+        return reason(problem)
     dimension = table.shape[1] if table.shape[1] < 4 else table.shape[1] // 2
     center = table[:, :dimension].mean(axis=0)
     table[:, :dimension] -= center
@@ -270,7 +271,3 @@ def _follow_parent() -> None:
 def _end_with(parent: Any) -> None:
     parent.join()
     os._exit(1)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -39,6 +39,15 @@ class FitError(RuntimeError):
     """The computation failed though the input was sound; the last good state is kept."""
 
 
+FAILURES = (InputError, FitError, MemoryError)
+"""What the work on one of many scans or shapes may end with; the others are done all the same."""
+
+
+def reason(problem: Exception) -> str:
+    """What to say of one of the `FAILURES`; Python's own MemoryError is mute."""
+    return str(problem) or "there is not enough memory for it"
+
+
 def usual_arithmetic(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """A public function that computes as numpy does by default, whatever its caller has asked of numpy
     (`np.seterr`), which stays as it is: numbers too small to show become 0 without an error."""

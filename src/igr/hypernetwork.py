@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .config import MLPConfig
-from .network import MLP, value_and_gradient
+from .network import MLP, unwritten_mlp, value_and_gradient
 
 
 class HyperMLP(nn.Module):
@@ -57,9 +57,9 @@ class HyperMLP(nn.Module):
 
     @torch.no_grad()
     def decode(self, latent: Float[Tensor, " z"]) -> MLP:
-        """The small network of one shape."""
-        flat = self.base + (self.directions @ latent) * self.scale
-        network, at = MLP(self.config, self.dimension), 0
+        """The small network of one shape, on this one's device and in its type."""
+        flat = self.base + (self.directions @ latent.to(self.base)) * self.scale
+        network, at = unwritten_mlp(self.config, self.dimension, like=flat), 0
         for layer, (o, i) in zip(network.layers, self.shapes, strict=True):
             layer.weight.copy_(flat[at : at + o * i].view(o, i))
             layer.bias.copy_(flat[at + o * i : at + o * i + o])

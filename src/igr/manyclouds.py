@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import FitError, InputError
+from .errors import FAILURES, InputError, reason
 from .files import make_folder, write_bytes
 from .inputs import read_small_text
 from .parallel import rank_and_ranks
@@ -32,31 +32,36 @@ def reconstruct_all(command: Reconstruct) -> int:
     """Reconstruct every scan of a command into its folder; returns the exit status, 1 if any failed.
 
     The table is DIR/results.csv, rewritten after every scan; of torchrun's ranks, each takes its share of the
-    scans and writes DIR/results.RANK.csv.
+    scans and writes DIR/results.RANK.csv. With --skip, what the tables there say of finished scans is kept.
 
     Raises:
-        InputError: no folder is given, options do not go together, or two scans would get one name.
+        InputError: no folder is given, options do not go together, two scans would get one name, or with --skip a
+            table is damaged.
     """
     folder = _checked(command)
     rank, ranks = rank_and_ranks()
     scans = find_scans(command.scans, leave_out=folder)
     mine = dict(list(scans.items())[rank::ranks])
     make_folder(folder)
-    known = _rows(folder)
+    known = _rows(folder) if command.skip else {}
+    others = [row for name, row in known.items() if name not in scans and rank == 0]
     table = folder / ("results.csv" if ranks == 1 else f"results.{rank}.csv")
-    rows: dict[str, dict[str, Any]] = {}
+    rows = {
+        name: known.get(name, {"output": str(done)}) | {"name": name, "status": "done"}
+        for name in (mine if command.skip else ())
+        if (done := _result(folder, name)) and all(path.exists() for path in _places(command, name).values())
+    }
+    write_bytes(table, _csv([*rows.values(), *others]))
     for index, (name, scan) in enumerate(mine.items(), start=1):
-        done = _result(folder, name)
-        if command.skip and done is not None and all(path.exists() for path in _places(command, name).values()):
-            rows[name] = known.get(name, {"output": str(done)}) | {"name": name, "status": "done"}
-        else:
-            say(f"scan {index:,} of {len(mine):,}  {name}")
-            try:
-                rows[name] = _one(command, name, scan, folder)
-            except KeyboardInterrupt:
-                say("what is finished stays; the same command with --skip continues")
-                raise
-        write_bytes(table, _csv(rows))
+        if name in rows:
+            continue
+        say(f"scan {index:,} of {len(mine):,}  {name}")
+        try:
+            rows[name] = _one(command, name, scan, folder)
+        except KeyboardInterrupt:
+            say("what is finished stays; the same command with --skip continues")
+            raise
+        write_bytes(table, _csv([*(rows[name] for name in mine if name in rows), *others]))
     return _summary(rows, table)
 
 
@@ -106,10 +111,10 @@ def _one(command: Reconstruct, name: str, scan: Path, folder: Path) -> dict[str,
             make_folder(place.parent)
         alone = dataclasses.replace(command, scans=(scan,), output=None, **places)
         result = alone.reconstruct(rescue=False, beside=beside)
-    except (InputError, FitError, MemoryError) as problem:
-        say(f"igr: failed: {problem}")
+    except FAILURES as problem:
+        say(f"igr: failed: {reason(problem)}")
         seconds = round(time.monotonic() - began, 3)
-        return {"name": name, "status": "failed", "message": str(problem), "seconds": seconds}
+        return {"name": name, "status": "failed", "message": reason(problem), "seconds": seconds}
     report_result(result, as_json=command.json)
     return {**result, "name": name, "status": "done", "message": "; ".join(result["notes"])}
 
@@ -126,19 +131,32 @@ def _result(folder: Path, name: str) -> Path | None:
 
 
 def _rows(folder: Path) -> dict[str, dict[str, Any]]:
-    """Rows of the tables of earlier runs, by name."""
-    rows = {}
-    for table in sorted(folder.glob("results*.csv")):
-        found = csv.DictReader(io.StringIO(read_small_text(table)))
-        rows |= {row["name"]: row for row in found if row.get("name") and row.get("status") == "done"}
+    """What the tables of earlier runs say of finished scans, by name; of two rows the one written last.
+
+    Raises:
+        InputError: a table is damaged.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for table in sorted(folder.glob("results*.csv"), key=lambda path: path.stat().st_mtime_ns):
+        try:
+            reader = csv.DictReader(io.StringIO(read_small_text(table)), strict=True)
+            found = list(reader)
+            whole = {"name", "status"} <= set(reader.fieldnames or ())
+            if not whole or any(None in row or None in row.values() for row in found):
+                raise ValueError
+            rows |= {row["name"]: row for row in found if row["status"] == "done"}
+        except (ValueError, csv.Error):
+            raise InputError(
+                f"{table} is damaged, and what it says would be lost: move it away, or leave out --skip"
+            ) from None
     return rows
 
 
-def _csv(rows: dict[str, dict[str, Any]]) -> bytes:
+def _csv(rows: list[dict[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows.values())
+    writer.writerows(rows)
     return text.getvalue().encode(errors="backslashreplace")  # names of files need not be text
 
 

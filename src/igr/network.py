@@ -130,8 +130,9 @@ class MLP(nn.Module):
     @torch.no_grad()
     def decode(self, latent: Float[Tensor, " z"]) -> MLP:
         """The network of one shape, without a latent: its part goes into the biases. Where the coordinates come in
-        again, units that nothing reads make up for the latent's place."""
-        plain = MLP(self.config, self.dimension)
+        again, units that nothing reads make up for the latent's place. Device and type are the network's."""
+        latent = latent.to(self.layers[0].weight)
+        plain = unwritten_mlp(self.config, self.dimension, like=latent)
         for index, layer in enumerate(plain.layers):
             weight, shift = self._without_latent(index, latent)
             layer.weight.zero_()
@@ -143,6 +144,13 @@ class MLP(nn.Module):
             else:
                 used.copy_(weight)
         return plain
+
+
+def unwritten_mlp(config: MLPConfig, dimension: int, *, like: Tensor) -> MLP:
+    """An MLP without latent whose weights are to be overwritten, on the device and in the type of `like`; the
+    program's random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        return MLP(config, dimension).to(like)
 
 
 def value_and_gradient(

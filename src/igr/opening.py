@@ -16,6 +16,33 @@ if TYPE_CHECKING:
     from .triangles import Mesh
 
 
+SHIPPED = "bodies"
+"""Name of the shape space that is shipped."""
+
+
+def is_shipped(path: str | os.PathLike[str]) -> bool:
+    """Whether a path means the shipped space: it is `bodies`, and nothing here has that name. What is here is the
+    user's."""
+    return os.fspath(path) == SHIPPED and not os.path.lexists(path)
+
+
+def checkpoint_in(folder: str | os.PathLike[str], which: str = "latest") -> Path:
+    """The checkpoint of a run folder, see `RunFolder.checkpoint`; says how to reach the shipped space where a
+    folder has its name.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
+    try:
+        return RunFolder(folder).checkpoint(which)
+    except InputError as problem:
+        if os.fspath(folder) != SHIPPED:
+            raise
+        raise InputError(
+            f"{problem}. It comes before the shipped space of that name: rename it, or work in another folder"
+        ) from None
+
+
 def load_model(path: str | os.PathLike[str], *, checkpoint: str = "latest", device: str = "auto") -> Surface:
     """The surface of a saved model, or of a run folder's checkpoint.
 
@@ -55,12 +82,12 @@ def is_space(path: str | os.PathLike[str]) -> bool:
     """Whether this is a shape space (a file, a run folder, the original's checkpoint, "bodies") and not
     one surface or mesh; it needs no torch to say so."""
     path = Path(path)
-    if str(path) == "bodies" or path.suffix == ".pth":
+    if is_shipped(path) or path.suffix == ".pth":
         return True
     if path.is_dir():
         if any(path.rglob("*.pth")):
             return True
-        path = RunFolder(path).checkpoint()
+        path = checkpoint_in(path)
     return _is_safetensors(path) and read_tensors(path)[1].get("format", "").startswith("igr shape space")
 
 

@@ -121,8 +121,11 @@ def in_bfloat16(precision: str, width: int, device: str) -> bool:
         return precision == "bfloat16"
     import torch
 
-    if torch.device(device).type == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         return width >= WIDE and torch.cuda.is_bf16_supported()
+    if kind != "cpu":
+        return False
     found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return width >= WIDE and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 

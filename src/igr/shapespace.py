@@ -177,8 +177,8 @@ class ShapeSpace:
         if not isinstance(shape, Encoding):
             place = frame or Frame(np.zeros(self.dimension), self.scale)
             shape = Encoding(np.asarray(shape, float), place, np.eye(self.dimension))
-        network = self.field.space.network.decode(torch.as_tensor(shape.latent, dtype=torch.float32))
-        turn_places(network, torch.as_tensor(shape.turn, dtype=torch.float32))
+        network = self.field.space.network.decode(torch.as_tensor(shape.latent))
+        turn_places(network, torch.as_tensor(shape.turn))
         config = dataclasses.replace(self.config, latents=None)
         field = TorchField(network, device=str(self.field.device), beta2=config.optimizer.beta2)
         details = {"latent": [round(float(value), 6) for value in shape.latent]}
@@ -205,12 +205,17 @@ class ShapeSpace:
             second: likewise.
             steps: how many surfaces, at least 2.
         """
+        yield from map(self.decode, self.between(first, second, steps=steps))
+
+    def between(
+        self, first: Encoding | np.ndarray | str, second: Encoding | np.ndarray | str, *, steps: int = 8
+    ) -> list[Encoding]:
+        """The encodings that `interpolate` decodes, in the first one's frame."""
         if steps < 2:
             raise InputError(f"an interpolation has at least its 2 ends, not {steps} shapes")
         ends = [shape if isinstance(shape, Encoding) else self._placed(shape) for shape in (first, second)]
-        for share in np.linspace(0, 1, steps):
-            latent = (1 - share) * ends[0].latent + share * ends[1].latent
-            yield self.decode(dataclasses.replace(ends[0], latent=latent))
+        latents = [(1 - t) * ends[0].latent + t * ends[1].latent for t in np.linspace(0, 1, steps)]
+        return [dataclasses.replace(ends[0], latent=latent) for latent in latents]
 
     def _placed(self, shape: np.ndarray | str) -> Encoding:
         latent = self.latent(shape) if isinstance(shape, str) else np.asarray(shape, float)
@@ -244,8 +249,9 @@ class ShapeSpace:
         """A saved space.
 
         Args:
-            path: the file, a run folder, "bodies" (the shipped space of human bodies), or a checkpoint of the
-                original implementation (`.pth`, or a folder that has some).
+            path: the file, a run folder, a checkpoint of the original implementation (`.pth`, or a folder that
+                has some), or "bodies" (the shipped space of human bodies, unless there is a file or folder of that
+                name here).
             device: "auto", "cpu" or a torch device.
             checkpoint: which one of a folder, "latest" or a number.
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitSubcommandPrefixes, Positional, arg
 
-from .errors import InputError
+from .errors import FAILURES, FitError, InputError, reason
 from .talk import say, tell
 
 if TYPE_CHECKING:
     from .shapespace import Encoding, ShapeSpace
-    from .surface import Surface
     from .triangles import Mesh
 
 Output = Annotated[Path, arg(aliases=["-o"])]
@@ -106,24 +105,30 @@ class Eval:
     checkpoint: str = "latest"
     """Which checkpoint of a run."""
     skip: bool = False
-    """Leave scans alone whose mesh is there: continues after a stop."""
+    """Leave scans alone whose mesh and errors are there: continues after a stop."""
     json: bool = False
     """Print the errors as one JSON object."""
 
     def __call__(self) -> int:
         """Run the subcommand."""
         from .latentfit import EncodeOptions
+        from .parallel import rank_and_ranks
         from .shapespace import ShapeSpace
         from .spaceeval import evaluate_scans, scans_of
 
         scans = scans_of(self.data, self.split)
-        if self.skip:
-            scans = {name: path for name, path in scans.items() if not (self.out / f"{name}.ply").is_file()}
         space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
         options = EncodeOptions(steps=self.steps, normals=self.normals, pose=self.pose)
         began, rows, failed = time.monotonic(), [], 0
         for row in evaluate_scans(
-            space, scans, self.out, options, resolution=self.resolution, refine_seconds=self.refine
+            space,
+            scans,
+            self.out,
+            options,
+            resolution=self.resolution,
+            refine_seconds=self.refine,
+            skip=self.skip,
+            rank=rank_and_ranks(),
         ):
             rows.append(row)
             failed += "error" in row
@@ -168,11 +173,11 @@ class Interpolate:
 
         space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
         ends = [_shape(space, name) for name in (self.first, self.second)]
-        between = space.interpolate(ends[0], ends[1], steps=self.interval)
-        meshes = list(_written(self.out, between, self.interval, self.resolution))
+        between = space.between(ends[0], ends[1], steps=self.interval)
+        meshes = _written(self.out, space, between, self.resolution)
         write_animation(self.out / "interpolation.glb", meshes)
-        tell(f"wrote {len(meshes)} meshes and interpolation.glb to {self.out}")
-        return 0
+        tell(f"wrote {len(meshes)} meshes and interpolation.glb to {self.out}{_lost(between, meshes)}")
+        return 1 if len(meshes) < len(between) else 0
 
 
 @dataclass(frozen=True)
@@ -197,10 +202,10 @@ class Sample:
         from .shapespace import ShapeSpace
 
         space = ShapeSpace.load(self.model, checkpoint=self.checkpoint)
-        shapes = (space.decode(latent) for latent in space.sample(self.count, seed=self.seed))
-        written = sum(1 for _ in _written(self.out, shapes, self.count, self.resolution))
-        tell(f"wrote {written} meshes to {self.out}")
-        return 0
+        latents = list(space.sample(self.count, seed=self.seed))
+        meshes = _written(self.out, space, latents, self.resolution)
+        tell(f"wrote {len(meshes)} meshes to {self.out}{_lost(latents, meshes)}")
+        return 1 if len(meshes) < len(latents) else 0
 
 
 @dataclass(frozen=True)
@@ -246,19 +251,36 @@ class Shapespace:
         return self.command()
 
 
-def _written(out: Path, shapes: Iterable[Surface], count: int, resolution: int) -> Iterator[Mesh]:
-    """The shapes' meshes, the largest piece of each, as they are written to OUT/000.ply and so on."""
+def _written(out: Path, space: ShapeSpace, shapes: Sequence[Any], resolution: int) -> list[Mesh]:
+    """The shapes' meshes, the largest piece of each, written to OUT/000.ply and so on. One that has no surface is
+    left out, and said; its number stays free.
+
+    Raises:
+        FitError: none has a surface.
+    """
     from .crumbs import largest_piece
     from .exports import write_mesh
     from .files import make_folder
 
+    meshes: list[Mesh] = []
     make_folder(out)
-    for index, surface in enumerate(shapes):
-        mesh, share = largest_piece(surface.mesh(resolution=resolution))
+    for index, shape in enumerate(shapes):
+        try:
+            mesh, share = largest_piece(space.decode(shape).mesh(resolution=resolution))
+        except FAILURES as problem:
+            say(f"igr: failed: shape {index + 1} of {len(shapes)}: {reason(problem)}")
+            continue
         write_mesh(out / f"{index:03d}.ply", mesh.vertices, mesh.faces)
         rest = f", other pieces left out: {1 - share:.2%} of the area" if share < 1 else ""
-        say(f"shape {index + 1} of {count}  volume {mesh.volume:.5g}{rest}")
-        yield mesh.vertices, mesh.faces
+        say(f"shape {index + 1} of {len(shapes)}  volume {mesh.volume:.5g}{rest}")
+        meshes.append((mesh.vertices, mesh.faces))
+    if not meshes:
+        raise FitError(f"none of the {len(shapes)} shapes has a surface")
+    return meshes
+
+
+def _lost(shapes: Sequence[Any], meshes: Sequence[Mesh]) -> str:
+    return f", failed {len(shapes) - len(meshes)}" if len(meshes) < len(shapes) else ""
 
 
 def _shape(space: ShapeSpace, name: str) -> Encoding | Any:

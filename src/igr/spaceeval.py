@@ -12,11 +12,11 @@ import numpy as np
 
 from .crumbs import largest_piece
 from .dfaust import FOLDER, placement
-from .errors import InputError
+from .errors import FAILURES, InputError, reason
 from .exports import write_mesh
 from .files import make_folder, write_bytes
+from .inputs import parse_json, read_small_text
 from .latentfit import EncodeOptions
-from .parallel import rank_and_ranks
 from .points import PointCloud, as_cloud
 from .scansampling import open_table
 from .splits import choose, list_scans, read_split, scan_name
@@ -50,8 +50,7 @@ def scans_of(data: str | os.PathLike[str], split: str | os.PathLike[str] | None 
         scans, missing = choose(scans, read_split(split))
         if missing:
             raise InputError(f"{split} names {len(missing)} scans that are not in {path}, such as {missing[0]}")
-    rank, ranks = rank_and_ranks()
-    return dict(list(scans.items())[rank::ranks])
+    return scans
 
 
 def evaluate_scans(
@@ -62,36 +61,53 @@ def evaluate_scans(
     *,
     resolution: int = 192,
     refine_seconds: float = 0.0,
+    skip: bool = False,
+    rank: tuple[int, int] = (0, 1),
 ) -> Iterator[dict[str, Any]]:
     """Encode scans in batches and write OUT/NAME.ply in each scan's own frame and units, and OUT/errors.json.
 
     Of each mesh the largest piece is kept, as in the paper; `kept_share_of_area` says how much of it that is.
 
+    Args:
+        space: what knows the shapes.
+        scans: files by the scans' names.
+        out: folder for the meshes and the table.
+        options: how the scans are encoded.
+        resolution: cells along the longest side of a mesh.
+        refine_seconds: then fit each network to the scan's points for so long.
+        skip: leave scans alone whose mesh and errors are there, and keep all that the tables in OUT say.
+        rank: this process and the number of them; each takes its share of the scans, and has a table of its own.
+
     Yields:
-        For each scan its errors (see `scan_errors`), or `error`: why it could not be used.
+        For each scan its errors (see `scan_errors`), or `error`: why there is no mesh of it.
+
+    Raises:
+        InputError: with `skip`, a table in OUT is damaged.
+        OutputError: OUT cannot be written to.
     """
-    options, rows = options or EncodeOptions(), []
-    names = list(scans)
-    for start in range(0, len(names), TOGETHER):
-        clouds: dict[str, PointCloud] = {}
-        for name in names[start : start + TOGETHER]:
-            try:
-                clouds[name] = read_scan(scans[name])
-            except InputError as problem:
-                rows.append({"scan": name, "error": str(problem)})
-                yield rows[-1]
-        for name, encoding in _encoded(space, clouds, options):
-            if isinstance(encoding, str):
-                rows.append({"scan": name, "error": encoding})
-            else:
-                surface = _surface(space, encoding, clouds[name], refine_seconds)
-                rows.append(
-                    {"scan": name} | _written(Path(out) / f"{name}.ply", surface, clouds[name], resolution)
-                )
-                rows[-1]["latent"] = [round(float(value), 5) for value in encoding.latent]
-            yield rows[-1]
+    out, names = Path(out), list(scans)[rank[0] :: rank[1]]
+    known = _known_rows(out) if skip else {}
+    others = [row for name, row in known.items() if name not in scans and rank[0] == 0]
+    rows = {name: known[name] for name in names if "error" not in known.get(name, {"error": "not tried"})}
+    rows = {name: row for name, row in rows.items() if (out / f"{name}.ply").is_file()}
+    table = out / ("errors.json" if rank[1] == 1 else f"errors_{rank[0]}_of_{rank[1]}.json")
+
+    def save() -> None:
         make_folder(out)
-        write_bytes(Path(out) / _table_name(), json.dumps({"scans": rows}, indent=1).encode())
+        shown = [rows[name] for name in names if name in rows] + others
+        write_bytes(table, json.dumps({"scans": shown}, indent=1).encode())
+
+    if skip:
+        save()
+    todo = [name for name in names if name not in rows]
+    for start in range(0, len(todo), TOGETHER):
+        batch = {name: scans[name] for name in todo[start : start + TOGETHER]}
+        try:
+            for row in _predicted(space, batch, out, options or EncodeOptions(), resolution, refine_seconds):
+                rows[row["scan"]] = row
+                yield row
+        finally:  # when it is stopped, too
+            save()
 
 
 def read_scan(path: Path) -> PointCloud:
@@ -124,19 +140,47 @@ def scan_errors(vertices: np.ndarray, faces: np.ndarray, cloud: PointCloud) -> d
     }
 
 
+def _predicted(
+    space: ShapeSpace,
+    scans: Mapping[str, Path],
+    out: Path,
+    options: EncodeOptions,
+    resolution: int,
+    refine_seconds: float,
+) -> Iterator[dict[str, Any]]:
+    """The rows of scans that are encoded together, their meshes written."""
+    clouds: dict[str, PointCloud] = {}
+    for name, path in scans.items():
+        try:
+            clouds[name] = read_scan(path)
+        except FAILURES as problem:
+            yield {"scan": name, "error": reason(problem)}
+    for name, encoding in _encoded(space, clouds, options):
+        if isinstance(encoding, str):
+            yield {"scan": name, "error": encoding}
+            continue
+        try:
+            surface = _surface(space, encoding, clouds[name], refine_seconds)
+            errors = _written(out / f"{name}.ply", surface, clouds[name], resolution)
+        except FAILURES as problem:
+            yield {"scan": name, "error": reason(problem)}
+        else:
+            yield {"scan": name} | errors | {"latent": [round(float(value), 5) for value in encoding.latent]}
+
+
 def _encoded(
     space: ShapeSpace, clouds: Mapping[str, PointCloud], options: EncodeOptions
 ) -> list[tuple[str, Encoding | str]]:
     """Encodings by name, or what is wrong with a scan."""
     try:
         return list(zip(clouds, space.encode_all(list(clouds.values()), options) if clouds else [], strict=True))
-    except InputError:  # find out whose fault it was
+    except FAILURES:  # find out whose fault it was
         found: list[tuple[str, Encoding | str]] = []
         for name, cloud in clouds.items():
             try:
                 found.append((name, space.encode(cloud, options)))
-            except InputError as problem:
-                found.append((name, str(problem)))
+            except FAILURES as problem:
+                found.append((name, reason(problem)))
         return found
 
 
@@ -157,6 +201,18 @@ def _written(path: Path, surface: Surface, cloud: PointCloud, resolution: int) -
     return scan_errors(mesh.vertices, mesh.faces, cloud) | facts
 
 
-def _table_name() -> str:
-    rank, ranks = rank_and_ranks()
-    return "errors.json" if ranks == 1 else f"errors_{rank}_of_{ranks}.json"
+def _known_rows(out: Path) -> dict[str, dict[str, Any]]:
+    """Rows of the tables of earlier evaluations, by scan; of two of one scan the one written last.
+
+    Raises:
+        InputError: a table is damaged.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for table in sorted(out.glob("errors*.json"), key=lambda path: path.stat().st_mtime_ns):
+        try:
+            rows |= {row["scan"]: dict(row) for row in parse_json(read_small_text(table), table)["scans"]}
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{table} is damaged, and what it says would be lost: move it away, or predict without --skip"
+            ) from None
+    return rows

@@ -100,8 +100,8 @@ class SpaceField(TorchField):
     ) -> tuple[Tensor, Tensor]:
         """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `shapes[i mod k]`."""
         assert shapes is not None, "a shape space has to know whose points these are"
-        lower, rows = self.bfloat16 and training, torch.as_tensor(shapes, device=x.device)
-        with torch.set_grad_enabled(training), torch.autocast(self.device.type, torch.bfloat16, enabled=lower):
+        rows = torch.as_tensor(shapes, device=x.device)
+        with torch.set_grad_enabled(training), self.products(lower=self.bfloat16 and training):
             value, gradient, z = (self.stepped if training else self.network)(x, rows)
         value, gradient, z = value.float(), gradient.float(), z.float()
         if training:
@@ -138,6 +138,7 @@ def first_latents(config: Config, shapes: int) -> Tensor:
 @torch.no_grad()
 def turn_places(network: MLP, turn: Float[Tensor, "d d"]) -> None:
     """Make the network take places that are turned against its own: x @ turn is what it knew as x."""
+    turn = turn.to(network.layers[0].weight)
     for index, layer in enumerate(network.layers):
         if index == 0 or index in network.config.skip:
             layer.weight[:, -len(turn) :] = layer.weight[:, -len(turn) :] @ turn.T

@@ -10,7 +10,7 @@ import torch
 
 from .config import Config, MLPConfig
 from .errors import InputError
-from .runfolder import RunFolder
+from .opening import SHIPPED, checkpoint_in, is_shipped
 from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension
 from .settings import parse_json
 from .shapespace import FORMAT, ShapeSpace
@@ -27,14 +27,14 @@ def read_space(path: str | os.PathLike[str], *, device: str = "auto", checkpoint
     from .legacy import is_original, load_original
     from .parallel import torch_device
 
-    if path == "bodies":
-        with resources.as_file(resources.files("igr") / "data" / "bodies.safetensors") as shipped:
+    if is_shipped(path):
+        with resources.as_file(resources.files("igr") / "data" / f"{SHIPPED}.safetensors") as shipped:
             return read_space(shipped, device=device)
     if is_original(path):
         return load_original(path, checkpoint=checkpoint, device=torch_device(device))
     if not os.path.exists(path):
         raise InputError(f"{path}: no such run or file; `bodies` is the space that is shipped")
-    path = RunFolder(path).checkpoint(checkpoint) if os.path.isdir(path) else path
+    path = checkpoint_in(path, checkpoint) if os.path.isdir(path) else path
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is no saved shape space of this version (format {metadata.get('format')!r})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
@@ -61,6 +62,12 @@ class TorchField:
         """`values` as a float32 tensor on this field's device."""
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)
 
+    def products(self, *, lower: bool) -> AbstractContextManager[Any]:
+        """Where products are in bfloat16, or are not; a device that cannot choose has none in bfloat16."""
+        if not lower and not torch.amp.is_autocast_available(self.device.type):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=lower)
+
     def distance(self, x: Tensor) -> Tensor:
         """Signed distance (n,) at `x` (n, d)."""
         with torch.no_grad():
@@ -77,7 +84,7 @@ class TorchField:
                 return self.network(x)
         if self.worth_compiling:
             self.stepped, self.worth_compiling = compiled(self.network), False
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self.products(lower=self.bfloat16):
             value, gradient = self.stepped(x)
         value, gradient = value.float(), gradient.float()
         self._pending = value, gradient
