@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(wildcard src/igr/native/*.cpp src/igr/native/*.h)
+	$(BIN)/clang-format --dry-run --Werror $(wildcard src/igr/native/*.cpp src/igr/native/*.h tests/*.cpp)
 	$(BIN)/pyright
 
 test: lint

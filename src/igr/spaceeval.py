@@ -15,10 +15,11 @@ from .dfaust import FOLDER, placement
 from .errors import FAILURES, InputError, reason
 from .exports import write_mesh
 from .files import make_folder, write_bytes
-from .inputs import parse_json, read_small_text
+from .inputs import read_small_text
 from .latentfit import EncodeOptions
 from .points import PointCloud, as_cloud
 from .scansampling import open_table
+from .settings import parse_json
 from .splits import choose, list_scans, read_split, scan_name
 
 if TYPE_CHECKING:
