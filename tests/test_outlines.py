@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 import igr
+from igr.given import judge_normals
 from igr.orientation import orient_normals
 from igr.outlines import inside, outline_normals
 
@@ -68,3 +70,65 @@ def test_inside_by_even_and_odd():
     square = np.array([[0.0, 0], [2, 0], [2, 2], [0, 2]])
     places = np.array([[0.25, 1], [1, 1], [3, 1]])
     assert inside([square, 0.5 + 0.5 * square], places).tolist() == [True, False, False]
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """The options of every integer program that is solved."""
+    solve, seen = scipy.optimize.milp, []
+
+    def milp(*args, **kwargs):
+        seen.append(dict(kwargs["options"]))
+        return solve(*args, **kwargs)
+
+    monkeypatch.setattr(scipy.optimize, "milp", milp)
+    return seen
+
+
+def two_noisy_circles(n=120):
+    rng = np.random.default_rng(1)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    radius = np.where(np.arange(n) % 2, 1, 0.9) + rng.normal(0, 0.05, n)
+    return np.c_[radius * np.cos(angle), radius * np.sin(angle)]
+
+
+def test_a_slower_machine_finds_the_same_curves(programs):
+    """The search ends after so many nodes: one that ends after so many seconds gives other curves elsewhere."""
+    first = outline_normals(two_noisy_circles())
+    again = outline_normals(two_noisy_circles())
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert len(programs) == 2
+    assert all("node_limit" in options and "time_limit" not in options for options in programs)
+
+
+@pytest.mark.parametrize("kind", ["scattered", "grid", "sunflower"])
+def test_points_that_follow_no_curve_are_joined_without_a_long_search(kind, programs):
+    """Hardly anything is decided by the relaxed program there; what is left for the search is bounded."""
+    turn, step = 2.39996 * np.arange(120), np.sqrt(np.arange(120) + 0.5)
+    points = {
+        "scattered": np.random.default_rng(0).uniform(-1, 1, (120, 2)),
+        "grid": np.stack(np.meshgrid(np.arange(12.0), np.arange(10.0)), -1).reshape(-1, 2),
+        "sunflower": np.c_[step * np.cos(turn), step * np.sin(turn)],
+    }[kind]
+    normals, agreement = outline_normals(points)
+    joined = np.linalg.norm(normals, axis=1) > 0
+    assert joined.mean() > 0.8
+    np.testing.assert_allclose(np.linalg.norm(normals[joined], axis=1), 1)
+    assert ((agreement >= 0) & (agreement <= 1)).all()
+    assert len(programs) == 1
+
+
+def test_noise_of_half_the_spacing_leaves_most_sides_right():
+    points, truth = ring(1, 100)
+    noisy = points + np.random.default_rng(0).normal(0, 0.03, points.shape)
+    normals, _ = outline_normals(noisy)
+    assert ((normals * truth).sum(1) > 0).mean() > 0.95
+
+
+def test_given_normals_cost_one_search(programs):
+    points, normals = ring(1, 100)
+    flipped = normals * np.where(np.arange(100) % 2, -1, 1)[:, None]
+    judged = judge_normals(points, flipped)
+    assert judged.use == "re-oriented"
+    assert ((judged.normals * normals).sum(1) > 0.99).all()
+    assert len(programs) == 1

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from .orientation import neighborhood, orient, smallest_direction
+from .orientation import Orientation, neighborhood, orient, smallest_direction
 from .points import inward_normals, outwardness
 
 SAMPLE = 3000
@@ -76,10 +76,11 @@ def judge_normals(
     if angle > USELESS:
         sentence = f"left out the normals: they are {angle:.0f}° off the planes of their neighborhoods"
         return Judgement("ignored", sentence, None, None, angle, roughness, opposed, 0.5)
-    right = _right_sides(points, normals, seed)
+    found = orient(points) if len(points) <= SAMPLE else None
+    right = _right_sides(points, normals, seed, found)
     use, trust, sentence = "given", None, ""
     if opposed > MIXED or 1 - UNSURE < right < UNSURE:
-        found = orient(points)
+        found = found or orient(points)
         normals = normals * np.where((normals * found.normals).sum(1) < 0, -1.0, 1.0)[:, None]
         use, trust = "re-oriented", found.confidence
         cause = f"{opposed:.0%} of neighbors" if opposed > MIXED else f"{min(right, 1 - right):.0%} of them"
@@ -119,11 +120,12 @@ def _local_figures(points: np.ndarray, normals: np.ndarray, seed: int) -> tuple[
     return float(np.median(angle)), float(np.median(rough)), float((alike < 0)[np.abs(alike) > 0.5].mean())
 
 
-def _right_sides(points: np.ndarray, normals: np.ndarray, seed: int) -> float:
-    """Share of normals on the side that the orientation of a sample finds, each by its confidence."""
-    rng = np.random.default_rng([seed, 9])
-    chosen = rng.choice(len(points), min(SAMPLE, len(points)), replace=False)
-    found = orient(points[chosen])
+def _right_sides(points: np.ndarray, normals: np.ndarray, seed: int, found: Orientation | None) -> float:
+    """Share of normals on the side that `found`, or else the orientation of a sample, says, by its confidence."""
+    chosen = np.arange(len(points))
+    if found is None:
+        chosen = np.random.default_rng([seed, 9]).choice(len(points), SAMPLE, replace=False)
+        found = orient(points[chosen])
     if found.confidence.sum() < 0.1 * len(chosen):
         return 0.5 + 0.5 * np.sign(outwardness(points, normals) + 0.1)  # as far as the normals know themselves
     return float(np.average((normals[chosen] * found.normals).sum(1) > 0, weights=found.confidence))

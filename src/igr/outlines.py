@@ -8,10 +8,13 @@ apart, as long as the noise is smaller than the spacing along the curve.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 MANY = 200
 """Points that are joined, at most: more are dense enough to be oriented otherwise."""
@@ -23,10 +26,19 @@ END = 5.0
 """Cost of the end of a curve."""
 BESIDE = 0.05
 """Distance from a point at which its sides are asked for, in distances between its two neighbors."""
+WHOLE = 1e-6
+"""Shares of an edge up to this far from 0 and 1 are whole."""
+OPEN = 180
+"""Edges that the integer program has to decide, at most: where the relaxed one leaves more open, the points follow
+no curves, and it decides some of them."""
+SLACK = 2.0
+"""Choices that would make the relaxed curves dearer by more than this are left out: the best curves have none of
+them, unless they are dearer by more than that themselves."""
 CLOSE = 0.01
-"""Curves are good enough when none can cost less by more than this share."""
-SECONDS = 20.0
-"""Time after which the best curves found are taken; seldom reached."""
+"""Curves are good enough when none of what is left can cost less by more than this share."""
+NODES = 100
+"""Nodes of the search after which the best curves found are taken. Not a time: a slower machine must find the same
+curves."""
 
 
 def outline_normals(
@@ -89,36 +101,74 @@ def _edges(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chosen(points: np.ndarray, edges: np.ndarray, length: np.ndarray) -> np.ndarray | None:
-    """Which edges (m,) the curves take. Variables are the edges, and the choices of each point: two
-    of its edges, one (the curve ends there) or none. Equations say that each point makes one choice and that it
-    takes those edges that are chosen."""
+    """Which edges (m,) the curves take: an integer program about what the relaxed one leaves open."""
     from scipy.optimize import Bounds, LinearConstraint, milp
+
+    cost, matrix, right, taken = _program(points, edges, length)
+    settled = _settled(cost, matrix, right, len(edges))
+    if settled is None:
+        return None
+    least, dearer = settled
+    always = 1 if least.any() else 0  # edges at a point that may be all it has, so that there is a solution
+    kept = np.flatnonzero((dearer < SLACK) | (taken <= always))
+    found = milp(
+        cost[kept],
+        constraints=LinearConstraint(matrix[:, kept], right, right),
+        bounds=Bounds(least[kept], 1),
+        integrality=(taken[kept] >= 0).astype(int),
+        options={"node_limit": NODES, "mip_rel_gap": CLOSE},
+    )
+    return None if found.x is None else found.x[: len(edges)] > 0.5
+
+
+def _settled(
+    cost: np.ndarray, matrix: csr_array, right: np.ndarray, m: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower bounds of the variables, 1 for the edges that are decided, and by how much each variable would make
+    the curves dearer: from the program whose variables may be taken in parts, solved until it leaves few of the m
+    edges open. Until then edges above two thirds are taken (no three of them meet at a point), or the largest."""
+    from scipy.optimize import linprog
+
+    least, most = np.zeros(len(cost)), np.ones(len(cost))
+    while True:
+        found = linprog(cost, A_eq=matrix, b_eq=right, bounds=np.c_[least, most], method="highs-ds")
+        if found.x is None:
+            return None
+        share = found.x[:m]
+        part = np.where(share < 1 - WHOLE, share, 0.0)
+        if np.count_nonzero(part > WHOLE) <= OPEN:
+            return least, found.lower.marginals + found.upper.marginals
+        taken = share > 2 / 3
+        least[:m][taken if (taken & (part > 0)).any() else part.argmax()] = 1
+
+
+def _program(
+    points: np.ndarray, edges: np.ndarray, length: np.ndarray
+) -> tuple[np.ndarray, csr_array, np.ndarray, np.ndarray]:
+    """Cost of each variable, the equations' matrix and right side, and how many edges each variable takes.
+
+    Variables are the edges (which take -1), and the choices of each point: two of its edges, one (the curve ends
+    there) or none. Equations say that each point makes one choice and that it takes those edges that are chosen.
+    """
     from scipy.sparse import coo_array
 
     m, n = len(edges), len(points)
-    cost, entries, equations = list(length**2), [], n
+    cost, taken, entries, equations = list(length**2), [-1] * m, [], n
     for i in range(n):
         around = np.flatnonzero((edges == i).any(1))
         steps = points[edges[around].sum(1) - i] - points[i]
         steps /= np.maximum(np.linalg.norm(steps, axis=1, keepdims=True), 1e-300)
         entries += [(equations + place, edge, -1.0) for place, edge in enumerate(around)]
         places = range(len(around))
-        for taken in [(), *((place,) for place in places), *combinations(places, 2)]:
-            bend = TURN * (1 + steps[taken[0]] @ steps[taken[1]]) if len(taken) == 2 else 0.0
-            entries += [(i, len(cost), 1.0), *((equations + place, len(cost), 1.0) for place in taken)]
-            cost.append(bend + END * (2 - len(taken)))
+        for choice in [(), *((place,) for place in places), *combinations(places, 2)]:
+            bend = TURN * (1 + steps[choice[0]] @ steps[choice[1]]) if len(choice) == 2 else 0.0
+            entries += [(i, len(cost), 1.0), *((equations + place, len(cost), 1.0) for place in choice)]
+            cost.append(bend + END * (2 - len(choice)))
+            taken.append(len(choice))
         equations += len(around)
     rows, columns, values = zip(*entries, strict=True)
     matrix = coo_array((values, (rows, columns)), shape=(equations, len(cost))).tocsr()
-    right: Any = (np.arange(equations) < n).astype(float)
-    found = milp(
-        np.array(cost),
-        constraints=LinearConstraint(matrix, right, right),
-        bounds=Bounds(0, 1),
-        integrality=(np.arange(len(cost)) < m).astype(int),
-        options={"time_limit": SECONDS, "mip_rel_gap": CLOSE},
-    )
-    return None if found.x is None else found.x[:m] > 0.5
+    return np.array(cost), matrix, (np.arange(equations) < n).astype(float), np.array(taken)
 
 
 def _walks(edges: np.ndarray, n: int) -> list[np.ndarray]:
