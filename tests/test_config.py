@@ -21,7 +21,7 @@ from igr.config import (
 )
 from igr.errors import InputError
 from igr.fit import Schedule
-from igr.presets import FAST, PAPER, PRESETS
+from igr.presets import FAST, FAST_SPACE, PAPER, PRESETS
 
 
 @pytest.mark.parametrize("config", PRESETS.values())
@@ -150,3 +150,29 @@ def test_whole_numbers_lists_and_numpy_s_numbers_are_as_good():
 def test_what_can_be_made_can_be_saved_and_loaded(optimizer):
     config = dataclasses.replace(FAST, optimizer=optimizer)
     assert Config.from_json(config.to_json()) == config
+
+
+def test_terms_off_the_cloud_need_points_there():
+    nowhere = SamplingConfig(near=0, uniform=0)
+    with pytest.raises(InputError, match=r"sampling\.near and sampling\.uniform are 0"):
+        Config(sampling=nowhere)
+    Config(sampling=nowhere, objective=ObjectiveConfig(eikonal=0))
+
+
+def test_a_configuration_of_one_kind_is_not_taken_for_the_other():
+    pytest.importorskip("torch")
+    with pytest.raises(InputError, match="that of one surface; a shape space needs latents"):
+        igr.ShapeSpace.train("nowhere", config=FAST)
+    with pytest.raises(InputError, match="that of a shape space; one surface has no latents"):
+        igr.reconstruct(np.eye(3), config=FAST_SPACE)
+
+
+def test_a_network_that_the_native_core_does_not_have_is_fitted_and_loaded(tmp_path, caplog):
+    pytest.importorskip("torch")
+    points = np.random.default_rng(0).normal(size=(100, 2))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    network = FeatureConfig(width=48, levels=3, finest=16)
+    surface = igr.reconstruct(points, config=dataclasses.replace(FAST, network=network, steps=2, adapt=False))
+    assert "no network of this size" in caplog.text
+    surface.save(tmp_path / "odd.igr")
+    assert igr.Surface.load(tmp_path / "odd.igr").to_bytes() == surface.to_bytes()

@@ -19,6 +19,8 @@ Width = Annotated[int, Range(1, 65536)]
 """Numbers in a layer."""
 Resolution = Annotated[int, Range(1, 2**20 - 1)]
 """Cells along an edge."""
+Radius = Annotated[float, Range(0, 1e5)]
+"""Of the sphere that an untrained network is; it becomes a weight, and weights beyond 1e6 are not loaded."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class MLPConfig(Checked):
     """Layers whose input is the previous output and the network's input together, divided by √2."""
     beta: Positive = 100.0
     """Sharpness of the softplus activation."""
-    radius: Positive = 1.0
+    radius: Radius = 1.0
     """Radius of the sphere that the geometric initialisation starts from."""
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class FeatureConfig(Checked):
     """Neurons of both hidden layers."""
     beta: Positive = 100.0
     """Sharpness of the softplus activation."""
-    radius: Positive = 0.5
+    radius: Radius = 0.5
     """Radius of the sphere that the initialisation starts from."""
     start_levels: Annotated[int, Range(0, 1000)] = 3
     """Levels that are on at the first step."""
@@ -96,7 +98,7 @@ class ObjectiveConfig(Checked):
     """mean (‖∇f‖ − 1)² off the cloud (equation 2, λ)."""
     off_surface: Weight = 0.0
     """mean exp(−α|f|) off the cloud: keeps ghost sheets away (Sitzmann et al. 2020, equation 6)."""
-    off_surface_alpha: Positive = 50.0
+    off_surface_alpha: Weight = 50.0
     """α of that term, in 1/length: values closer to 0 than about 1/α are pushed away."""
     warm_start: Weight = 0.0
     """mean |f − s·U| far from the cloud, s the sign and U the distance known from the oriented cloud; only
@@ -202,6 +204,13 @@ class Config(Checked):
     """Seed of the initial weights and of all sampling."""
     latents: LatentConfig | None = None
     """For a shape space: its latents."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        terms = self.objective
+        off_cloud = terms.eikonal or terms.off_surface or terms.warm_start or terms.far_sign or terms.kind != "igr"
+        if off_cloud and not (self.sampling.near or self.sampling.uniform):
+            raise InputError("sampling.near and sampling.uniform are 0, and terms off the cloud need points there")
 
     def to_json(self) -> str:
         """This configuration as JSON; `from_json` is the exact inverse."""

@@ -79,7 +79,8 @@ class NativeField:
         threads: threads of the core; None for all of the machine's, shared among torchrun's ranks.
 
     Raises:
-        InputError: the core has no network of this size.
+        ValueError: the core has no network of this size.
+        InputError: IGR_INSTRUCTION_SET or IGR_THREADS makes no sense here.
     """
 
     def __init__(self, config: Config, dimension: int, *, threads: int | None = None) -> None:
@@ -94,10 +95,7 @@ class NativeField:
         self.threads = threads or machine_threads()
         sizes = network.features, network.width, network.beta, network.bound
         levels = feature_levels(network, dimension)
-        try:
-            self.core = NativeCore(dimension, levels, *sizes, self.threads, instruction_set())
-        except ValueError as problem:
-            raise InputError(f"the native core has no network of this size ({problem}); torch has") from None
+        self.core = NativeCore(dimension, levels, *sizes, self.threads, instruction_set())
         first = initial_parameters(network, dimension, np.random.default_rng([config.seed, 2]))
         for name, values in self.core.parameters().items():
             values[...] = first[name]
@@ -171,9 +169,15 @@ def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field
     if isinstance(config.network, FeatureConfig) and device in ("auto", "cpu"):
         from . import native
 
+        reason = "is not built here"
         if native.available():
-            return NativeField(config, dimension)
-        logger.warning("the native core is not built here; running on torch, which is about 15 times slower")
+            try:
+                return NativeField(config, dimension)
+            except InputError:
+                raise
+            except ValueError as problem:
+                reason = f"has no network of this size ({problem})"
+        logger.warning("the native core %s; running on torch, which is about 15 times slower", reason)
     from .parallel import torch_device
 
     chosen = torch_device(device)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from .config import Config
+from .config import Config, MLPConfig
 from .errors import InputError
 from .files import write_bytes
 from .frame import Frame
@@ -105,6 +105,8 @@ class ShapeSpace:
             if config not in SPACE_PRESETS:
                 raise InputError(f"there is no preset {config!r}; known are {', '.join(SPACE_PRESETS)}")
             config = SPACE_PRESETS[config]
+        if config.latents is None or not isinstance(config.network, MLPConfig):
+            raise InputError("the configuration is that of one surface; a shape space needs latents, and an MLP")
         return train(data, config, options, on_step=on_step)
 
     @property
@@ -211,7 +213,7 @@ class ShapeSpace:
         self, first: Encoding | np.ndarray | str, second: Encoding | np.ndarray | str, *, steps: int = 8
     ) -> list[Encoding]:
         """The encodings that `interpolate` decodes, in the first one's frame."""
-        if steps < 2:
+        if not isinstance(steps, int | np.integer) or steps < 2:
             raise InputError(f"an interpolation has at least its 2 ends, not {steps} shapes")
         ends = [shape if isinstance(shape, Encoding) else self._placed(shape) for shape in (first, second)]
         latents = [(1 - t) * ends[0].latent + t * ends[1].latent for t in np.linspace(0, 1, steps)]
