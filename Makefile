@@ -22,12 +22,15 @@ lint: $(INSTALLED)
 	$(BIN)/clang-format --dry-run --Werror $(wildcard src/igr/native/*.cpp src/igr/native/*.h tests/*.cpp)
 	$(BIN)/pyright
 
+# Two processes share out the files of tests, in random order.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # With the slow ones, and the share of lines and branches of src/igr that are run: at least 90 %.
 test-all: lint
-	$(BIN)/pytest --cov
+	$(PYTEST) --cov
 	$(MAKE) test-numerical
 
 # What the native core computes, on every instruction set of this machine and with 1, 2 and 4 threads.
@@ -35,7 +38,7 @@ SETS := from igr import native; print(*native.instruction_sets() if native.avail
 test-numerical: $(INSTALLED)
 	set -e; for set in $$($(BIN)/python -c "$(SETS)"); do for threads in 1 2 4; do \
 		echo "IGR_INSTRUCTION_SET=$$set IGR_THREADS=$$threads"; \
-		IGR_INSTRUCTION_SET=$$set IGR_THREADS=$$threads $(BIN)/pytest -m "numerical and not slow"; \
+		IGR_INSTRUCTION_SET=$$set IGR_THREADS=$$threads $(PYTEST) -m "numerical and not slow"; \
 	done; done
 
 docs: $(INSTALLED)

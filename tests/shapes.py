@@ -46,6 +46,21 @@ def torus(n=20_000, ring=0.6, tube=0.2, seed=0):
     return tube * normals + ring * np.c_[np.cos(u), np.sin(u), 0 * u], normals
 
 
+def blob(n=4000, seed=0):
+    """Points of a body with bumps and dents by chance, and their normals, both (n, 3).
+
+    Along a direction u the surface lies at r(u) = 1 + Σ a cos(k·u + φ), so it is where |x| - r(x/|x|) is zero.
+    """
+    rng = np.random.default_rng(seed)
+    waves, phases, heights = rng.normal(0, 2, (6, 3)), rng.uniform(0, 2 * np.pi, 6), rng.dirichlet(np.ones(6)) / 2
+    unit = directions(n, seed=seed)
+    radius = 1 + np.cos(unit @ waves.T + phases) @ heights
+    slope = -(np.sin(unit @ waves.T + phases) * heights) @ waves
+    across = slope - (slope * unit).sum(1, keepdims=True) * unit
+    normals = unit - across / radius[:, None]
+    return radius[:, None] * unit, normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
 def rotation(seed=3):
     """A rotation of space (3, 3)."""
     q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -30,6 +31,18 @@ def ball(tmp_path):
     return path
 
 
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A folder with a fitted ball: ball_mesh.ply, the model ball.igr and the run folder run; to be read only."""
+    folder = tmp_path_factory.mktemp("fitted")
+    assert run("example", "sphere", folder / "ball.ply", "--points", 2000) == 0
+    assert (
+        run("reconstruct", folder / "ball.ply", "--model", folder / "ball.igr", "--run", folder / "run", *QUICK)
+        == 0
+    )
+    return folder
+
+
 def test_a_scan_becomes_a_mesh_beside_it(ball, capsys):
     assert run("reconstruct", ball, *QUICK) == 0
     out, err = capsys.readouterr()
@@ -55,10 +68,14 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"igr {version('igr')}\n"
 
 
-def test_an_outline_becomes_a_curve(tmp_path):
+def test_an_outline_becomes_a_curve_and_a_page(tmp_path):
     run("example", "outline", tmp_path / "leaf.xyz")
-    assert run("reconstruct", tmp_path / "leaf.xyz", "--steps", 150) == 0
+    fit = ["reconstruct", tmp_path / "leaf.xyz", "--steps", 150, "--run", tmp_path / "run"]
+    assert run(*fit, "--report", tmp_path / "r.html") == 0
     assert "<svg" in (tmp_path / "leaf_curve.svg").read_text()
+    assert run("report", tmp_path / "run", "-o", tmp_path / "page.html") == 0
+    for page in ("r.html", "page.html"):
+        assert "While fitting" in (tmp_path / page).read_text()
 
 
 def test_a_curve_is_not_fitted_for_a_mesh_file(tmp_path, capsys):
@@ -82,13 +99,10 @@ def test_time_left_is_told_once_it_is_known(capsys):
     assert "99900 s left" in line(100, 1e-3, 100.0), "a long run, long before its first percent"
 
 
-def test_a_run_can_be_meshed_at_any_checkpoint_and_after_moving(ball, tmp_path, capsys):
-    assert run("reconstruct", ball, "--run", tmp_path / "run", *QUICK) == 0
-    (tmp_path / "run").rename(tmp_path / "moved")
+def test_a_run_can_be_meshed_at_any_checkpoint_and_after_moving(fitted, tmp_path, capsys):
+    shutil.copytree(fitted / "run", tmp_path / "moved")
     names = {path.name for path in (tmp_path / "moved").iterdir()}
     assert names >= {"config.json", "model.safetensors", "state.safetensors", "history.csv", "checkpoints"}
-    assert run("report", tmp_path / "moved", "-o", tmp_path / "page.html") == 0
-    assert "While fitting" in (tmp_path / "page.html").read_text()
     for checkpoint in ("latest", "60"):
         target = tmp_path / f"{checkpoint}.obj"
         assert run("mesh", tmp_path / "moved", "-o", target, "--checkpoint", checkpoint, "--resolution", 48) == 0
@@ -97,19 +111,18 @@ def test_a_run_can_be_meshed_at_any_checkpoint_and_after_moving(ball, tmp_path, 
     assert "has no checkpoint '7'; there are: 60" in capsys.readouterr().err
 
 
-def test_a_saved_model_is_reported_rendered_and_evaluated(ball, tmp_path, capsys):
-    model = tmp_path / "ball.igr"
-    assert run("reconstruct", ball, "--model", model, "--report", tmp_path / "r.html", *QUICK) == 0
+def test_a_saved_model_is_reported_rendered_and_evaluated(fitted, tmp_path, capsys):
+    model = fitted / "ball.igr"
     assert run("report", model, "-o", tmp_path / "page.html") == 0
-    for page in ("r.html", "page.html"):
-        text = (tmp_path / page).read_text()
-        assert "<html" in text
-        assert len(text) < 4_000_000
+    text = (tmp_path / "page.html").read_text()
+    assert "<html" in text
+    assert len(text) < 4_000_000
     assert run("render", model, "-o", tmp_path / "p.png", "--pixels", 64) == 0
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     trimesh.creation.icosphere(subdivisions=4).export(tmp_path / "truth.ply")
     capsys.readouterr()
-    assert run("evaluate", model, tmp_path / "truth.ply", "--json", "--resolution", 64) == 0
+    quick = ["--resolution", 64, "--samples", 20_000]
+    assert run("evaluate", model, tmp_path / "truth.ply", "--json", *quick) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["chamfer"] < 0.02
     assert found["eikonal_band"] < 0.2
@@ -120,7 +133,7 @@ def test_a_result_is_judged_beside_poisson_and_colored(ball, tmp_path, capsys):
     mesh, truth = tmp_path / "mesh.ply", tmp_path / "truth.ply"
     trimesh.creation.icosphere(subdivisions=3, radius=1.01).export(mesh)
     trimesh.creation.icosphere(subdivisions=5).export(truth)
-    options = ["--cloud", ball, "--baseline", "poisson", "--depth", 6]
+    options = ["--cloud", ball, "--baseline", "poisson", "--depth", 6, "--samples", 20_000]
     assert run("evaluate", mesh, truth, *options, "--colored", tmp_path / "error.ply") == 0
     out = capsys.readouterr().out
     assert out.split()[:2] == ["mesh.ply", "poisson"]
@@ -137,12 +150,12 @@ def test_a_result_is_judged_beside_poisson_and_colored(ball, tmp_path, capsys):
     assert found["poisson"]["watertight"] is True
 
 
-def test_a_mesh_and_a_model_are_filmed(ball, tmp_path):
+def test_a_mesh_and_a_model_are_filmed(fitted, tmp_path):
     from PIL import Image
 
     model = tmp_path / "ball.model"
-    assert run("reconstruct", ball, "-o", tmp_path / "ball_mesh.ply", "--model", model, *QUICK) == 0
-    for source in (model, tmp_path / "ball_mesh.ply"):
+    shutil.copy(fitted / "ball.igr", model)
+    for source in (model, fitted / "ball_mesh.ply"):
         film = tmp_path / "film.gif"
         assert run("render", source, "--turntable", film, "--pixels", 32, "--resolution", 24) == 0
         with Image.open(film) as image:
@@ -150,9 +163,8 @@ def test_a_mesh_and_a_model_are_filmed(ball, tmp_path):
         assert run("render", source, "-o", tmp_path / "top.png", "--view", "top", "--pixels", 64) == 0
 
 
-def test_a_field_is_exported_for_other_programs(ball, tmp_path, capsys):
-    model = tmp_path / "ball.igr"
-    assert run("reconstruct", ball, "--model", model, *QUICK) == 0
+def test_a_field_is_exported_for_other_programs(fitted, tmp_path, capsys):
+    model = fitted / "ball.igr"
     for name in ("grid.vti", "grid.npz"):
         assert run("export", model, "-o", tmp_path / name, "--resolution", 16) == 0
         assert (tmp_path / name).stat().st_size > 4 * 16**3

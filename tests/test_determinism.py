@@ -5,19 +5,21 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from shapes import QUICK as QUICK_FIT
 from shapes import ellipsoid, rotation
 
 import igr
+from igr.cli import main
 from igr.formats import read_table
-from igr.presets import FAST
 from igr.storage import read_tensors
 
 pytestmark = pytest.mark.numerical
 
-SHORT = dataclasses.replace(FAST, steps=200)
+SHORT = dataclasses.replace(QUICK_FIT, steps=200, sampling=dataclasses.replace(QUICK_FIT.sampling, surface=512))
 QUICK = ["--steps", "60", "--resolution", "32"]
 
 
@@ -54,12 +56,13 @@ def test_the_same_command_gives_the_same_bytes(tmp_path, arguments):
 
 
 def test_model_and_report_say_what_computed_it(tmp_path):
-    folder = tmp_path / "run"
-    igr_run(folder, "scan.ply", "--report", "r.html", *QUICK)
-    details = json.loads(read_tensors(folder / "model.igr")[1]["details"])
+    leaf, model, page = (str(tmp_path / name) for name in ("leaf.xyz", "model.igr", "page.html"))
+    assert main(["example", "outline", leaf, "--points", "400"]) == 0
+    assert main(["reconstruct", leaf, "--model", model, "--report", page, *QUICK]) == 0
+    details = json.loads(read_tensors(Path(model))[1]["details"])
     assert details["machine"]["device"] == "cpu"
     assert details["machine"]["threads"] >= 1
-    assert "machine</td><td>device: cpu; threads: " in (folder / "r.html").read_text()
+    assert "machine</td><td>device: cpu; threads: " in Path(page).read_text()
 
 
 @pytest.fixture(scope="module")

@@ -48,21 +48,22 @@ def test_body_bare_is_the_same_scan_without_normals():
     assert bare.normals is None
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "dfaust"])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("dfaust", "body-bare")])
 def test_same_seed_same_cloud(name):
     first, second, other = (example_cloud(name, points=500, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.points, second.points)
     assert not np.array_equal(first.points, other.points)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("name", ["sphere", "outline", "body-bare"])
-def test_what_is_written_is_what_is_read(tmp_path, name, suffix):
-    (path,) = write_example(name, tmp_path / f"cloud{suffix}", points=500)
-    cloud, read = example_cloud(name, points=500), read_points(path)
-    for one, other in ((cloud.points, read.points), (read.points, cloud.points)):
-        assert KDTree(one).query(other)[0].max() < 1e-6
-    assert (read.normals is None) == (cloud.normals is None)
+def test_what_is_written_is_what_is_read(tmp_path, name):
+    cloud = example_cloud(name, points=500)
+    for suffix in SUFFIXES:
+        (path,) = write_example(name, tmp_path / f"cloud{suffix}", points=500)
+        read = read_points(path)
+        for one, other in ((cloud.points, read.points), (read.points, cloud.points)):
+            assert KDTree(one).query(other)[0].max() < 1e-6
+        assert (read.normals is None) == (cloud.normals is None)
 
 
 def test_the_truth_can_be_written_beside(tmp_path):

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from shapes import directions
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapes import blob, directions
 
 from igr.examples import example_cloud
 from igr.frame import unit_frame
@@ -31,6 +33,15 @@ def test_true_normals_are_used_as_given_also_of_noisy_points(name):
         judged = judge_normals(points + shift, normals)
         assert (judged.use, judged.sentence, judged.trust) == ("given", "", None)
         assert judged.normals is normals
+
+
+@settings(max_examples=3)
+@given(seed=st.integers(0, 10**6))
+def test_normals_of_any_body_are_used_as_given_or_turned(seed):
+    points, normals = blob(3000, seed)
+    points = unit_frame(points).to_unit(points)
+    assert judge_normals(points, normals).use == "given"
+    assert judge_normals(points, -normals).use == "turned"
 
 
 def test_inward_normals_are_turned():

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapes import blob
 
 from igr.examples import example_cloud
 from igr.orientation import orient, orient_normals
@@ -16,6 +19,12 @@ def share_right(points, truth, normals=None):
 def test_normals_of_the_examples_point_outward(name):
     cloud = example_cloud(name, points=600 if name == "outline" else 8000)
     assert share_right(cloud.points, cloud.normals) > 0.985
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 10**6))
+def test_normals_of_any_body_point_outward(seed):
+    assert share_right(*blob(4000, seed)) > 0.99
 
 
 @pytest.mark.parametrize("name", ["torus", "knot", "outline"])

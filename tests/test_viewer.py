@@ -156,17 +156,19 @@ def test_a_page_is_served_until_ctrl_c_and_its_port_is_free_again(tmp_path):
     import sys
     from urllib.request import urlopen
 
+    from igr.browser import open_server, stop
+
     trimesh.creation.icosphere(subdivisions=2).export(tmp_path / "ball.ply")
     port = free_port()
-    for _ in range(2):
-        command = [sys.executable, "-m", "igr", "view", tmp_path / "ball.ply", "--port", str(port)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as view:
-            assert view.stdout is not None
-            assert view.stdout.readline() == f"http://127.0.0.1:{port} (Ctrl-C ends it)\n"
-            with urlopen(f"http://127.0.0.1:{port}", timeout=600) as page:
-                assert page.status == 200
-            view.send_signal(signal.SIGINT)
-            assert view.wait(600) == 130
+    command = [sys.executable, "-m", "igr", "view", tmp_path / "ball.ply", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as view:
+        assert view.stdout is not None
+        assert view.stdout.readline() == f"http://127.0.0.1:{port} (Ctrl-C ends it)\n"
+        with urlopen(f"http://127.0.0.1:{port}", timeout=600) as page:
+            assert page.status == 200
+        view.send_signal(signal.SIGINT)
+        assert view.wait(600) == 130
+    stop(open_server(port))
 
 
 def test_a_shape_space_is_walked_through(server, ellipsoids):
