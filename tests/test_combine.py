@@ -116,3 +116,36 @@ def test_what_cannot_be_combined_is_refused(pair, tmp_path):
         igr.placed(big, scale=-1)
     with pytest.raises(FitError, match="no surface at level"):
         (big & sphere_surface(1.0, PLACE + [50, 0, 0])).mesh(resolution=16)
+
+
+@pytest.mark.parametrize("other", [3, None, "surface", np.zeros(3)])
+def test_a_surface_and_something_else_have_no_combination(pair, other):
+    for combine in (lambda: pair[0] | other, lambda: pair[0] & other, lambda: pair[0] - other):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            combine()
+    with pytest.raises(InputError, match=f"not with a {type(other).__name__}"):
+        igr.union(pair[0], other)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda s: igr.union(), "there is no surface to combine"),
+        (lambda s: igr.intersection(), "there is no surface to combine"),
+        (lambda s: igr.placed(s, shift=[1, 2]), "one number, or 3 numbers here, not 2"),
+        (lambda s: igr.placed(s, shift=np.nan), "number of a shift must be a finite number, not nan"),
+        (lambda s: igr.placed(s, shift="far"), "number of a shift must be a finite number, not 'far'"),
+        (lambda s: igr.placed(s, shift=[0, 0, np.inf]), "number of a shift must be a finite number, not inf"),
+        (lambda s: igr.placed(s, scale=np.inf), "the scale must be a finite number, not inf"),
+        (lambda s: igr.placed(s, scale=-1.0), "the scale must be positive"),
+        (lambda s: igr.placed(None), "not with a NoneType"),
+        (lambda s: igr.offset(s, np.nan), "the amount of an offset must be a finite number, not nan"),
+        (lambda s: igr.offset(s, "2"), "the amount of an offset must be a finite number, not '2'"),
+        (lambda s: igr.offset(None, 1.0), "not with a NoneType"),
+        (lambda s: igr.shell(s, np.inf), "the thickness of a shell must be a finite number, not inf"),
+        (lambda s: igr.shell(s, 0.0), "thickness of a shell must be positive"),
+    ],
+)
+def test_lengths_and_surfaces_that_make_no_sense_are_refused_in_one_sentence(pair, make, message):
+    with pytest.raises(InputError, match=message):
+        make(pair[0])

@@ -1,9 +1,12 @@
 """Files to tables: every format gives the same numbers, and a broken file one sentence."""
 
+import contextlib
 import io
+import logging
 import os
 import pickle
 import struct
+import threading
 import zipfile
 
 import numpy as np
@@ -424,3 +427,72 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, name, place, near_start, pa
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
     else:
         assert np.isfinite(cloud.points).all()
+
+
+def test_two_reads_at_once_leave_the_log_of_trimesh_as_it_was(caplog):
+    """Each is silent for its own thread alone; overlapping ones left the log cut off for ever."""
+    from igr.meshfiles import _silent_trimesh
+
+    log = logging.getLogger("trimesh")
+    before = log.propagate, list(log.handlers), list(log.filters)
+    first, second = _silent_trimesh(), _silent_trimesh()
+    with contextlib.ExitStack() as stack:
+        stack.callback(second.__exit__, None, None, None)
+        stack.callback(first.__exit__, None, None, None)
+        first.__enter__()
+        second.__enter__()
+        log.warning("of the reader")
+        other = threading.Thread(target=log.warning, args=("of another thread",))
+        other.start()
+        other.join()
+    assert (log.propagate, log.handlers, log.filters) == before
+    log.warning("afterwards")
+    assert [record.getMessage() for record in caplog.records] == ["of another thread", "afterwards"]
+
+
+HEADERS = {
+    "version 2": (b"\x02", POINTS, None),
+    "Fortran's order": (b"\x01", np.asfortranarray(POINTS), None),
+    "Python 2": (b"\x01", POINTS, (b"(40, 3), }  ", b"(40L, 3L), }")),
+    "another order and quotes": (
+        b"\x01",
+        POINTS,
+        (
+            b"{'descr': '<f8', 'fortran_order': False, 'shape': (40, 3), }",
+            b'{"shape":(40,3),"descr":"<f8","fortran_order":False}        ',
+        ),
+    ),
+    "big end first": (b"\x01", POINTS.astype(">f4"), None),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_arrays_of_every_writer_are_read_without_a_word(tmp_path, name):
+    """NumPy warns of files of Python 2, and warnings can only be turned off for all threads at once."""
+    version, table, change = HEADERS[name]
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, table, version=(version[0], 0))
+    content = stream.getvalue() if change is None else stream.getvalue().replace(*change)
+    np.testing.assert_array_equal(read_table(written(tmp_path, "a.npy", content)), table)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"(40, 3)", b"(-4, 3)"),
+        (b"(40, 3)", b"(4., 3)"),
+        (b"(40, 3)", b"[40, 3]"),
+        (b"(40, 3)", b"(x(), )"),
+        (b"'shape'", b"'shade'"),
+        (b"'<f8'", b"'<f7'"),
+        (b"False", b"False"[::-1]),
+        (b"NUMPY\x01", b"NUMPY\x03"),
+        (b"NUMPY", b"NUMPI"),
+        (b"v\x00{", b"\xff\xff{"),
+    ],
+)
+def test_a_header_that_makes_no_sense_is_damage(tmp_path, change):
+    content = npy(POINTS)
+    assert change[0] in content
+    with pytest.raises(InputError, match=r"a\.npy is damaged or no NumPy array"):
+        read_table(written(tmp_path, "a.npy", content.replace(*change)))

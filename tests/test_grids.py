@@ -71,7 +71,7 @@ def test_vtk_itself_reads_image_data(tmp_path):
 
 
 def test_what_cannot_be_a_grid_is_refused(tmp_path):
-    with pytest.raises(InputError, match="1 to 2048 cells"):
+    with pytest.raises(InputError, match="a whole number from 1 to 2,048"):
         sphere_surface().to_grid(0)
     with pytest.raises(InputError, match="a grid is written as"):
         sphere_surface().to_grid(4).save(tmp_path / "grid.vtk")

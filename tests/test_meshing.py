@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import trimesh
-from analytic import to_box, to_sphere, to_torus
+from analytic import sphere_surface, to_box, to_sphere, to_torus
 from skimage.measure import marching_cubes
 
-from igr.errors import FitError
+from igr import memory
+from igr.errors import FitError, InputError
 from igr.meshing import extract_contours, extract_mesh
 
 BOX = np.array([[-1.0, -1, -1], [1, 1, 1]])
@@ -125,3 +126,41 @@ def test_a_ring_has_an_outer_and_an_inner_curve():
 def test_no_curve_is_a_clear_error():
     with pytest.raises(FitError):
         extract_contours(lambda x: to_sphere(x) + 5, SQUARE, resolution=64)
+
+
+@pytest.mark.parametrize("resolution", [3, 0, -8, 8.5, 1 << 17, 10**30, "64", None, float("nan")])
+def test_a_resolution_is_a_whole_number_that_makes_sense(resolution):
+    curve = sphere_surface(1.0, (0.0, 0.0))
+    for made in (sphere_surface().mesh, curve.contour):
+        with pytest.raises(InputError, match="a resolution must be a whole number from 4 to 65,536"):
+            made(resolution=resolution)
+    if resolution != 3:
+        with pytest.raises(InputError, match="resolution of a grid must be a whole number from 1 to 2,048"):
+            sphere_surface().to_grid(resolution)
+
+
+def test_a_huge_resolution_is_refused_before_memory_is_asked_for(monkeypatch):
+    """By one sentence, and after few evaluations; numpy said that it could not allocate 58 GiB."""
+    monkeypatch.setattr(memory, "available", lambda: 16e9)
+    asked = []
+    with pytest.raises(InputError, match=r"at a resolution of 20,000 takes up to .* GB .* use a lower resolution"):
+        extract_mesh(lambda x: asked.append(len(x)) or to_sphere(x), BOX, resolution=20_000)
+    assert sum(asked) < 1_000_000
+    with pytest.raises(InputError, match=r"60,001 × 60,001 places takes up to .* use a lower resolution"):
+        extract_contours(to_sphere, SQUARE, resolution=60_000)
+
+
+def test_a_surface_far_out_is_refused_before_memory_is_asked_for(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 1e9)
+    for level in (1e4, 1e38):
+        with pytest.raises(InputError, match="a level closer to the surface"):
+            extract_mesh(to_sphere, BOX, resolution=64, level=level)
+    for level in (1e300, np.inf, np.nan):
+        with pytest.raises(InputError, match="finite level"):
+            extract_mesh(to_sphere, BOX, resolution=64, level=level)
+
+
+def test_a_fine_mesh_of_a_small_surface_needs_no_dense_grid():
+    _, faces, stats = extract_mesh(lambda x: to_sphere(x, 0.02), BOX, resolution=2048)
+    assert len(faces) == pytest.approx(2 * 1.5 * 4 * np.pi * (0.02 * 1024) ** 2, rel=0.1)
+    assert stats.evaluations < 500_000  # a grid of an eighth of the resolution has 17 million

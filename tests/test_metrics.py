@@ -208,3 +208,33 @@ def test_points_in_order_are_the_same_points_and_near_each_other():
 def test_what_cannot_be_compared_is_refused(reference, protocol, message):
     with pytest.raises(InputError, match=message):
         compare(ball(subdivisions=1), reference, protocol=protocol)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([[0.0, 0, 0]], "a mesh or .* is needed here, not a list"),
+        (None, "a mesh or .* is needed here, not a NoneType"),
+        ((1, 2, 3), "a mesh or .* is needed here, not a tuple"),
+        ((np.eye(3), np.eye(3)), "triangles are whole numbers"),
+        ((np.eye(3), [[0, 1]]), "triangles are whole numbers"),
+        ((np.eye(3), [[0, 1, 3]]), "triangles name vertices 0 to 3 of 3"),
+        ((np.eye(2), [[0, 1, 1]]), "expected points of shape"),
+        (np.zeros((4, 2)), "expected points of shape|not a ndarray"),
+        (np.full((4, 3), np.nan), "must be finite|not a ndarray"),
+        (np.zeros((0, 3)), "at least one|not a ndarray"),
+    ],
+)
+def test_what_is_no_mesh_is_refused_in_one_sentence(wrong, message):
+    mesh = (np.eye(3), np.array([[0, 1, 2]]))
+    with pytest.raises(InputError, match=message):
+        compare(mesh, wrong, protocol="l1", samples=10)
+    with pytest.raises(InputError, match=message):
+        compare(wrong, mesh, samples=10)
+
+
+@pytest.mark.parametrize("options", [{"samples": 0}, {"samples": 2.5}, {"threshold": 0.0}, {"threshold": np.nan}])
+def test_samples_and_threshold_are_positive(options):
+    mesh = (np.eye(3), np.array([[0, 1, 2]]))
+    with pytest.raises(InputError, match="must be"):
+        compare(mesh, mesh, **options)

@@ -120,3 +120,27 @@ def test_a_network_runs_uncompiled_where_there_is_no_compiler_or_no_leave(monkey
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "0" if missing == "compiler" else "1")
     monkeypatch.setenv("CXX", "a-compiler-that-is-not-there")
     assert parallel.compiled(network) is network
+
+
+def test_a_network_that_cannot_be_compiled_runs_as_it_is_and_torch_is_left_alone(monkeypatch):
+    """Torch was told, for the whole process, to hide all failures of its compiler."""
+    config, failures = torch._dynamo.config, []
+
+    def failing(network, **options):
+        def compiled(*inputs):
+            failures.append(inputs)
+            raise torch._dynamo.exc.BackendCompilerFailed(failing, RuntimeError("no room on disk"), None)
+
+        return compiled
+
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "0")
+    monkeypatch.setenv("CXX", sys.executable)
+    monkeypatch.setattr(torch, "compile", failing)
+    network, x = torch.nn.Linear(2, 1), torch.ones(3, 2)
+    before = config.suppress_errors
+    quick = parallel.compiled(network)
+    for _ in range(3):
+        torch.testing.assert_close(quick(x), network(x))
+    assert len(failures) == 1
+    assert config.suppress_errors == before
+    assert list(quick.parameters()) == list(network.parameters())

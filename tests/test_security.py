@@ -4,6 +4,8 @@ import ast
 import html.parser
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +129,94 @@ def test_the_viewer_shows_names_as_they_are():
     shown = plain(f"{NAME} [a](javascript:x) {{1+1}}\n# b")
     assert not set(shown) & set("<>[](){}\n`*_!")
     assert html.unescape(shown) == f"{NAME} [a](javascript:x) {{1+1}}\\n# b"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(SOURCE)) for path in MODULES])
+def test_no_promise_is_kept_by_an_assert(path):
+    """`python -O` leaves assertions out: they tell the type checker what is known, and no more."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Assert):
+            known = ast.unparse(node.test)
+            assert known.endswith("is not None") or known.startswith("isinstance("), known
+            assert node.msg is None, ast.unparse(node)
+
+
+OF_THE_PROCESS = {
+    *("catch_warnings", "simplefilter", "filterwarnings", "redirect_stdout", "redirect_stderr", "seterr", "seed"),
+    *(
+        "set_num_threads",
+        "set_default_dtype",
+        "set_default_device",
+        "chdir",
+        "putenv",
+        "setlocale",
+        "setrecursionlimit",
+    ),
+}
+"""Calls that change something for all threads and libraries of a process."""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(SOURCE)) for path in MODULES])
+def test_the_source_changes_no_state_of_the_process(path):
+    """No call of those, and nothing assigned to a module, to what it holds, or to a logger's settings."""
+    tree = ast.parse(path.read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {(name.asname or name.name).partition(".")[0] for node in imports for name in node.names}
+    assert OF_THE_PROCESS.isdisjoint(name for _, name, _ in calls(tree))
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        for target in targets if isinstance(targets, list) else [targets]:
+            parts = target.elts if isinstance(target, ast.Tuple) else [target]
+            for part in parts:
+                if isinstance(part, ast.Attribute | ast.Subscript):
+                    assert ast.unparse(part).partition(".")[0] not in modules, ast.unparse(node)
+                    assert not ast.unparse(part).endswith(".propagate"), ast.unparse(node)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_viewer_that_cannot_be_guarded_is_refused_without_assertions_too(tmp_path):
+    """Under `python -O` only an assert noticed that viser starts its server in another way."""
+    pytest.importorskip("viser")
+    code = """
+import viser
+from igr.browser import open_server
+from igr.errors import InputError
+
+def start(self, host, port, **options):
+    self.stop = lambda: print("stopped")
+
+def elsewhere(self, host, port, **options):
+    self._websock_server = object()
+
+for way in (start, elsewhere):
+    viser.ViserServer.__init__ = way
+    try:
+        open_server(PORT)
+        print("served")
+    except InputError as problem:
+        print("in another way" in str(problem))
+""".replace("PORT", str(free_port()))
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "stopped\nTrue\nTrue\n", done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_viewer_leaves_other_servers_and_stdout_alone(monkeypatch, capsys):
+    """A server of the user's own that starts meanwhile answers whom it likes, and what is printed is seen."""
+    pytest.importorskip("viser")
+    from viser import _client_autobuild
+    from websockets.asyncio import server as websockets
+
+    from igr.browser import open_server, stop
+
+    before, meanwhile = (websockets.serve, sys.stdout), []
+    monkeypatch.setattr(
+        _client_autobuild, "ensure_client_is_built", lambda: meanwhile.append((websockets.serve, sys.stdout))
+    )
+    server = open_server(free_port())
+    stop(server)
+    assert meanwhile == [before]
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

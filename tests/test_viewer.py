@@ -10,7 +10,7 @@ from analytic import AnalyticField, sphere_surface, to_sphere
 from chromium import CHROMIUM, Page
 from machine import free_port
 
-from igr.errors import InputError
+from igr.errors import FitError, InputError
 from igr.presets import FAST
 
 pytest.importorskip("viser")
@@ -57,6 +57,74 @@ def test_controls_change_the_mesh(server):
     viewer.closed = True
     viewer.changed.set()
     viewer.worker.join(10)
+
+
+@pytest.mark.parametrize("kind", [InputError, FitError])
+def test_what_cannot_be_shown_is_told_and_the_viewer_goes_on(server, kind):
+    """Its thread died of the first mesh for which there was too little memory; the command ended as if closed."""
+    from igr.viewer import Viewer
+
+    surface = sphere_surface(50.0)
+    viewer = Viewer(server, surface)
+    mesh, refused = surface.mesh, kind("it takes too much memory")
+    surface.mesh = raising(refused)
+    viewer.resolution.value = 64
+    wait_for(lambda: "too much memory" in viewer.facts.content)
+    surface.mesh = mesh
+    viewer.level.value = 10.0
+    wait_for(lambda: len(viewer.mesh[0]) and np.linalg.norm(viewer.mesh[0], axis=1).max() > 59)
+    viewer.close()
+
+
+@pytest.mark.parametrize("kind", [InputError, FitError])
+def test_a_viewer_opens_though_the_first_mesh_cannot_be_made(server, kind):
+    from igr.viewer import Viewer
+
+    surface = sphere_surface(50.0)
+    mesh, surface.mesh = surface.mesh, raising(kind("it takes too much memory"))
+    viewer = Viewer(server, surface)
+    assert "too much memory" in viewer.facts.content
+    surface.mesh = mesh
+    viewer.resolution.value = 64
+    wait_for(lambda: "triangles" in viewer.facts.content)
+    viewer.close()
+
+
+@pytest.mark.parametrize("kind", [InputError, FitError])
+def test_a_latent_that_is_no_surface_is_told_and_the_viewer_goes_on(server, kind):
+    from untrained import space as untrained_space
+
+    from igr.spaceviewer import SpaceViewer
+
+    space = untrained_space()
+    viewer = SpaceViewer(server, space)
+    wait_for(lambda: viewer.resolution_shown == 128)
+    decode = space.decode
+    space.decode = raising(kind("this latent is no surface"))
+    viewer.share.value = 0.5
+    wait_for(lambda: "this latent is no surface" in viewer.facts.content)
+    space.decode = decode
+    viewer.share.value = 0.25
+    wait_for(lambda: "triangles" in viewer.facts.content)
+    viewer.close()
+
+
+def test_a_fit_goes_on_while_it_cannot_be_shown(server, monkeypatch):
+    import igr
+    from igr.fit import Progress
+    from igr.watching import Watch
+
+    monkeypatch.setattr(igr.Surface, "mesh", raising(InputError("it takes too much memory")))
+    Watch(server, igr.FAST)(Progress(1, 0.1, 0.0, None), sphere_surface().field)
+
+
+def raising(problem):
+    """A function that fails in this way."""
+
+    def fail(*arguments, **options):
+        raise problem
+
+    return fail
 
 
 def test_a_mesh_is_shown_without_a_field(server):

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -74,10 +75,39 @@ __all__ = [
 ]
 
 
+_NEED_TORCH = ("EncodeOptions", "ShapeSpace", "TrainingOptions")
+
+
+def _has_torch() -> bool:
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except (ImportError, ValueError):  # something stands in its way, or in its place
+        return False
+
+
+if not TYPE_CHECKING and not _has_torch():  # what `import *` takes, and `dir` shows
+    __all__ = [name for name in __all__ if name not in _NEED_TORCH]
+
+
 def __getattr__(name: str) -> Any:
-    """Public names are found when they are used, so that `import igr` is quick."""
+    """Public names are found when they are used, so that `import igr` is quick.
+
+    Raises:
+        ImportError: the name needs torch, which is not installed.
+    """
     if name not in _HOME:
         raise AttributeError(f"module 'igr' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    try:
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    except ModuleNotFoundError as problem:
+        if problem.name != "torch":
+            raise
+        advice = f"igr.{name} needs PyTorch, which is not installed: pip install 'igr[torch]'"
+        raise ImportError(advice, name="torch") from None
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """All names, those that were not used yet as well."""
+    return sorted({*globals(), *__all__})

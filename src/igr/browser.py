@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
+from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,14 +25,12 @@ def open_server(port: int) -> viser.ViserServer:
     """A viewer's server on this machine, showing nothing yet.
 
     Raises:
-        InputError: viser is not installed, or the port is not free.
+        InputError: viser is not installed or of a version that could not be guarded, or the port is not free.
     """
     import socket
 
-    try:
-        import viser
-    except ImportError:
-        raise InputError("the viewer needs viser, which is not installed: pip install 'igr[viewer]'") from None
+    if importlib.util.find_spec("viser") is None:
+        raise InputError("the viewer needs viser, which is not installed: pip install 'igr[viewer]'")
     with socket.socket() as probe:
         if os.name == "posix":  # a port in use until a moment ago is free; elsewhere the option means more
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -40,39 +38,80 @@ def open_server(port: int) -> viser.ViserServer:
             probe.bind((HOST, port))
         except (OSError, OverflowError):
             raise InputError(f"port {port} is not free; choose another with --port") from None
-    with contextlib.redirect_stdout(io.StringIO()), _own_pages_only():  # it greets on stdout, which is for results
-        server = viser.ViserServer(HOST, port, label="igr", verbose=False)
+    server = _guarded_server(port)
     server.scene.set_up_direction("+z")
     server.initial_camera.position = (1.1, -1.7, 0.6)
     server.initial_camera.look_at = (0.0, 0.0, 0.0)
     return server
 
 
-@contextlib.contextmanager
-def _own_pages_only() -> Iterator[None]:
-    """A server started meanwhile refuses pages from elsewhere: any site in the browser could connect to a port of
-    this machine. Viser has no option for it, but websockets has."""
-    from websockets.asyncio import server as websockets
+def _guarded_server(port: int) -> viser.ViserServer:
+    """A server that refuses pages from elsewhere: any site in the browser could connect to a port of this machine.
 
-    serve, guarded = websockets.serve, []
+    Viser has no option for it, but websockets has: the thread of this server, and no other, finds a `serve` of our
+    own in the place of websockets'. It also keeps to itself what viser prints, for stdout is for results.
 
-    def serve_own_pages(handler: Any, host: str, port: int, **options: Any) -> Any:
+    Raises:
+        InputError: this version of viser starts its servers in another way.
+    """
+    import rich
+    import viser
+    from websockets.asyncio.server import serve as open_socket
+
+    guarded: list[int] = []
+
+    def serve(handler: Any, host: str, port: int, **options: Any) -> Any:
         guarded.append(port)
         own: list[Any] = [f"http://{name}:{port}" for name in (HOST, "localhost")]
-        return serve(handler, host, port, origins=[None, *own], **options)  # None: no browser
+        options["origins"] = [None, *own]  # None: no browser
+        return open_socket(handler, host, port, **options)
 
-    websockets.serve = serve_own_pages  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        websockets.serve = serve  # type: ignore[assignment]
-    assert guarded, "viser starts its server in another way: pages from elsewhere would not be refused"
+    class GuardedServer(viser.ViserServer):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "_websock_server":  # the part of it that listens, which is not started yet
+                work = _with_serve(type(value), serve)
+
+                def work_quietly(*arguments: Any) -> None:
+                    with rich.get_console().capture():  # of this thread alone
+                        work(value, *arguments)
+
+                value._background_worker = work_quietly
+            super().__setattr__(name, value)
+
+    with rich.get_console().capture():
+        server = GuardedServer(HOST, port, label="igr", verbose=False)
+    if not guarded:
+        server.stop()
+        raise _unguarded()
+    return server
+
+
+def _with_serve(listener: type, serve: Callable[..., Any]) -> Callable[..., None]:
+    """What a server's thread does, as a function that finds `serve` in the place of websockets'.
+
+    Raises:
+        InputError: it does not look for it where it is expected to.
+    """
+    work = getattr(listener, "_background_worker", None)
+    if not isinstance(work, FunctionType) or "websockets" not in work.__globals__:
+        raise _unguarded()
+    known = work.__globals__["websockets"]
+    listening = SimpleNamespace(**vars(known.asyncio.server) | {"serve": serve})
+    asyncio = SimpleNamespace(**vars(known.asyncio) | {"server": listening})
+    own = work.__globals__ | {"websockets": SimpleNamespace(**vars(known) | {"asyncio": asyncio})}
+    return FunctionType(work.__code__, own, work.__name__, work.__defaults__, work.__closure__)
+
+
+def _unguarded() -> InputError:
+    return InputError(
+        "this version of viser starts its server in another way, so that pages from elsewhere would not be "
+        "refused; install one that is known: pip install 'viser==1.1.1'"
+    )
 
 
 def stop(server: viser.ViserServer) -> None:
-    """Stop a server; its farewell does not go to stdout."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        server.stop()
+    """Stop a server."""
+    server.stop()
 
 
 def place_mesh(

@@ -8,6 +8,7 @@ exceeds the true distance in size, so ray casting and sparse meshing stay right.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
@@ -16,11 +17,12 @@ from jaxtyping import Float
 from .config import MLPConfig
 from .errors import InputError
 from .frame import Frame, unit_frame
+from .queries import finite
 from .surface import Surface
 
 Combine = Callable[[Float[np.ndarray, "k n"]], tuple[Float[np.ndarray, " n"], np.ndarray, np.ndarray]]
-"""Distances (k, n) to k parts → the combined distance (n,), which part decides (n,), and with which sign (n,)."""
-
+"""Distances (k, n) to k parts → the combined distance (n,), which part decides (n,), and with which sign (n,).
+Rules are functions of this module, so that a combination can be pickled."""
 
 FEW = 16
 """Samples on the combination below which all of its parts' are taken to say where it is looked for."""
@@ -82,58 +84,80 @@ def union(*surfaces: Surface) -> Surface:
     and unit (`placed` brings them there); the result is a `Surface` for everything but fitting and saving.
 
     Raises:
-        InputError: curves and surfaces are mixed.
+        InputError: there is none, something else is among them, or curves and surfaces are mixed.
     """
-    return _combination(surfaces, lambda values: _picked(values, values.argmin(0)))
+    return _combination(surfaces, _smallest)
 
 
 def intersection(*surfaces: Surface) -> Surface:
     """What is inside all of the surfaces; also `a & b`."""
-    return _combination(surfaces, lambda values: _picked(values, values.argmax(0)))
+    return _combination(surfaces, _largest)
 
 
 def difference(surface: Surface, *others: Surface) -> Surface:
     """What is inside `surface` and in none of the others; also `a - b`."""
-    signs = np.array([[1.0]] + [[-1.0]] * len(others))
-
-    def combine(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        value, part, _ = _picked(values * signs, (values * signs).argmax(0))
-        return value, part, signs[part, 0]
-
-    return _combination((surface, *others), combine)
+    return _combination((surface, *others), _remaining)
 
 
 def offset(surface: Surface, amount: float) -> Surface:
-    """The surface moved outward by `amount`, inward where negative (input units)."""
-    return _combination([surface], lambda values: (values[0] - amount, *_alone(values)), moved=(amount,))
+    """The surface moved outward by `amount`, inward where negative (input units).
+
+    Raises:
+        InputError: the amount is not finite.
+    """
+    amount = finite(amount, "the amount of an offset")
+    return _combination([surface], partial(_moved, amount=amount), moved=(amount,))
 
 
 def shell(surface: Surface, thickness: float) -> Surface:
     """A wall of this thickness around the surface, half of it on either side (input units).
 
     Raises:
-        InputError: the thickness is not positive.
+        InputError: the thickness is not positive, or not finite.
     """
-    if not thickness > 0:
+    half = finite(thickness, "the thickness of a shell") / 2
+    if not half > 0:
         raise InputError(f"the thickness of a shell must be positive, not {thickness}")
-    half = thickness / 2
-
-    def combine(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return np.abs(values[0]) - half, _alone(values)[0], np.where(values[0] < 0, -1.0, 1.0)
-
-    return _combination([surface], combine, moved=(half, -half))
+    return _combination([surface], partial(_walled, half=half), moved=(half, -half))
 
 
 def placed(surface: Surface, *, scale: float = 1.0, shift: Sequence[float] | float = 0.0) -> Surface:
     """The same surface in other coordinates, x · scale + shift: to bring parts to one unit and place.
 
     Raises:
-        InputError: the scale is not positive.
+        InputError: the scale is not positive, or not finite; or the shift is neither a finite number nor one for
+            each axis.
     """
-    if not scale > 0:
+    _check_surfaces([surface])
+    if not finite(scale, "the scale") > 0:
         raise InputError(f"the scale must be positive, not {scale}")
-    frame = Frame(surface.frame.center * scale + np.asarray(shift, float), surface.frame.scale * scale)
+    steps = [shift] * surface.dimension if np.ndim(shift) == 0 else list(shift)  # type: ignore[arg-type]
+    if len(steps) != surface.dimension:
+        raise InputError(f"a shift is one number, or {surface.dimension} numbers here, not {len(steps)}")
+    by = np.array([finite(step, "every number of a shift") for step in steps])
+    frame = Frame(surface.frame.center * scale + by, surface.frame.scale * scale)
     return Surface(surface.field, frame, surface.config, samples=surface.samples, details=surface.details)
+
+
+def _smallest(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return _picked(values, values.argmin(0))
+
+
+def _largest(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return _picked(values, values.argmax(0))
+
+
+def _remaining(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    value, part, _ = _largest(np.concatenate([values[:1], -values[1:]]))
+    return value, part, np.where(part == 0, 1.0, -1.0)
+
+
+def _moved(values: np.ndarray, amount: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return values[0] - amount, *_alone(values)
+
+
+def _walled(values: np.ndarray, half: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.abs(values[0]) - half, _alone(values)[0], np.where(values[0] < 0, -1.0, 1.0)
 
 
 def _alone(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,10 +168,24 @@ def _picked(values: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.take_along_axis(values, part[None], 0)[0], part, np.ones(len(part))
 
 
-def _combination(surfaces: Sequence[Surface], combine: Combine, *, moved: tuple[float, ...] = (0.0,)) -> Surface:
-    """The surface of a rule; its samples are those of the parts that decide, moved outward by so much."""
+def _check_surfaces(surfaces: Sequence[Surface]) -> None:
+    """Refuse what cannot be combined.
+
+    Raises:
+        InputError: there is no surface, something else is among them, or curves and surfaces are mixed.
+    """
+    if not surfaces:
+        raise InputError("there is no surface to combine; give one or more")
+    for surface in surfaces:
+        if not isinstance(surface, Surface):
+            raise InputError(f"surfaces are combined with surfaces, not with a {type(surface).__name__}")
     if len({surface.dimension for surface in surfaces}) != 1:
         raise InputError("surfaces in space and curves in the plane cannot be combined")
+
+
+def _combination(surfaces: Sequence[Surface], combine: Combine, *, moved: tuple[float, ...] = (0.0,)) -> Surface:
+    """The surface of a rule; its samples are those of the parts that decide, moved outward by so much."""
+    _check_surfaces(surfaces)
     clouds = [surface.frame.to_input(surface.samples) for surface in surfaces]
     normals = [s.normals(x) if any(moved) else np.zeros(1) for s, x in zip(surfaces, clouds, strict=True)]
     clouds = [np.concatenate([x + by * n for by in moved]) for x, n in zip(clouds, normals, strict=True)]

@@ -8,7 +8,7 @@ IGR's losses depend on f and ∇f and on nothing else, so a field takes back dL/
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 CHUNK = {"mlp": 1 << 13, "features": 1 << 18}
 """Points evaluated at once, by the kind of network: bounds the memory."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Farthest coordinate in the unit frame that a field, which computes in float32, can be asked for."""
 
 Array = Any  # numpy.ndarray or torch.Tensor: what `Field.array` returns, on the field's device
 
@@ -112,7 +115,8 @@ class NativeField:
         self, x: np.ndarray, *, training: bool = False, shapes: Sequence[int] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs."""
-        assert shapes is None, "the native core has no latents"
+        if shapes is not None:
+            raise ValueError("this field has one shape; see spacefield.py for several")
         return self.core.forward(x) if training else self.core.evaluate_with_gradient(x)
 
     def backward(self, df: np.ndarray, dg: np.ndarray) -> None:
@@ -189,6 +193,8 @@ def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field
 class NumpyField:
     """A field for reading, whatever computes it: double precision in and out, any number of points at once.
 
+    Where a point is NaN, infinite or too far away for float32, the answer is NaN.
+
     Args:
         field: the field, in the unit frame.
         network: what it is made of.
@@ -199,21 +205,25 @@ class NumpyField:
 
     def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Signed distance (n,) at `x` (n, d)."""
-        parts = [_numpy(self.field.distance(part)) for part in self._parts(x)]
-        return np.concatenate(parts) if parts else np.empty(0)
+        return self._answers(x, self.field.distance, np.full(len(x), np.nan))
 
     def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Spatial gradient (n, d) at `x` (n, d)."""
-        parts = [_numpy(self.field.distance_and_gradient(part)[1]) for part in self._parts(x)]
-        return np.concatenate(parts) if parts else np.empty((0, self.field.dimension))
+        return self._answers(x, lambda part: self.field.distance_and_gradient(part)[1], np.full(x.shape, np.nan))
 
     def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-        """The gradient at length one."""
+        """The gradient (n, d) at length one."""
         gradient = self.gradient(x)
         return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
 
-    def _parts(self, x: np.ndarray) -> Iterator[Array]:
-        return (self.field.array(x[start : start + self.chunk]) for start in range(0, len(x), self.chunk))
+    def _answers(self, x: np.ndarray, answer: Callable[[Array], Array], values: np.ndarray) -> np.ndarray:
+        """`values` with the answers to the rows of `x` that can be answered."""
+        for start in range(0, len(x), self.chunk):
+            part, known = x[start : start + self.chunk], values[start : start + self.chunk]
+            sound = (np.abs(part) <= LARGEST).all(1)
+            if sound.any():
+                known[sound] = _numpy(answer(self.field.array(part[sound])))
+        return values
 
 
 def _numpy(values: Array) -> np.ndarray:

@@ -10,9 +10,8 @@ import contextlib
 import io
 import math
 import os
+import re
 import struct
-import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -38,8 +37,16 @@ UNPACKED, PACKING = 1 << 27, 50
 BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, struct.error)
 """What zipfile raises for archives that are damaged, locked, or packed in a way it does not know."""
 
-BROKEN_ARRAY = (ValueError, KeyError, TypeError, SyntaxError, RecursionError, tokenize.TokenError)
-"""What NumPy raises for headers that it cannot make sense of."""
+LONGEST_HEADER = 10_000
+"""Bytes of an array's header, at most: one of plain numbers has about 100."""
+HEADER = (
+    r"""['"]shape['"]\s*:\s*\(((?:\s*\d+L?\s*,?)*)\)""",  # Python 2 wrote 3L
+    r"""['"]fortran_order['"]\s*:\s*(True|False)""",
+    r"""['"]descr['"]\s*:\s*(?:(['"][^'"]*['"])|(.*))""",
+)
+"""The entries of an array's header."""
+PLAIN_TYPE = re.compile(r"[|<>=]?[biufcmMSUV]\d+(\[\w+\])?")
+"""A type that is not made of others; among them are Python's objects, O."""
 
 
 def read_table(path: str | os.PathLike) -> np.ndarray:
@@ -140,24 +147,38 @@ def npy_header(
         InputError: it is damaged, cut short, or holds something else, such as Python objects.
     """
     try:
-        version = np.lib.format.read_magic(stream)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        with warnings.catch_warnings(action="ignore"):  # about files of Python 2
-            shape, fortran_order, dtype = read_header(stream)
-    except BROKEN_ARRAY as error:
+        shape, fortran_order, kind = _npy_entries(stream)
+        dtype = np.dtype(kind) if PLAIN_TYPE.fullmatch(kind) else None
+    except (ValueError, TypeError) as error:
         raise InputError(f"{name} is damaged or no NumPy array.") from error
-    if dtype.hasobject:
+    if dtype is None and "O" in kind:
         raise InputError(f"{name} holds Python objects, which can run code when loaded; save plain numbers.")
-    if dtype.kind not in "fiu":
-        raise InputError(f"{name} holds values of type {str(dtype)[:60]}; plain numbers are needed.")
+    if dtype is None or dtype.kind not in "fiu":
+        raise InputError(f"{name} holds values of type {str(dtype or kind)[:60]}; plain numbers are needed.")
     announced = math.prod(shape)
     possible = 0 <= min(shape, default=0) <= max(shape, default=0) <= size
     if not possible or announced * dtype.itemsize > size - stream.tell():
         raise InputError(f"{name} is cut short: it announces an array of {shape} and is {size:,} bytes long.")
     return shape, fortran_order, dtype
+
+
+def _npy_entries(stream: IO[bytes] | io.BufferedIOBase) -> tuple[tuple[int, ...], bool, str]:
+    """Shape, order and type as an array's header states them. NumPy's own reader evaluates the header as Python
+    and warns of what it finds there, about which only the whole process can be silenced.
+
+    Raises:
+        ValueError: it is no such header.
+    """
+    magic = stream.read(8)
+    if magic not in (b"\x93NUMPY\x01\x00", b"\x93NUMPY\x02\x00"):
+        raise ValueError("it does not begin as an array does")
+    length = int.from_bytes(stream.read(2 if magic[6] == 1 else 4), "little")
+    text = stream.read(min(length, LONGEST_HEADER)).decode("latin1")
+    shape, order, kind = (re.search(pattern, text) for pattern in HEADER)
+    if length > LONGEST_HEADER or len(text) < length or not (shape and order and kind):
+        raise ValueError("its header is cut short, or another's")
+    counts = tuple(int(count) for count in re.findall(r"\d+", shape[1]))
+    return counts, order[1] == "True", (kind[1] or kind[2]).strip("'\"")
 
 
 def _read_data(

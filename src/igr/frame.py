@@ -41,6 +41,9 @@ class Frame:
     scale: float
     """Length of one unit in the input's units; distances in the unit frame times this are in input units."""
 
+    def __repr__(self) -> str:
+        return f"Frame(center={np.asarray(self.center).tolist()}, scale={float(self.scale)!r})"
+
     def to_unit(self, x: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch d"]:
         """Positions of the input's frame in the unit frame, float64."""
         return (np.asarray(x, np.float64) - self.center) / self.scale
@@ -48,6 +51,15 @@ class Frame:
     def to_input(self, u: Float[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch d"]:
         """Positions of the unit frame in the input's frame, float64; undoes `to_unit` to rounding."""
         return np.asarray(u, np.float64) * self.scale + self.center
+
+
+def sides(points: Float[np.ndarray, "n d"]) -> str:
+    """The sides of the box of some points, to read.
+
+    >>> sides(np.array([[0.0, 0.0], [61.0, 2.5]]))
+    '61 × 2.5'
+    """
+    return " × ".join(f"{side:.4g}" for side in np.ptp(points, axis=0))
 
 
 def unit_frame(

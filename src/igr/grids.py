@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32
 
 from .errors import InputError
 from .memory import require
+from .queries import whole
 
 GRID_FORMATS = (".npz", ".vti")
 """Suffixes of grid files."""
@@ -106,8 +107,9 @@ def sampled_grid(
     Raises:
         InputError: the resolution or the margin is out of range.
     """
-    if not 1 <= resolution <= 2048 or not 0 <= margin < 10:
-        raise InputError(f"a grid has 1 to 2048 cells and a margin from 0 to 10, not {resolution} and {margin}")
+    resolution = whole(resolution, "the resolution of a grid", 1, 2048)
+    if not 0 <= margin < 10:
+        raise InputError(f"a grid has a margin from 0 to 10, not {margin}")
     sides = box[1] - box[0]
     spacing = float(sides.max()) / resolution
     shape = np.maximum(np.ceil(sides / spacing + 2 * margin * resolution - 1e-9), 1).astype(int) + 1

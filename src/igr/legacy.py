@@ -12,7 +12,6 @@ import pickle
 import pickletools
 import re
 import struct
-import warnings
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -112,9 +111,8 @@ def _read(path: Path, entry: str) -> Any:
     """The entry of a `.pth` file, or its whole content where it is not wrapped."""
     check_file(path)
     try:
-        with warnings.catch_warnings(action="ignore"):  # about what a damaged file looks like
-            _check_content(path)
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_content(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except BROKEN as e:
         reason = str(e).splitlines()[0][:120] if str(e) else type(e).__name__
         raise InputError(f"{path} is no checkpoint of tensors alone, or damaged ({reason})") from None
@@ -139,6 +137,8 @@ def _check_content(path: Path) -> None:
         if unpacked > path.stat().st_size:
             raise ValueError(f"it would unpack to {unpacked:,} bytes")
         for info in members:
+            if info.filename.endswith("/constants.pkl"):
+                raise ValueError("it is a TorchScript program")
             if info.filename.endswith("/data.pkl"):
                 _check_names(io.BytesIO(archive.read(info)))
 

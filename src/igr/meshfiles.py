@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,17 @@ def _stream(path: Path, kind: str) -> io.IOBase:
 
 @contextlib.contextmanager
 def _silent_trimesh() -> Iterator[None]:
-    """Without the tracebacks that trimesh logs as warnings; what matters is raised as well."""
-    log, silence = logging.getLogger("trimesh"), logging.NullHandler()
-    propagate, log.propagate = log.propagate, False
-    log.addHandler(silence)
+    """Without the tracebacks that trimesh logs as warnings in this thread; what matters is raised as well."""
+    log, own = logging.getLogger("trimesh"), threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return threading.get_ident() != own
+
+    log.addFilter(of_others)
     try:
         yield
     finally:
-        log.removeHandler(silence)
-        log.propagate = propagate
+        log.removeFilter(of_others)
 
 
 def _beside(path: Path) -> Any:

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from . import memory
 from .errors import FitError, InputError
 from .marching import END, slide, triangulate
+from .queries import whole
 from .voxels import SAFETY, Grid, all_voxels, complete, refine, sample
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,10 @@ BATCH = 1 << 18
 COARSEST = 32
 """Cells along the longest side of the coarsest grid, at least, where the resolution allows."""
 LEVELS = 3
-"""Times that the coarsest cells are halved, at most."""
+"""Times that the coarsest cells are halved, at most, up to a resolution of 1,023; beyond it, so often that the
+coarsest grid has 64 to 127 cells. In the plane the whole grid is evaluated anyway."""
+FINEST = 1 << 16
+"""Cells along the longest side of the box, at most: the cells of the grid around it are numbered in 64 bits."""
 PROBES = 4096
 """Places where the gradient is asked for its length."""
 CLOSE = 0.01
@@ -89,7 +93,8 @@ def extract_mesh(
 
     Raises:
         FitError: there is no such level set in the box, or the distance is not finite.
-        InputError: `box` is no box, or `resolution`, `level` or `limit` is out of range.
+        InputError: `box` is no box; `resolution`, `level` or `limit` is out of range; or there is not enough
+            memory.
     """
     samples = _Samples(distance, level)
     corners, step, levels = _prepare(box, 3, resolution, level, limit)
@@ -102,8 +107,9 @@ def extract_mesh(
         bounds.append(bound)
         if len(cells) == 0:
             raise samples.nothing_found()
+        most = max(len(cells), voxels.crossed() * 4 ** (levels - depth))  # on a surface, halved cells are four
         memory.require(
-            memory.MESH_CELL * len(cells), f"meshing at a resolution of {resolution}", "use a lower resolution"
+            memory.MESH_CELL * most, f"meshing at a resolution of {resolution:,}", "use a lower resolution"
         )
         voxels = complete(samples.on_grid, sample(samples.on_grid, grid, cells))
     found = triangulate(samples, voxels, CLOSE * step * bounds[-1])
@@ -140,6 +146,7 @@ def extract_contours(
 
     samples = _Samples(distance, level)
     corners, step, levels = _prepare(box, 2, resolution, level, limit)
+    _affordable(np.ceil((corners[1] - corners[0]) / step))
     low, coarse, slope = _enclose(samples, corners, step * 2**levels, limit, gradient)
     values = samples.on_lattice(low, step, (np.array(coarse.shape) - 1) * 2**levels)
     least = np.float32(END * step * slope)  # a curve exactly through a grid point would be there on four edges
@@ -197,7 +204,7 @@ class _Samples:
 
     def on_lattice(self, low: np.ndarray, step: float, cells: np.ndarray) -> np.ndarray:
         """The field at all corners of a grid of so many `cells` along each axis."""
-        shape = tuple(cells + 1)
+        shape = _affordable(cells)
         values = np.empty(math.prod(shape), np.float32)
         for start in range(0, values.size, BATCH):
             places = np.arange(start, min(start + BATCH, values.size))
@@ -238,13 +245,27 @@ def _prepare(
         raise InputError(
             f"a box is its lower and its upper corner, (2, {dimension}), not {np.asarray(box).tolist()}"
         )
-    if resolution < 4 or not limit >= 1 or not math.isfinite(level):
-        raise InputError(
-            f"meshing needs a resolution of 4 or more, a finite level and a limit of 1 or more, not {resolution}, "
-            f"{level} and {limit}"
-        )
-    levels = min(LEVELS, max(0, int(math.log2(resolution / COARSEST))))
-    return corners, float((corners[1] - corners[0]).max()) / resolution, levels
+    resolution = whole(resolution, "a resolution", 4, FINEST)
+    if not limit >= 1 or not abs(level) < float(np.finfo(np.float32).max):
+        raise InputError(f"meshing needs a finite level and a limit of 1 or more, not {level} and {limit}")
+    halvings = max(0, int(math.log2(resolution / COARSEST)))
+    most = LEVELS if dimension == 2 else max(LEVELS, halvings - 1)
+    return corners, float((corners[1] - corners[0]).max()) / resolution, min(halvings, most)
+
+
+def _affordable(cells: np.ndarray) -> tuple[int, ...]:
+    """The shape of a grid of so many cells along each axis, which is evaluated everywhere.
+
+    Raises:
+        InputError: there is not enough memory for it.
+    """
+    shape = tuple(int(count) + 1 for count in cells)
+    memory.require(
+        (memory.MESH_CELL if len(shape) == 3 else memory.CONTOUR_CELL) * math.prod(shape),
+        f"a grid of {' × '.join(f'{count:,}' for count in shape)} places",
+        "use a lower resolution, or a level closer to the surface",
+    )
+    return shape
 
 
 def _enclose(
@@ -257,12 +278,14 @@ def _enclose(
     """
     sides = box[1] - box[0]
     cells = np.maximum(np.ceil(sides / step - 1e-9).astype(int), 1)
-    most = np.maximum(cells, int((limit * sides.max() + 2 * abs(samples.level)) / step))
+    most = np.maximum(cells, int(min((limit * sides.max() + 2 * abs(samples.level)) / step, FINEST)))
     low = box.mean(0) - cells * step / 2
     while True:
         values = samples.on_lattice(low, step, cells)
         slope = _slope(values, low, step, gradient)
-        nearest = np.array([[np.take(values, end, axis).min() for end in (0, -1)] for axis in range(len(cells))])
+        nearest = np.array(
+            [[float(np.take(values, end, axis).min()) for end in (0, -1)] for axis in range(len(cells))]
+        )
         inverted = (
             all((np.take(values, [0, -1], axis) < 0).all() for axis in range(len(cells))) and values.max() > 0
         )

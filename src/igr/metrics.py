@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .errors import InputError
+from .queries import as_places, finite, whole
 
 if TYPE_CHECKING:
     import trimesh
@@ -119,10 +120,15 @@ def compare(
         threshold: of the F-score, in the input's units; 1 % of the reference's diagonal when missing.
 
     Raises:
-        InputError: unknown protocol, an empty mesh, or a reference without triangles where they are needed.
+        InputError: unknown protocol, no mesh or an empty one, a reference without triangles where they are needed,
+            or `samples` or `threshold` is not positive.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"there is no protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
+    if samples is not None:
+        whole(samples, "the number of samples", 1)
+    if threshold is not None and not finite(threshold, "the threshold") > 0:
+        raise InputError(f"the threshold must be positive, not {threshold}")
     rule = PROTOCOLS[protocol]
     rng = np.random.default_rng(seed)
     count = samples or rule.samples
@@ -131,7 +137,9 @@ def compare(
         points = reference if isinstance(reference, np.ndarray) else as_triangles(reference)[0]
         if rule.to_triangles:
             raise InputError(f"protocol {protocol!r} needs the reference's triangles; it has only points")
-        points = np.asarray(points, float)
+        points = as_places(points, 3)
+        if not len(points) or not np.isfinite(points).all():
+            raise InputError("the points of a reference must be finite, and at least one")
         truth = SurfaceSamples(points[near_order(points)], None, None)
     else:
         truth = sample_surface(as_triangles(reference), count, rng)
@@ -172,12 +180,20 @@ def as_triangles(mesh: Any) -> Triangles:
     """Vertices in float64 and faces in int64 of a mesh or of (vertices, faces).
 
     Raises:
-        InputError: there is no triangle.
+        InputError: it is something else, or there is no triangle.
     """
-    vertices, faces = mesh if isinstance(mesh, tuple) else (mesh.vertices, mesh.faces)
+    parts = mesh if isinstance(mesh, tuple) else (getattr(mesh, "vertices", None), getattr(mesh, "faces", None))
+    if len(parts) != 2 or any(part is None for part in parts):
+        raise InputError(f"a mesh or (vertices, faces) is needed here, not a {type(mesh).__name__}")
+    vertices, faces = (np.asarray(part) for part in parts)
     if len(faces) == 0:
         raise InputError("a mesh with at least one triangle is needed, this one is empty")
-    return np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(faces, np.int64)
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu":
+        raise InputError(f"triangles are whole numbers (f, 3), not {faces.dtype} {faces.shape}")
+    vertices = as_places(vertices, 3)
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise InputError(f"triangles name vertices {faces.min()} to {faces.max()} of {len(vertices):,}")
+    return np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int64)
 
 
 def sample_surface(mesh: Triangles, count: int, rng: np.random.Generator) -> SurfaceSamples:

@@ -131,21 +131,41 @@ def in_bfloat16(precision: str, width: int, device: str) -> bool:
 
 
 def compiled(network: nn.Module) -> nn.Module:
-    """The network compiled at its first call, where there is a compiler, else as it is.
+    """The network compiled at its first call, where there is a compiler and it can compile it, else as it is.
 
     What was compiled is kept on disk by torch (TORCHINDUCTOR_CACHE_DIR), so the next run starts quickly;
     TORCH_COMPILE_DISABLE=1 does without.
     """
-    import torch
-
     if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
         return network
     on_gpu = next(network.parameters()).is_cuda
     if not on_gpu and shutil.which(os.environ.get("CXX", "c++")) is None:
         logger.info("no C++ compiler here: running the network uncompiled")
         return network
-    torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]  # slower is better than not at all
-    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
+    return _compiled_or_plain(network)
+
+
+def _compiled_or_plain(network: nn.Module) -> nn.Module:
+    """The network compiled, and as it is from the first failure on: slower is better than not at all."""
+    import torch
+    from torch._dynamo.exc import TorchDynamoException
+
+    class Compiled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.chosen: Any = torch.compile(network, dynamic=False)
+
+        def forward(self, *inputs: torch.Tensor) -> Any:
+            try:
+                return self.chosen(*inputs)
+            except TorchDynamoException as problem:
+                if self.chosen is network:
+                    raise
+                logger.info("running the network uncompiled: %s", str(problem).partition("\n")[0])
+                self.chosen = network
+                return network(*inputs)
+
+    return Compiled()
 
 
 def rank_and_ranks() -> tuple[int, int]:

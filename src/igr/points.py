@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from .errors import InputError, usual_arithmetic
+from .errors import InputError, readable, usual_arithmetic
 from .formats import read_table
+from .frame import sides
 from .text import COLUMNS, expected_columns
 
 MINIMUM_POINTS = 10
@@ -69,6 +70,11 @@ class PointCloud:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def __repr__(self) -> str:
+        kind = "points" if self.normals is None else "points with normals"
+        size = sides(self.points) if len(self) else "empty"
+        return f"<igr.PointCloud {readable(self.name)}: {len(self):,} {kind}, box {size}>"
 
 
 def read_points(path: str | os.PathLike) -> PointCloud:

@@ -62,15 +62,16 @@ def cast(
     Raises:
         InputError: there is not one direction for each origin, or one is zero or not finite.
     """
-    length = np.linalg.norm(directions, axis=1, keepdims=True)
     if len(origins) != len(directions):
         raise InputError(f"{len(origins)} origins and {len(directions)} directions do not belong together")
-    if not np.isfinite(origins).all() or not (np.isfinite(length) & (length > 0)).all():
+    longest = np.abs(directions).max(1, keepdims=True)  # so that no square overflows
+    if not np.isfinite(origins).all() or not (np.isfinite(longest) & (longest > 0)).all():
         raise InputError("the origins and directions of rays must be finite, and no direction zero")
+    along = directions / longest
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
     box = surface.frame.to_input(surface.box)
     margin = GROWN * float((box[1] - box[0]).max())
     box = np.stack([box[0] - margin, box[1] + margin])
-    along = directions / length
     rows, depth = trace(surface.distance, origins, along, box, multiple_hits=multiple_hits)
     places = origins[rows] + depth[:, None] * along[rows]
     return RayHits(places, rows, surface.normals(places))
@@ -121,7 +122,7 @@ def trace(
 
 def _inside(origins: np.ndarray, directions: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Length along each ray at which it enters a box, from 0, and leaves it; start ≥ stop where it misses."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         first, second = ((corner - origins) / directions for corner in box)
     parallel = directions == 0
     beside = (parallel & ((origins < box[0]) | (origins > box[1]))).any(1)

@@ -5,6 +5,7 @@ The space's unit frame has a training scan's center at the origin; `scale` is it
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import os
@@ -49,9 +50,13 @@ class Encoding:
     residual: float = float("nan")
     """Mean distance of the scan's points to the decoded surface, in the scan's units."""
 
+    def __repr__(self) -> str:
+        return f"<igr.Encoding: latent of {len(self.latent)} numbers, residual {self.residual:.3g}, {self.frame}>"
+
 
 class ShapeSpace:
-    """A trained shape space: `encode` scans, `decode` latents, and go from one shape to another.
+    """A trained shape space: `encode` scans, `decode` latents, and go from one shape to another. It can be copied
+    and pickled, for other processes too; a copy shares nothing with the original.
 
     Args:
         field: the trained field.
@@ -96,7 +101,7 @@ class ShapeSpace:
             on_step: told after every step, with the space; the run stops, saved, when it returns True.
 
         Raises:
-            InputError: the folder holds no usable samples.
+            InputError: the folder holds no usable samples, or the configuration is of one shape.
             FitError: the training diverged.
         """
         from .spacetraining import train
@@ -229,6 +234,10 @@ class ShapeSpace:
 
     def to_bytes(self, *, half: bool = False) -> bytes:
         """The saved file: the same bytes for the same space."""
+        return tensor_bytes(*self._contents(half=half))
+
+    def _contents(self, *, half: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """The arrays and the text entries of the file."""
         tensors = {f"field.{k}": v.astype(np.float16 if half else v.dtype) for k, v in self.field.state().items()}
         metadata = {
             "format": FORMAT,
@@ -239,7 +248,21 @@ class ShapeSpace:
             "reach": repr(self.reach),
             "details": json.dumps(self.details),
         }
-        return tensor_bytes(tensors, metadata)
+        return tensors, metadata
+
+    def __copy__(self) -> ShapeSpace:
+        return copy.deepcopy(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .spacefile import space_of
+
+        told = {"history": list(self.history), "seconds": self.seconds}
+        return space_of, (*self._contents(), str(self.field.device)), told
+
+    def __repr__(self) -> str:
+        shapes, numbers = self.latents.shape
+        kind = "surfaces" if self.dimension == 3 else "curves"
+        return f"<igr.ShapeSpace of {kind}: {shapes:,} training shapes, latents of {numbers} numbers>"
 
     def source(self) -> str:
         """What the space was trained on: the names of the shapes as a checksum, their number, scale and reach."""

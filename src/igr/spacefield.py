@@ -99,7 +99,8 @@ class SpaceField(TorchField):
         self, x: Tensor, *, training: bool = False, shapes: Sequence[int] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Value (n,) and gradient (n, d) at `x`, whose row i belongs to `shapes[i mod k]`."""
-        assert shapes is not None, "a shape space has to know whose points these are"
+        if shapes is None:
+            raise ValueError("a shape space has to know whose points these are")
         rows = torch.as_tensor(shapes, device=x.device)
         with torch.set_grad_enabled(training), self.products(lower=self.bfloat16 and training):
             value, gradient, z = (self.stepped if training else self.network)(x, rows)

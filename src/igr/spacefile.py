@@ -39,23 +39,28 @@ def read_space(path: str | os.PathLike[str], *, device: str = "auto", checkpoint
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is no saved shape space of this version (format {metadata.get('format')!r})")
     try:
-        config, dimension = Config.from_json(metadata["config"]), saved_dimension(metadata["dimension"])
-        names, state = _names(metadata["names"]), _space_state(tensors, config, dimension)
-        if len(names) != len(state["latents"]):
-            raise InputError(f"it has {len(names):,} names for {len(state['latents']):,} latents")
-        network = SpaceNetwork(make_network(config, dimension), torch.tensor(state["latents"]))
-        field = SpaceField(network, device=torch_device(device), beta2=config.optimizer.beta2)
-        field.load_state(state)
-        return ShapeSpace(
-            field,
-            config,
-            names=names,
-            scale=_length(metadata["scale"]),
-            reach=_length(metadata["reach"]),
-            details=saved_details(metadata["details"]),
-        )
+        return space_of(tensors, metadata, torch_device(device))
     except (KeyError, ValueError, RuntimeError) as problem:
         raise InputError(f"{path} is damaged or incomplete ({problem})") from None
+
+
+def space_of(tensors: dict[str, np.ndarray], entries: dict[str, str], device: str) -> ShapeSpace:
+    """The space of the arrays and text entries of a file; what does not fit together raises an error."""
+    config, dimension = Config.from_json(entries["config"]), saved_dimension(entries["dimension"])
+    names, state = _names(entries["names"]), _space_state(tensors, config, dimension)
+    if len(names) != len(state["latents"]):
+        raise InputError(f"it has {len(names):,} names for {len(state['latents']):,} latents")
+    network = SpaceNetwork(make_network(config, dimension), torch.tensor(state["latents"]))
+    field = SpaceField(network, device=device, beta2=config.optimizer.beta2)
+    field.load_state(state)
+    return ShapeSpace(
+        field,
+        config,
+        names=names,
+        scale=_length(entries["scale"]),
+        reach=_length(entries["reach"]),
+        details=saved_details(entries["details"]),
+    )
 
 
 def _space_state(tensors: dict[str, np.ndarray], config: Config, dimension: int) -> dict[str, np.ndarray]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from .browser import place_mesh, stop
+from .browser import place_mesh
 from .crumbs import largest_piece
-from .errors import FitError, InputError
-from .memory import give_back
-from .triangles import Mesh
+from .errors import InputError
+from .frame import sides
+from .livemesh import LiveMesh
 
 if TYPE_CHECKING:
     import viser
@@ -23,13 +22,11 @@ SLIDERS = 8
 """At most so many principal latents have a slider."""
 COARSE = 64
 """Resolution while something moves."""
-PAUSE = 0.4
-"""Seconds without a move after which the shape is meshed at the resolution asked for."""
 MEAN = "(mean)"
 """What the list of shapes calls the mean of the training latents."""
 
 
-class SpaceViewer:
+class SpaceViewer(LiveMesh):
     """Shows one shape of a space and follows the controls of the page: coarse while they move, then finer.
 
     Args:
@@ -43,27 +40,18 @@ class SpaceViewer:
     def __init__(self, server: viser.ViserServer, space: ShapeSpace) -> None:
         if space.dimension != 3:
             raise InputError("the viewer shows surfaces in space; this is a shape space of planar curves")
-        self.server, self.space = server, space
+        super().__init__(server, lambda: self._update(COARSE), lambda: self._update(int(self.resolution.value)))
+        self.space = space
         self.mean, self.directions = space.principal()
-        self.mesh: Mesh = (np.empty((0, 3)), np.empty((0, 3), np.int64))
         self.resolution_shown = 0
         """Resolution of the mesh that is shown."""
-        self.changed, self.closed = threading.Event(), False
         self._controls()
-        self._update(COARSE)
+        self.attempt(self.show)
         if len(self.mesh[0]):  # the whole shape is in the picture
             reach = float(np.abs(self.mesh[0]).max() / space.scale)
             server.initial_camera.position = tuple(reach * np.array([0.95, -1.45, 0.5]))
         self.changed.set()
-        self.worker = threading.Thread(target=self._follow, daemon=True)
         self.worker.start()
-
-    def close(self) -> None:
-        """Stop following the controls, and the server."""
-        self.closed = True
-        self.changed.set()
-        self.worker.join()
-        stop(self.server)
 
     def latent(self) -> Float[np.ndarray, " z"]:
         """The latent that the controls stand for: between the two shapes, plus the sliders' deviations."""
@@ -74,7 +62,6 @@ class SpaceViewer:
 
     def _controls(self) -> None:
         gui, names = self.server.gui, (MEAN, *self.space.names)
-        self.facts = gui.add_markdown("")
         self.ends = [gui.add_dropdown(label, names, initial_value=MEAN) for label in ("shape", "toward shape")]
         self.share = gui.add_slider("share", 0.0, 1.0, 0.01, 0.0, hint="0: the first shape, 1: the second")
         self.sliders = [
@@ -87,28 +74,12 @@ class SpaceViewer:
         gui.add_button("directions to zero").on_click(self._reset)
         gui.add_button("download mesh (ply)").on_click(self._send)
 
-    def _follow(self) -> None:
-        """Show what the controls ask for; moves meanwhile are taken together."""
-        while True:
-            self.changed.wait()
-            self.changed.clear()
-            if self.closed:
-                return
-            self._update(COARSE)
-            if not self.changed.wait(PAUSE):
-                self._update(int(self.resolution.value))
-                give_back()
-
     def _update(self, resolution: int) -> None:
         surface = self.space.decode(self.latent())
-        try:
-            mesh, share = largest_piece(surface.mesh(resolution=resolution))
-        except FitError as problem:
-            self.facts.content = str(problem)
-            return
+        mesh, share = largest_piece(surface.mesh(resolution=resolution))
         self.mesh, self.resolution_shown = (np.asarray(mesh.vertices), np.asarray(mesh.faces)), resolution
         place_mesh(self.server, surface.frame.to_unit(self.mesh[0]), self.mesh[1], None, visible=True)
-        size = " × ".join(f"{side:.4g}" for side in np.ptp(self.mesh[0], axis=0))
+        size = sides(self.mesh[0])
         rest = f"; other pieces left out: {1 - share:.2%} of the area" if share < 1 else ""
         self.facts.content = f"{len(self.mesh[1]):,} triangles, box {size}, volume {mesh.volume:.4g}{rest}"
 

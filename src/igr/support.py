@@ -60,14 +60,18 @@ class Support:
         self, x: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"]
     ) -> Float[np.ndarray, " n"]:
         """How well the samples support `x`, in [0, 1]: 0.9 at a typical sample, 0.5 where the expected error is
-        three times as large, falling with its square."""
-        return 1 / (1 + (self.expected_error(x, normals) / (HALF * self.typical)) ** 2)
+        three times as large, falling with its square; NaN where the field has no normal."""
+        known = np.isfinite(normals).all(1)
+        values = np.full(len(x), np.nan)
+        error = self.expected_error(x[known], normals[known])
+        values[known] = 1 / (1 + (error / (HALF * self.typical)) ** 2)
+        return values
 
     def _expected(self, x: np.ndarray, normals: np.ndarray, first: int) -> np.ndarray:
         count = min(NEIGHBORS, len(self.samples) - first)
         distance, index = self.tree.query(x, k=count + first, workers=-1)
-        distance = np.asarray(distance).reshape(len(x), -1)[:, first]
-        index = np.asarray(index).reshape(len(x), -1)[:, first:]
+        distance = np.asarray(distance).reshape(len(x), count + first)[:, first]
+        index = np.asarray(index).reshape(len(x), count + first)[:, first:]
         bend = np.zeros(len(x))
         for near in index.T:
             step = x - self.samples[near]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import zlib
@@ -11,10 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from .config import Config
-from .errors import InputError
+from .errors import InputError, readable
 from .field import Field, NumpyField
 from .files import write_bytes
-from .frame import Frame
+from .frame import Frame, sides
+from .queries import as_places, like, whole
 from .storage import tensor_bytes
 from .support import Support, check_trimmed, trimmed_curves, trimmed_mesh
 
@@ -29,6 +31,12 @@ logger = logging.getLogger(__name__)
 
 class Surface:
     """The zero level set of a fitted field, negative inside, in the frame and units of the cloud.
+
+    It is asked at places (n, d), an array, list or tensor of real numbers. Arrays and lists are answered by arrays
+    in float64; tensors by tensors on their device, without derivatives, in float32 where they are in float32 or
+    shorter, else in float64. Where a place is not finite, or too far away for float32, the answer is NaN.
+
+    Surfaces can be copied and pickled, for other processes too; a copy shares nothing with the original.
 
     Args:
         field: the fitted field, in the unit frame.
@@ -65,29 +73,26 @@ class Surface:
         return self.field.dimension
 
     def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units.
-
-        A torch tensor is accepted and answered by a tensor (without derivatives).
-        """
-        return _like(x, self._unit.distance(self.frame.to_unit(self._checked(x))) * self.frame.scale)
+        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units."""
+        return like(x, self._unit.distance(self._unit_places(x)) * self.frame.scale)
 
     def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Spatial gradient (n, d) of the distance at `x` (n, d); its length is about 1, it points outward."""
-        return _like(x, self._unit.gradient(self.frame.to_unit(self._checked(x))))
+        return like(x, self._unit.gradient(self._unit_places(x)))
 
     def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Unit outward normals (n, d) of the level set through each `x` (n, d)."""
-        return _like(x, self._unit.normals(self.frame.to_unit(self._checked(x))))
+        return like(x, self._unit.normals(self._unit_places(x)))
 
     def project(self, x: Float[np.ndarray, "n d"], *, steps: int = 8) -> Float[np.ndarray, "n d"]:
         """The points `x` (n, d) moved onto the surface along the gradient, by `steps` Newton steps of at most
-        the distance itself; exact for points near the surface, not promised for far ones."""
-        u = self.frame.to_unit(self._checked(x))
-        for _ in range(steps):
+        twice the distance each; exact for points near the surface, not promised for far ones."""
+        u = self._unit_places(x)
+        for _ in range(whole(steps, "the number of steps", 0)):
             value, gradient = self._unit.distance(u), self._unit.gradient(u)
             square = np.maximum((gradient * gradient).sum(1), 0.25)
             u = u - gradient * (value / square)[:, None]
-        return _like(x, self.frame.to_input(u))
+        return like(x, self.frame.to_input(u))
 
     def confidence(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """How well the samples support each `x` (n, d), in [0, 1].
@@ -99,8 +104,8 @@ class Surface:
         if self._support is None:
             samples = self.samples.astype(float)
             self._support = Support(samples, np.abs(self._unit.distance(samples)), self._unit.normals(samples))
-        u = self.frame.to_unit(self._checked(x))
-        return _like(x, self._support.confidence(u, self._unit.normals(u)))
+        u = self._unit_places(x)
+        return like(x, self._support.confidence(u, self._unit.normals(u)))
 
     def mesh(
         self, *, resolution: int = 256, level: float = 0.0, keep_crumbs: bool = False, trim: float | None = None
@@ -116,7 +121,8 @@ class Surface:
 
         Raises:
             FitError: there is no surface at this level.
-            InputError: the surface is a planar curve, use `contour`; or all of it would be trimmed.
+            InputError: the surface is a planar curve, use `contour`; or all of it would be trimmed; or the
+                resolution is no whole number, or one for which there is not enough memory.
         """
         if self.dimension != 3:
             raise InputError("this is a planar curve and has no mesh; use contour()")
@@ -147,7 +153,8 @@ class Surface:
 
         Raises:
             FitError: there is no curve at this level.
-            InputError: the surface is not planar, use `mesh`; or all of it would be trimmed.
+            InputError: the surface is not planar, use `mesh`; or all of it would be trimmed; or the resolution is
+                no whole number, or one for which there is not enough memory.
         """
         if self.dimension != 2:
             raise InputError("this surface lies in space and has no contour; use mesh()")
@@ -194,10 +201,13 @@ class Surface:
 
         Returns:
             `(locations, index_ray, normals)`: a field has no triangles, so normals take the place of `index_tri`.
+                They are tensors where the origins are.
         """
-        from .rays import cast
+        from .rays import RayHits, cast
 
-        return cast(self, self._checked(origins), self._checked(directions), multiple_hits=multiple_hits)
+        places = [as_places(x, self.dimension) for x in (origins, directions)]
+        locations, rays, normals = cast(self, *places, multiple_hits=multiple_hits)
+        return RayHits(like(origins, locations), like(origins, rays), like(origins, normals))
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the distance function as an ONNX model, for programs without this package (extra `export`).
@@ -215,17 +225,29 @@ class Surface:
     def __or__(self, other: Surface) -> Surface:
         from .combine import union
 
-        return union(self, other)
+        return union(self, other) if isinstance(other, Surface) else NotImplemented
 
     def __and__(self, other: Surface) -> Surface:
         from .combine import intersection
 
-        return intersection(self, other)
+        return intersection(self, other) if isinstance(other, Surface) else NotImplemented
 
     def __sub__(self, other: Surface) -> Surface:
         from .combine import difference
 
-        return difference(self, other)
+        return difference(self, other) if isinstance(other, Surface) else NotImplemented
+
+    def __copy__(self) -> Surface:
+        return copy.deepcopy(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from .surfacefile import copied
+
+        return copied(self)
+
+    def __repr__(self) -> str:
+        name, size = readable(str(self.details.get("name", ""))), sides(self.frame.to_input(self.samples))
+        return f"<igr.Surface{name and f' of {name}'}: {len(self.samples):,} samples, box {size}>"
 
     @property
     def box(self) -> Float[np.ndarray, "2 d"]:
@@ -260,15 +282,7 @@ class Surface:
 
         return read_surface(path, device=device)
 
-    def _checked(self, x: Any) -> np.ndarray:
-        values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, np.float64)
-        if values.ndim != 2 or values.shape[1] != self.dimension:
-            raise InputError(f"expected points of shape (n, {self.dimension}), got {tuple(values.shape)}")
-        return values
-
-
-def _like(x: Any, values: np.ndarray) -> Any:
-    """`values` as a tensor on the device of `x` if that is one, else unchanged."""
-    if isinstance(x, np.ndarray) or not hasattr(x, "new_tensor"):
-        return values
-    return x.new_tensor(values)
+    def _unit_places(self, x: Any) -> np.ndarray:
+        """What was asked, (n, d), in the unit frame."""
+        with np.errstate(over="ignore"):
+            return self.frame.to_unit(as_places(x, self.dimension))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .config import Config
 from .errors import InputError
-from .field import make_field
+from .field import NativeField, make_field
+from .frame import Frame
 from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension, saved_frame
 from .storage import read_tensors
 from .surface import Surface
+
+if TYPE_CHECKING:
+    from .combine import CombinedField
 
 FORMAT = "igr surface 1"
 """First entry of a saved surface's metadata; the number changes when older readers cannot read it."""
@@ -36,18 +41,45 @@ def read_surface(path: str | os.PathLike[str], *, device: str = "auto") -> Surfa
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is no saved surface of this version (format {metadata.get('format')!r})")
     try:
-        config, dimension = Config.from_json(metadata["config"]), saved_dimension(metadata["dimension"])
-        frame, details = saved_frame(tensors, dimension), saved_details(metadata["details"])
-        samples = tensors["samples"]
-        check_parameters({"samples": samples}, {"samples": (max(len(samples), 1), dimension)})
-        state = {k[6:]: v for k, v in tensors.items() if k.startswith("field.")}
-        check_parameters(state, parameter_shapes(config, dimension))
-        field = make_field(config, dimension, device=device)
-        field.load_state(state)
-        field.set_detail(1.0)
-        surface = Surface(field, frame, config, samples=samples, details=details)
-        if not np.isfinite(surface.distance(frame.to_input(samples[:1000]))).all():
+        surface = surface_of(tensors, metadata, device)
+        if not np.isfinite(surface.distance(surface.frame.to_input(surface.samples[:1000]))).all():
             raise InputError("its weights are too large")
     except (KeyError, TypeError, ValueError, RuntimeError) as problem:
         raise InputError(f"{path} is damaged or incomplete ({problem})") from None
     return surface
+
+
+def surface_of(arrays: dict[str, np.ndarray], entries: dict[str, str], device: str) -> Surface:
+    """The surface of the arrays and text entries of a file; what does not fit together raises an error."""
+    config, dimension = Config.from_json(entries["config"]), saved_dimension(entries["dimension"])
+    frame, details = saved_frame(arrays, dimension), saved_details(entries["details"])
+    samples = arrays["samples"]
+    check_parameters({"samples": samples}, {"samples": (max(len(samples), 1), dimension)})
+    state = {k[6:]: v for k, v in arrays.items() if k.startswith("field.")}
+    check_parameters(state, parameter_shapes(config, dimension))
+    field = make_field(config, dimension, device=device)
+    field.load_state(state)
+    field.set_detail(1.0)
+    return Surface(field, frame, config, samples=samples, details=details)
+
+
+def copied(surface: Surface) -> tuple[Any, ...]:
+    """How a surface is pickled and copied (see `object.__reduce__`): by what its file would hold, on the device
+    that it is on; a combination, which has no file, by its parts."""
+    from .combine import CombinedField
+
+    told = {"history": list(surface.history), "seconds": surface.seconds, "unsaved": surface.unsaved}
+    if isinstance(surface.field, CombinedField):
+        parts = surface.field, surface.frame, surface.config, surface.samples, surface.details
+        return _combined, parts, told
+    arrays, entries = surface_file(surface)
+    device = surface.field.machine()["device"]
+    if device == "cpu" and not isinstance(surface.field, NativeField):
+        device = "torch"
+    return surface_of, (arrays, entries, device), told
+
+
+def _combined(
+    field: CombinedField, frame: Frame, config: Config, samples: np.ndarray, details: dict[str, Any]
+) -> Surface:
+    return Surface(field, frame, config, samples=samples, details=details)

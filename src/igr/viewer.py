@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .browser import place_mesh, plain, stop
+from .browser import place_mesh, plain
 from .colors import colorize
-from .errors import FitError, InputError
-from .frame import Frame, unit_frame
-from .memory import give_back
+from .errors import InputError
+from .frame import Frame, sides, unit_frame
+from .livemesh import LiveMesh
 from .render import confidence_colors
 from .surface import Surface
 from .triangles import Mesh
@@ -26,7 +25,7 @@ ISO_STEP = 0.05
 """Distance between two iso-lines of a cut, as a share of the box's longest side."""
 
 
-class Viewer:
+class Viewer(LiveMesh):
     """Shows a surface or a mesh, and follows the controls of the page.
 
     The scene is in the unit frame, so places far from the origin are exact on the screen; numbers beside the
@@ -41,34 +40,25 @@ class Viewer:
     """
 
     def __init__(self, server: viser.ViserServer, shape: Surface | Mesh) -> None:
-        self.server, self.surface = server, shape if isinstance(shape, Surface) else None
+        self.surface = shape if isinstance(shape, Surface) else None
         if self.surface is not None and self.surface.dimension != 3:
             raise InputError("the viewer shows surfaces in space; for a planar curve use igr report")
-        self.fixed = None if isinstance(shape, Surface) else shape
+        super().__init__(server, self._update)
+        if not isinstance(shape, Surface):
+            self.mesh = shape
         self.frame = _frame(shape)
-        self.mesh: Mesh = (np.empty((0, 3)), np.empty((0, 3), np.int64))
         self.made_with: tuple[float, int] | None = None
         """Level and resolution that the mesh was made with."""
         self.legend = ""
         """What the colors mean."""
-        self.changed, self.closed = threading.Event(), False
         self._controls()
         self._points()
-        self._update()
-        self.worker = threading.Thread(target=self._follow, daemon=True)
+        self.attempt(self._update)
         self.worker.start()
-
-    def close(self) -> None:
-        """Stop following the controls, and the server."""
-        self.closed = True
-        self.changed.set()
-        self.worker.join()
-        stop(self.server)
 
     def _controls(self) -> None:
         gui, field = self.server.gui, self.surface is not None
         size = self.frame.scale
-        self.facts = gui.add_markdown("")
         self.show_mesh = gui.add_checkbox("surface", True)
         self.show_points = gui.add_checkbox("points", False, visible=field)
         colors = ["plain", "normals"] + (["confidence", "distance to points"] if field else [])
@@ -96,22 +86,8 @@ class Viewer:
             "/points", few, (193, 102, 107), point_size=0.004, point_shape="circle", visible=False
         )
 
-    def _follow(self) -> None:
-        """Wait for controls to move, and show what they ask for; moves meanwhile are taken together."""
-        while True:
-            self.changed.wait()
-            if self.closed:
-                return
-            self.changed.clear()
-            self._update()
-            give_back(thoroughly=False)
-
     def _update(self) -> None:
-        try:
-            self._remesh()
-        except FitError as problem:
-            self.facts.content = plain(str(problem))
-            return
+        self._remesh()
         vertices, faces = self.frame.to_unit(self.mesh[0]), self.mesh[1]
         with self.server.atomic():
             place_mesh(self.server, vertices, faces, self._colored(vertices), visible=self.show_mesh.value)
@@ -119,14 +95,11 @@ class Viewer:
                 self.cloud.visible = self.show_points.value
                 self._cut()
         name = "" if self.surface is None else str(self.surface.details.get("name", ""))
-        low, high = self.mesh[0].min(0), self.mesh[0].max(0)
-        size = " × ".join(f"{side:.4g}" for side in high - low)
+        size = sides(self.mesh[0])
         self.facts.content = f"**{plain(name)}** {len(faces):,} triangles, box {size}{self.legend}"
 
     def _remesh(self) -> None:
         if self.surface is None:
-            assert self.fixed is not None
-            self.mesh = self.fixed
             return
         wanted = (float(self.level.value), int(self.resolution.value))
         if wanted == self.made_with:
@@ -146,7 +119,7 @@ class Viewer:
             return (127.5 * (normals + 1)).astype(np.uint8)
         from scipy.spatial import KDTree
 
-        assert self.surface is not None
+        assert self.surface is not None  # only a field is offered the other colors
         if self.colors.value == "confidence":
             self.legend = "; blue: measured, red: filled in"
             return confidence_colors(self.surface, self.mesh[0])

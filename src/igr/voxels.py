@@ -96,6 +96,11 @@ class Voxels:
         """(c,) uint8: bit b says whether corner b is inside (negative)."""
         return np.packbits((self.values < 0)[self.corners], axis=1, bitorder="little").ravel()
 
+    def crossed(self) -> int:
+        """How many of the cells the surface passes through."""
+        cases = self.cases()
+        return int(np.count_nonzero((cases != 0) & (cases != 255)))
+
 
 Evaluate = Callable[[Grid, np.ndarray], np.ndarray]
 """Values (k,) of the field at the corners `keys` (k,) of a grid."""

@@ -51,7 +51,7 @@ class Watch:
         surface = Surface(field, Frame(np.zeros(3), 1.0), self.config, samples=corners)
         try:
             mesh = surface.mesh(resolution=64, keep_crumbs=True)
-        except FitError:  # no surface yet
+        except (FitError, InputError):  # no surface yet, or no memory for its mesh now: the fit goes on
             return
         finally:
             self.shown_at = time.monotonic()
