@@ -453,6 +453,9 @@ def test_what_a_caller_asks_of_numpy_is_his_own():
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     with np.errstate(all="raise"):
         for normals in (points, "auto"):
-            igr.reconstruct(points, normals=normals, config=dataclasses.replace(igr.FAST, steps=3))
+            surface = igr.reconstruct(points, normals=normals, config=dataclasses.replace(igr.FAST, steps=3))
         igr.orient_normals(points)
+        surface.mesh(resolution=32)
+        surface.confidence(points)
+        surface.cast_rays([[0.0, 0, 0], [5.0, 0, 0]], [[1.0, 0, 0], [0, 1e-200, 0]])
         assert np.geterr() == dict.fromkeys(("divide", "over", "under", "invalid"), "raise")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from .errors import InputError
+from .errors import InputError, usual_arithmetic
 from .queries import as_places, finite, whole
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ PROTOCOLS = {
 """The protocols by name (table of definitions: docs/numbers)."""
 
 
+@usual_arithmetic
 def compare(
     mesh: trimesh.Trimesh | Triangles,
     reference: Any,

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 
 from .config import Config, MLPConfig
-from .errors import InputError
+from .errors import InputError, usual_arithmetic
 from .files import write_bytes
 from .frame import Frame
 from .presets import FAST_SPACE, SPACE_PRESETS
@@ -155,6 +155,7 @@ class ShapeSpace:
         """The latent of one scan, complete or partial, with or without normals; see `encode_all`."""
         return self.encode_all([scan], options)[0]
 
+    @usual_arithmetic
     def encode_all(self, scans: Sequence[Any], options: EncodeOptions | None = None) -> list[Encoding]:
         """The latents of many scans, fitted together with the network frozen.
 
@@ -169,6 +170,7 @@ class ShapeSpace:
 
         return encode(self, scans, options)
 
+    @usual_arithmetic
     def decode(self, shape: Encoding | Float[np.ndarray, " z"] | str, *, frame: Frame | None = None) -> Surface:
         """The surface of a latent, of an encoded scan (in its frame and units), or of a training shape by name.
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .config import Config
-from .errors import InputError, readable
+from .errors import InputError, readable, usual_arithmetic
 from .field import Field, NumpyField
 from .files import write_bytes
 from .frame import Frame, sides
@@ -72,18 +72,22 @@ class Surface:
         """2 for a curve in the plane, 3 for a surface in space."""
         return self.field.dimension
 
+    @usual_arithmetic
     def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Signed distance (n,) at `x` (n, d), negative inside, in the input's units."""
         return like(x, self._unit.distance(self._unit_places(x)) * self.frame.scale)
 
+    @usual_arithmetic
     def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Spatial gradient (n, d) of the distance at `x` (n, d); its length is about 1, it points outward."""
         return like(x, self._unit.gradient(self._unit_places(x)))
 
+    @usual_arithmetic
     def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Unit outward normals (n, d) of the level set through each `x` (n, d)."""
         return like(x, self._unit.normals(self._unit_places(x)))
 
+    @usual_arithmetic
     def project(self, x: Float[np.ndarray, "n d"], *, steps: int = 8) -> Float[np.ndarray, "n d"]:
         """The points `x` (n, d) moved onto the surface along the gradient, by `steps` Newton steps of at most
         twice the distance each; exact for points near the surface, not promised for far ones."""
@@ -94,6 +98,7 @@ class Surface:
             u = u - gradient * (value / square)[:, None]
         return like(x, self.frame.to_input(u))
 
+    @usual_arithmetic
     def confidence(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """How well the samples support each `x` (n, d), in [0, 1].
 
@@ -107,6 +112,7 @@ class Surface:
         u = self._unit_places(x)
         return like(x, self._support.confidence(u, self._unit.normals(u)))
 
+    @usual_arithmetic
     def mesh(
         self, *, resolution: int = 256, level: float = 0.0, keep_crumbs: bool = False, trim: float | None = None
     ) -> trimesh.Trimesh:
@@ -147,6 +153,7 @@ class Surface:
             check_trimmed(len(faces), trim)
         return trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
 
+    @usual_arithmetic
     def contour(self, *, resolution: int = 512, level: float = 0.0, trim: float | None = None) -> list[np.ndarray]:
         """The curve of a planar surface as polylines (m, 2) in the input's frame and units, closed ones with
         their first point repeated, counter-clockwise around the inside. Options as for `mesh`.
@@ -174,6 +181,7 @@ class Surface:
             check_trimmed(len(curves), trim)
         return [self.frame.to_input(curve) for curve in curves]
 
+    @usual_arithmetic
     def to_grid(self, resolution: int = 128, *, margin: float = 0.1) -> DistanceGrid:
         """Signed distances on a regular grid over the cloud's box; `.save("field.vti")` writes it to a file.
 
@@ -188,6 +196,7 @@ class Surface:
 
         return sampled_grid(self.distance, self.frame.to_input(self.box), resolution, margin)
 
+    @usual_arithmetic
     def cast_rays(
         self,
         origins: Float[np.ndarray, "n d"],
