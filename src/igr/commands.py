@@ -112,16 +112,10 @@ class Reconstruct:
         check_request(self.output, self.resolution, self.trim)
         config, scan, resolution, level = self._settings()
         self._check_places(beside or scan)
-        kept = choose_folder(self.run, Path("runs") / scan.stem, resume=self.resume, overwrite=self.overwrite)
+        told = {"resume": self.resume, "overwrite": self.overwrite}
+        kept = choose_folder(self.run, Path("runs") / scan.stem, **told) if rescue else None
         options = Options(
-            self.normals,
-            self.seconds,
-            self.device,
-            self.run,
-            kept if rescue else None,
-            self.resume,
-            self.save_seconds,
-            self.overwrite,
+            self.normals, self.seconds, self.device, self.run, kept, save_seconds=self.save_seconds, **told
         )
         notes: list[str] = []
 
@@ -131,7 +125,7 @@ class Reconstruct:
 
         with contextlib.ExitStack() as stack:
             page = self._page(config, stack) if self.watch else None
-            display = stack.enter_context(Interruptible(kept if rescue else None, quiet=self.json))
+            display = stack.enter_context(Interruptible(kept, quiet=self.json))
 
             def on_step(progress: Progress, field: Field) -> bool:
                 if page is not None:

@@ -39,7 +39,7 @@ def check_output(path: str | os.PathLike[str], dimension: int | None = None) -> 
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
-    """Refuse a file of any kind that cannot be written: its folder is missing, or it or the file may not be changed.
+    """Refuse a file of any kind that cannot be written: no folder is there, it is no file, or may not be changed.
 
     Raises:
         InputError: it is so.

@@ -30,9 +30,10 @@ def write_bytes(path: StrPath, data: bytes) -> None:
 def write_files(files: Mapping[StrPath, bytes], *, withdrawn: StrPath | None = None) -> None:
     """Write files that belong together, under temporary names until all of them are whole and on the disk.
 
-    They are then renamed in the order given: if the process is killed meanwhile, each is whole, the old one or the new
-    one. Any number of threads, processes and machines may write one file: it is that of the last. Links stay, and so do
-    mode, owner and attributes of files that were there. What processes that were killed left over is removed.
+    They are then renamed in the order given: if the process is killed meanwhile, each is whole, the old one or
+    the new one. Any number of threads, processes and machines may write one file: that of the last stays. A link
+    stays a link, and a file that is replaced keeps its mode, owner and attributes. What processes that were
+    killed left over is removed.
 
     Args:
         files: contents by path.
@@ -45,17 +46,19 @@ def write_files(files: Mapping[StrPath, bytes], *, withdrawn: StrPath | None = N
     at = next(iter(files))
     with contextlib.ExitStack() as stack:
         try:
+            targets = {}
+            for at in files:
+                targets[at] = destination(at)
+                remove_left_over(targets[at].parent, targets[at].name)
             whole = {}
             for at, data in files.items():
-                target = destination(at)
-                remove_left_over(target.parent, target.name)
-                whole[at] = stack.enter_context(_temporary(target, data)), target
+                whole[at] = stack.enter_context(_temporary(targets[at], data))
             if withdrawn is not None:
                 destination(withdrawn).unlink(missing_ok=True)
-            for at, (file, target) in whole.items():
+            for at in files:
                 if fcntl is None:
-                    file.close()  # what is open cannot be renamed there
-                os.replace(file.name, target)
+                    whole[at].close()  # what is open cannot be renamed there, nor taken for a left-over
+                os.replace(whole[at].name, targets[at])
         except OSError as problem:
             reason = problem.strerror or str(problem)
             raise OutputError(f"{at} cannot be written ({reason}); what was there before is unchanged") from None
@@ -65,7 +68,7 @@ def destination(path: StrPath) -> Path:
     """The file that is replaced when `path` is written: where its links lead, if it is one.
 
     Raises:
-        OSError: the links lead in a circle, or it is a folder, a pipe or a device, or a file that may not be written.
+        OSError: links lead in a circle, or it is a folder, a pipe, a device, or a file that may not be written.
     """
     path = Path(path)
     with contextlib.suppress(FileNotFoundError):
@@ -124,7 +127,7 @@ def locked(path: StrPath, what: str) -> IO[str]:
 
 @contextlib.contextmanager
 def _temporary(target: Path, data: bytes) -> Iterator[IO[bytes]]:
-    """`data` on the disk beside `target`, under a name of its own, locked while it is needed; removed at the end."""
+    """`data` on the disk beside `target`, under a temporary name, locked while needed; removed at the end."""
     file = _new_file(target.parent)
     try:
         with file:
@@ -139,8 +142,8 @@ def _temporary(target: Path, data: bytes) -> Iterator[IO[bytes]]:
 
 
 def _new_file(folder: Path) -> IO[bytes]:
-    """A temporary file, locked, which `remove_left_over` therefore leaves alone. Its name is short, since that of the
-    target may be as long as names can be, and known to nobody else, on this machine or another."""
+    """A temporary file, locked, so that `remove_left_over` leaves it alone. No thread, process or machine makes
+    another of its name, which is short, since the target's may be as long as names can be."""
     while True:
         file = open(folder / f".igr-{secrets.token_hex(8)}.tmp", "xb")  # noqa: SIM115 (closed by the caller)
         if fcntl is not None:
@@ -152,8 +155,8 @@ def _new_file(folder: Path) -> IO[bytes]:
 
 
 def _keep_rights(path: Path, target: Path) -> None:
-    """Give a new file the group, owner, mode, access list and attributes of the one that it replaces, as far as the
-    system lets us; where there is none, it has those of any new file."""
+    """Give a new file the group, owner, mode, access list and attributes of the one that it replaces, as far as
+    the system lets us; where there is none, it has those of any new file."""
     if fcntl is None or not target.exists():
         return
     was = target.stat()

@@ -55,8 +55,8 @@ class Options:
     run: str | os.PathLike[str] | None = None
     """Folder of the run: checkpoints, history, configuration."""
     rescue: str | os.PathLike[str] | None = None
-    """The same, but written only if the run is stopped or takes longer than a minute; where it holds a run already,
-    the first free one of FOLDER-2, FOLDER-3, …"""
+    """The same, but written only if the run is stopped or takes longer than a minute; where it holds a run, the
+    first free one of FOLDER-2, FOLDER-3, …"""
     resume: bool = False
     """Continue the run in that folder."""
     save_seconds: float = 60.0

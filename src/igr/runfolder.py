@@ -40,7 +40,7 @@ class RunFolder:
 
     Args:
         path: the folder; made when it is claimed or something is saved.
-        numbered: where it holds a run already, or is in use, the first of PATH-2, PATH-3, … that is free is claimed
+        numbered: where it holds a run already, or is in use, the first free one of PATH-2, PATH-3, … is claimed
             instead, and `path` is that from then on.
     """
 
@@ -93,8 +93,8 @@ class RunFolder:
     def save(self, model: Surface | ShapeSpace, state: FitState) -> None:
         """Write the model and the state of its fit; the previous ones stay until all the new ones are whole.
 
-        The state alone decides what is resumed; the saved model of its step is there before it, and the other files
-        are replaced after it: where a process is killed between, they are whole, but those of the checkpoint before.
+        The state alone decides what is resumed. The saved model of its step is there before it, and the other
+        files are replaced after it: if the process is killed between, they are those of the checkpoint before.
         A new run in the folder of another at last removes what is left of that.
 
         Raises:
@@ -238,7 +238,8 @@ def check_run(path: str | os.PathLike[str] | None, *, resume: bool, overwrite: b
     folder = Path(path)
     if not resume:
         raise InputError(
-            f"{folder} holds a run already: --resume continues it, --overwrite replaces it; or choose another folder"
+            f"{folder} holds a run already: --resume continues it, --overwrite starts anew in its place; "
+            "or choose another folder"
         )
     if not (folder / STATE).exists():
         raise InputError(
