@@ -351,9 +351,29 @@ def test_another_cloud_in_a_run_folder_is_not_continued(ball, tmp_path, capsys):
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
+def test_a_run_is_not_overwritten_without_being_told_to(ball, tmp_path, monkeypatch, capsys):
+    command = ["reconstruct", ball, "--run", tmp_path / "run", "--steps", 30, "--resolution", 32]
+    assert run(*command) == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr("igr.points.as_cloud", None)  # no work is done before it is refused
+        assert run(*command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "run holds a run already: --resume continues it, --overwrite starts anew" in line
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert run(*command, "--resume", "--overwrite") == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert run(*command, "--resume") == 0
+    (tmp_path / "run" / "state.safetensors").unlink()
+    assert run(*command, "--resume") == 2
+    assert "no state.safetensors to resume" in capsys.readouterr().err
+
+
 def test_a_new_run_takes_the_whole_folder(ball, tmp_path):
-    run("reconstruct", ball, "--run", tmp_path / "run", "--steps", 30, "--resolution", 32)
-    run("reconstruct", ball, "--run", tmp_path / "run", "--steps", 20, "--resolution", 32)
+    command = ["reconstruct", ball, "--run", tmp_path / "run", "--resolution", 32]
+    assert run(*command, "--steps", 30) == 0
+    assert run(*command, "--steps", 20, "--overwrite") == 0
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["000020.safetensors"]
 
 
@@ -375,6 +395,36 @@ def test_a_run_that_cannot_be_saved_at_the_end_still_gives_its_mesh(ball, tmp_pa
     assert run("reconstruct", ball, "-o", tmp_path / "m.ply", "--run", tmp_path / "run", *QUICK) == 1
     assert "the run is not saved: run/state.safetensors cannot be written" in capsys.readouterr().err
     assert trimesh.load(tmp_path / "m.ply").is_watertight
+
+
+def test_two_scans_of_one_name_do_not_share_a_run(ball, tmp_path, monkeypatch, capsys):
+    """Nobody named a folder: each long run, here every one, is kept in the next that is free."""
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "other" / ball.name
+    other.parent.mkdir()
+    run("example", "torus", other, "--points", 1000)
+    capsys.readouterr()
+    for scan in (ball, other):
+        assert run("reconstruct", scan, "--steps", 20, "--resolution", 24, "--save-seconds", "1e-9") == 0
+        folder = "runs/my ball" if scan == ball else "runs/my ball-2"
+        assert f"saved in {folder}; the same command with " in capsys.readouterr().err
+    first, second = (tmp_path / "runs" / f"{name}/model.safetensors" for name in ("my ball", "my ball-2"))
+    before = first.read_bytes()
+    assert before != second.read_bytes()
+    quick = ["--steps", 10, "--resolution", 24, "--save-seconds", "1e-9"]
+    assert run("reconstruct", other, *quick, "--overwrite") == 0
+    assert first.read_bytes() != before
+    assert sorted(os.listdir(tmp_path / "runs")) == ["my ball", "my ball-2"]
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "there/" + "n" * 300])
+def test_a_name_longer_than_names_can_be_is_refused_in_a_sentence(ball, tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    for arguments in (["reconstruct", f"{name}.ply"], ["reconstruct", ball, "-o", f"{name}.ply"],
+                      ["reconstruct", ball, "--model", name], ["mesh", name], ["view", name]):  # fmt: skip
+        assert run(*arguments) == 2
+        assert "File name too long" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--model", "--report", "-o"])

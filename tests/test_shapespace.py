@@ -13,13 +13,14 @@ from families import AXES, SMALL, ellipsoid
 
 import igr
 from igr.animation import write_animation
+from igr.cli import main
 from igr.config import Config, MLPConfig
 from igr.errors import InputError
 from igr.frame import Frame
 from igr.latentfit import EncodeOptions
 from igr.latentmap import latent_picture, latent_table
 from igr.points import PointCloud
-from igr.presets import FAST_SPACE, PAPER_SPACE
+from igr.presets import FAST_SPACE, PAPER_SPACE, SPACE_PRESETS
 from igr.refinement import refine
 from igr.shapespace import Encoding, ShapeSpace
 from igr.spacefield import GRID, make_network, rotations
@@ -189,6 +190,34 @@ def test_a_resumed_training_equals_an_uninterrupted_one(ellipsoids, tmp_path):
     for name, value in whole.field.state(optimizer=True).items():
         np.testing.assert_array_equal(value, resumed.field.state(optimizer=True)[name], err_msg=name)
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 13
+
+
+def test_a_trained_run_is_not_overwritten_without_being_told_to(ellipsoids, tmp_path, monkeypatch, capsys):
+    config = dataclasses.replace(SMALL, steps=2)
+    options = TrainingOptions(run=tmp_path / "run")
+    ShapeSpace.train(ellipsoids, config=config, options=options)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr("igr.spacetraining.training_scans", None)  # no work is done before it is refused
+        with pytest.raises(
+            InputError, match=r"run holds a run already: --resume continues it, --overwrite starts"
+        ):
+            ShapeSpace.train(ellipsoids, config=config, options=options)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    shorter = dataclasses.replace(config, steps=1)
+    ShapeSpace.train(ellipsoids, config=shorter, options=dataclasses.replace(options, overwrite=True))
+    assert [path.stem for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["000001"]
+
+
+def test_trainings_whose_folder_nobody_named_do_not_share_one(ellipsoids, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(SPACE_PRESETS, "fast", SMALL)
+    train = ["shapespace", "train", str(ellipsoids), "--steps", "1"]
+    for expected, options in (("", []), ("-2", []), ("", ["--resume"]), ("", ["--overwrite"])):
+        assert main([*train, *options]) == 0
+        assert f"wrote runs/shapespace{expected}/model.safetensors" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["shapespace", "shapespace-2"]
+    assert main([*train, "--run", "runs/shapespace-2"]) == 2
 
 
 def test_an_interpolation_plays(tmp_path):

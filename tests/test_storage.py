@@ -1,16 +1,22 @@
 """Files of our own: whole or not at all, exact, and never a pickle."""
 
+import contextlib
+import fcntl
 import os
 import pickle
 import subprocess
 import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from igr.errors import InputError, OutputError
-from igr.files import locked, write_bytes, write_files
-from igr.runfolder import RunFolder, open_run
+from igr.exports import check_folder
+from igr.files import locked, remove_left_over, write_bytes, write_files
 from igr.storage import read_tensors, tensor_bytes, write_tensors
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1e300]), "n": np.array([7], np.int64)}
@@ -87,20 +93,166 @@ def test_what_a_killed_process_left_over_is_removed_and_what_a_living_one_writes
         assert {path.name for path in tmp_path.iterdir()} == {"a", "a.1.tmp", "a.notes.tmp"}
 
 
-def test_a_run_folder_belongs_to_one_process_until_that_ends(tmp_path):
-    script = "import sys; from igr.runfolder import RunFolder; run = RunFolder(sys.argv[1]); run.claim(); "
-    script += "print(1, flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", script, tmp_path / "run"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        with pytest.raises(InputError, match=rf"run is in use by process {other.pid} on .*another folder"):
-            RunFolder(tmp_path / "run").claim()
-        other.kill()
-    with open_run(tmp_path / "run", at_once=True), pytest.raises(InputError, match=f"process {os.getpid()}"):
-        RunFolder(tmp_path / "run").claim()
-    with open_run(tmp_path / "run", at_once=True):
-        pass
+def test_left_overs_of_this_and_of_earlier_versions_are_removed(tmp_path):
+    (tmp_path / ".igr-0123456789abcdef.tmp").write_bytes(b"half of another file")
+    (tmp_path / "a.123456789.tmp").write_bytes(b"half")
+    own = {".igr-mine.tmp", "b.tmp", "igr-0123456789abcdef.tmp"}
+    for name in own:
+        (tmp_path / name).write_bytes(b"the user's own")
+    write_bytes(tmp_path / "a", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"a"} | own
+
+
+WRITE = """
+import sys
+from igr.files import write_bytes
+for _ in range(40):
+    write_bytes(sys.argv[1], sys.argv[2].encode() * 100_000)
+"""
+
+
+def test_threads_and_processes_may_write_one_file_at_a_time(tmp_path):
+    path, letters, started = tmp_path / "a", "abcd", threading.Barrier(4)
+
+    def write(letter):
+        started.wait()
+        for _ in range(40):
+            write_bytes(path, letter.encode() * 100_000)
+            content = path.read_bytes()
+            assert len(content) == 100_000
+            assert len(set(content)) == 1
+
+    others = [subprocess.Popen([sys.executable, "-c", WRITE, path, letter]) for letter in "ef"]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(write, letters)) == [None] * 4
+    assert [other.wait() for other in others] == [0, 0]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_temporary_file_that_was_taken_for_a_left_over_is_made_again(tmp_path, monkeypatch):
+    """Another process looks for left-overs after the file is made and before it is locked."""
+    lock, looked = fcntl.flock, []
+
+    def late(file, operation):
+        if not looked:
+            looked.append(file.name)
+            remove_left_over(tmp_path)
+            assert not os.path.exists(file.name)
+        lock(file, operation)
+
+    monkeypatch.setattr("igr.files.fcntl.flock", late)
+    write_bytes(tmp_path / "a", b"whole")
+    assert looked
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"whole")]
+
+
+def test_a_link_stays_a_link_and_its_file_is_replaced(tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "old").write_bytes(b"old")
+    links = {"direct": "there/old", "chain": "direct", "dangling": "there/new"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+        write_bytes(tmp_path / name, name.encode())
+        assert (tmp_path / name).readlink() == Path(target)
+    assert {path.name: path.read_bytes() for path in there.iterdir()} == {"old": b"chain", "new": b"dangling"}
+    write_files({tmp_path / "dangling": b"1", tmp_path / "chain": b"2"}, withdrawn=tmp_path / "chain")
+    assert {path.name: path.read_bytes() for path in there.iterdir()} == {"old": b"2", "new": b"1"}
+    assert {path.name for path in tmp_path.iterdir()} == {"there", *links}
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("circle", "symbolic links"), ("lost", "No such file"), ("folder", "it is a folder"),
+    ("pipe", "a pipe or a device"), ("null", "a pipe or a device"),
+])  # fmt: skip
+def test_what_is_no_file_is_neither_replaced_nor_written_to(tmp_path, name, message):
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "lost").symlink_to("nowhere/file")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    before = {path: path.lstat() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match=rf"{name} cannot be written .*{message}.*unchanged"):
+        write_bytes(tmp_path / name, b"new")
+    with pytest.raises(InputError, match=rf"{name} cannot be written"):
+        check_folder(tmp_path / name)
+    assert {path: path.lstat() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_that_is_replaced_keeps_its_rights_and_a_new_one_has_the_usual(tmp_path):
+    path = tmp_path / "a"
+    write_bytes(path, b"new")
+    (tmp_path / "usual").touch()
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    for mode in (0o660, 0o600, 0o755):
+        path.chmod(mode)
+        write_bytes(path, oct(mode).encode())
+        assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_file_that_is_replaced_keeps_owner_and_attributes(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    try:
+        os.setxattr(path, "user.note", b"mine")
+        os.chown(path, 12, 34)
+    except OSError as problem:
+        pytest.skip(f"cannot be set here: {problem}")
+    write_bytes(path, b"new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (12, 34)
+    assert os.getxattr(path, "user.note") == b"mine"
+
+
+def test_where_the_group_cannot_be_kept_its_rights_are_not_given_to_another(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    path.chmod(0o664)
+    try:
+        os.chown(path, -1, 34)
+    except OSError as problem:
+        pytest.skip(f"cannot be set here: {problem}")
+
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.chown", refused)
+    write_bytes(path, b"new")
+    assert path.stat().st_gid != 34
+    assert path.stat().st_mode & 0o777 == 0o604
+
+
+def test_a_file_that_could_not_be_overwritten_is_not_replaced():
+    """In a folder of our own, as a user without special rights."""
+    with tempfile.TemporaryDirectory() as folder, _without_rights(folder):
+        path = Path(folder, "a")
+        path.write_bytes(b"old")
+        path.chmod(0o444)
+        for write in (lambda: write_bytes(path, b"new"), lambda: check_folder(path)):
+            with pytest.raises(InputError, match=r"a cannot be written.*Permission denied"):
+                write()
+        assert path.read_bytes() == b"old"
+
+
+@contextlib.contextmanager
+def _without_rights(folder):
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(folder, 65534, -1)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "größe" * 36 + "x" * 3])
+def test_names_may_be_as_long_as_the_file_system_lets_them(tmp_path, name):
+    for content in (b"first", b"second"):
+        write_bytes(tmp_path / name, content)
+    assert (tmp_path / name).read_bytes() == b"second"
+    with pytest.raises(OutputError, match="File name too long"):
+        write_bytes(tmp_path / f"{name}n", b"")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 7, b"\xff" * 100, b"{}", pickle.dumps({"a": 1})])

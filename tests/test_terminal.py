@@ -10,6 +10,7 @@ import pytest
 
 from igr.fit import Progress
 from igr.objective import Loss
+from igr.runfolder import RunFolder
 from igr.terminal import FitDisplay, Interruptible
 
 
@@ -57,7 +58,7 @@ def test_quiet_shows_nothing(monkeypatch, stream):
 
 def test_the_first_ctrl_c_stops_after_the_step_and_the_second_at_once(tmp_path, capsys):
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), Interruptible(tmp_path / "run", quiet=True) as watch:  # noqa: PT012 (both happen within)
+    with pytest.raises(KeyboardInterrupt), Interruptible(RunFolder(tmp_path / "run"), quiet=True) as watch:  # noqa: PT012 (both happen within)
         assert not watch(progress(0.1), None)
         signal.raise_signal(signal.SIGINT)
         assert watch(progress(0.2), None)
@@ -67,6 +68,24 @@ def test_the_first_ctrl_c_stops_after_the_step_and_the_second_at_once(tmp_path, 
 
 
 def test_before_the_fit_there_is_nothing_to_save_and_ctrl_c_ends_it(tmp_path, capsys):
-    with pytest.raises(KeyboardInterrupt), Interruptible(tmp_path / "run", quiet=True):
+    with pytest.raises(KeyboardInterrupt), Interruptible(RunFolder(tmp_path / "run"), quiet=True):
         signal.raise_signal(signal.SIGINT)
     assert "--resume" not in capsys.readouterr().err
+
+
+def test_a_run_folder_that_nobody_named_is_told_with_the_way_to_continue(tmp_path, capsys):
+    (tmp_path / "a run").mkdir()
+    (tmp_path / "a run" / "state.safetensors").touch()
+    folder = RunFolder(tmp_path / "a run", numbered=True)
+    with Interruptible(folder, quiet=True) as watch:
+        watch(progress(0.1), None)
+        assert capsys.readouterr().err == ""
+        folder.claim()
+        folder.written = True
+        watch(progress(0.2), None)
+        watch(progress(0.3), None)
+    folder.release()
+    place = tmp_path / "a run-2"
+    assert (
+        capsys.readouterr().err == f"saved in {place}; the same command with --run '{place}' --resume continues\n"
+    )

@@ -191,13 +191,14 @@ def two_processes(top: Path) -> Row:
         try:
             _wait_for(folder / task.state)
             before = checksums(folder, ("*/config.json",))
-            second = _igr(*task.arguments, folder=folder, check=False)
+            second = _igr(*task.arguments, *task.again, folder=folder, check=False)
             refused = second.returncode == 2 and f"process {first.pid} on" in second.stderr
             good += refused and before == checksums(folder, ("*/config.json",))
         finally:
             first.kill()
             first.wait()
-        good += _igr(*task.arguments, folder=folder, check=False).returncode == 0  # the kernel let the lock go
+        again = _igr(*task.arguments, "--overwrite", folder=folder, check=False)  # the kernel let the lock go
+        good += again.returncode == 0
     return Row(
         "two processes on one run folder", 4, good, 0, "the second is refused and named the first; then free"
     )

@@ -6,6 +6,7 @@ Results go to stdout, messages and progress to stderr. Exit status: 0 done, 1 fa
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -14,7 +15,7 @@ import tyro
 
 from . import __version__
 from .commands import Example, Mesh, Reconstruct
-from .errors import FitError, InputError
+from .errors import LONGEST, FitError, InputError
 from .judging import Evaluate
 from .scanfolders import Dfaust
 from .showing import Export, Render, Report, View
@@ -71,6 +72,11 @@ def _called(args: list[str] | None) -> int:
         return command()
     except InputError as problem:
         say(f"igr: error: {problem}")
+        return 2
+    except OSError as problem:
+        if problem.errno not in (errno.EACCES, errno.ENAMETOOLONG):
+            raise
+        say(f"igr: error: {str(problem.filename)[:LONGEST]} cannot be looked at ({problem.strerror})")
         return 2
     except FitError as problem:
         say(f"igr: failed: {problem}")

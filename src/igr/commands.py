@@ -70,9 +70,12 @@ class Reconstruct:
     port: int = 8080
     """Port of that page, on this machine only."""
     run: Path | None = None
-    """Folder for checkpoints, history and configuration (default: runs/NAME, only if stopped or long)."""
+    """Folder for checkpoints, history and configuration (default: runs/NAME, or where that holds a run already
+    runs/NAME-2 and so on; only if stopped or long)."""
     resume: bool = False
     """Continue the run in that folder."""
+    overwrite: bool = False
+    """Start anew in that folder; the run it holds is removed once the first checkpoint of the new one is whole."""
     save_seconds: float = 60.0
     """Time between two checkpoints of the run: what it can lose at most."""
     conf: Path | None = None
@@ -102,14 +105,18 @@ class Reconstruct:
         """
         from .points import as_cloud
         from .reconstruction import Options, reconstruct
+        from .runfolder import choose_folder
         from .terminal import Interruptible
 
         began = time.monotonic()
         check_request(self.output, self.resolution, self.trim)
         config, scan, resolution, level = self._settings()
         self._check_places(beside or scan)
-        kept = self.run or (Path("runs") / scan.stem if rescue else None)
-        options = Options(self.normals, self.seconds, self.device, self.run, kept, self.resume, self.save_seconds)
+        told = {"resume": self.resume, "overwrite": self.overwrite}
+        kept = choose_folder(self.run, Path("runs") / scan.stem, **told) if rescue else None
+        options = Options(
+            self.normals, self.seconds, self.device, self.run, kept, save_seconds=self.save_seconds, **told
+        )
         notes: list[str] = []
 
         def notify(note: str) -> None:

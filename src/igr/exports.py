@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from .errors import InputError
+from .files import destination, write_bytes
 
 MESH_FORMATS = (".ply", ".obj", ".stl", ".glb", ".off")
 """Suffixes of mesh files."""
@@ -38,18 +39,22 @@ def check_output(path: str | os.PathLike[str], dimension: int | None = None) -> 
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:
-    """Refuse a file of any kind whose folder is missing or cannot be written to.
+    """Refuse a file of any kind that cannot be written: no folder is there, it is no file, or may not be changed.
 
     Raises:
         InputError: it is so.
     """
     path = Path(path)
-    folder = path.parent
+    if not os.path.isdir(path.parent):
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    try:
+        folder = destination(path).parent
+    except OSError as problem:
+        raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from None
     if not folder.is_dir():
-        raise InputError(f"{path}: there is no folder {folder}; make it first")
-    if not os.access(folder, os.W_OK) or path.is_dir():
-        why = "it is a folder" if path.is_dir() else f"no permission, or {folder} is read-only"
-        raise InputError(f"{path} cannot be written: {why}")
+        raise InputError(f"{path} cannot be written: it is a link into {folder}, and there is no such folder")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written: no permission, or {folder} is read-only")
 
 
 def write_mesh(
@@ -77,8 +82,6 @@ def write_mesh(
     """
     import trimesh
 
-    from .files import write_bytes
-
     check_output(path, 3)
     mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, vertex_colors=colors, process=False)
     for name, values in (attributes or {}).items():
@@ -105,8 +108,6 @@ def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray
     Raises:
         InputError: as `check_output`.
     """
-    from .files import write_bytes
-
     check_output(path, 2)
     suffix = Path(path).suffix.lower()
     if suffix == ".svg":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
+import re
+import secrets
 import socket
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -28,8 +30,10 @@ def write_bytes(path: StrPath, data: bytes) -> None:
 def write_files(files: Mapping[StrPath, bytes], *, withdrawn: StrPath | None = None) -> None:
     """Write files that belong together, under temporary names until all of them are whole and on the disk.
 
-    They are then renamed in the order given: where that is not possible, none is changed; if the process is killed
-    meanwhile, each is whole, the old one or the new one. What processes that were killed left over is removed.
+    They are then renamed in the order given: if the process is killed meanwhile, each is whole, the old one or
+    the new one. Any number of threads, processes and machines may write one file: that of the last stays. A link
+    stays a link, and a file that is replaced keeps its mode, owner and attributes. What processes that were
+    killed left over is removed.
 
     Args:
         files: contents by path.
@@ -42,18 +46,37 @@ def write_files(files: Mapping[StrPath, bytes], *, withdrawn: StrPath | None = N
     at = next(iter(files))
     with contextlib.ExitStack() as stack:
         try:
-            for at, data in files.items():
-                remove_left_over(Path(at).parent, Path(at).name)
-                file = stack.enter_context(_temporary(Path(at), data))
-                if fcntl is None:
-                    file.close()  # what is open cannot be renamed there
-            if withdrawn is not None:
-                Path(withdrawn).unlink(missing_ok=True)
+            targets = {}
             for at in files:
-                os.replace(_temporary_name(Path(at)), at)
+                targets[at] = destination(at)
+                remove_left_over(targets[at].parent, targets[at].name)
+            whole = {}
+            for at, data in files.items():
+                whole[at] = stack.enter_context(_temporary(targets[at], data))
+            if withdrawn is not None:
+                destination(withdrawn).unlink(missing_ok=True)
+            for at in files:
+                if fcntl is None:
+                    whole[at].close()  # what is open cannot be renamed there, nor taken for a left-over
+                os.replace(whole[at].name, targets[at])
         except OSError as problem:
             reason = problem.strerror or str(problem)
             raise OutputError(f"{at} cannot be written ({reason}); what was there before is unchanged") from None
+
+
+def destination(path: StrPath) -> Path:
+    """The file that is replaced when `path` is written: where its links lead, if it is one.
+
+    Raises:
+        OSError: links lead in a circle, or it is a folder, a pipe, a device, or a file that may not be written.
+    """
+    path = Path(path)
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError("it is a folder" if stat.S_ISDIR(mode) else "it is a pipe or a device, not a file")
+        os.close(os.open(path, os.O_WRONLY))  # renaming would replace what must not be written to
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def make_folder(path: StrPath) -> Path:
@@ -102,36 +125,68 @@ def locked(path: StrPath, what: str) -> IO[str]:
     return file
 
 
-def _temporary_name(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{os.getpid()}.tmp")
-
-
 @contextlib.contextmanager
-def _temporary(path: Path, data: bytes) -> Iterator[IO[bytes]]:
-    """`data` on the disk under the temporary name of `path`, locked while it is needed; removed at the end."""
-    temporary = _temporary_name(path)
+def _temporary(target: Path, data: bytes) -> Iterator[IO[bytes]]:
+    """`data` on the disk beside `target`, under a temporary name, locked while needed; removed at the end."""
+    file = _new_file(target.parent)
     try:
-        with open(temporary, "wb") as file:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with file:
+            _keep_rights(Path(file.name), target)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
             yield file
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            os.unlink(file.name)
+
+
+def _new_file(folder: Path) -> IO[bytes]:
+    """A temporary file, locked, so that `remove_left_over` leaves it alone. No thread, process or machine makes
+    another of its name, which is short, since the target's may be as long as names can be."""
+    while True:
+        file = open(folder / f".igr-{secrets.token_hex(8)}.tmp", "xb")  # noqa: SIM115 (closed by the caller)
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        if os.path.exists(file.name):
+            return file
+        file.close()  # it was taken for a left-over before it was locked
+
+
+def _keep_rights(path: Path, target: Path) -> None:
+    """Give a new file the group, owner, mode, access list and attributes of the one that it replaces, as far as
+    the system lets us; where there is none, it has those of any new file."""
+    if fcntl is None or not target.exists():
+        return
+    was = target.stat()
+    for owner, group in ((-1, was.st_gid), (was.st_uid, -1)):
+        with contextlib.suppress(OSError):
+            os.chown(path, owner, group)
+    same_group = path.stat().st_gid == was.st_gid
+    with contextlib.suppress(OSError):
+        os.chmod(path, was.st_mode & (0o777 if same_group else 0o707))  # one group's rights are not another's
+    with contextlib.suppress(OSError, AttributeError):  # a file system, or a system, without attributes
+        for name in os.listxattr(target):
+            if name.startswith("user.") or (name == "system.posix_acl_access" and same_group):
+                os.setxattr(path, name, os.getxattr(target, name))
 
 
 def remove_left_over(folder: Path, name: str | None = None) -> None:
-    """Remove what processes that were killed left in a folder: temporary files, of one file or of all, that nobody
-    holds."""
-    for left_over in folder.glob("*.tmp" if name is None else f"{glob.escape(name)}.*.tmp"):
-        if not left_over.suffixes[-2:-1] or not left_over.suffixes[-2][1:].isdigit():
-            continue
-        with contextlib.suppress(OSError):  # held by a living process, or gone meanwhile
-            with open(left_over, "rb") as file:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left_over.unlink()
+    """Remove the temporary files in a folder that no living process holds: what those that were killed left.
+
+    Args:
+        folder: where to look.
+        name: of the file whose temporaries by igr 0.1, `NAME.PID.tmp`, are removed too; None: those of all files.
+    """
+    older = ".+" if name is None else re.escape(name)
+    temporary = re.compile(rf"\.igr-[0-9a-f]{{16}}\.tmp|{older}\.\d+\.tmp", re.DOTALL)
+    with contextlib.suppress(OSError):
+        for left_over in [folder / entry for entry in os.listdir(folder) if temporary.fullmatch(entry)]:
+            with contextlib.suppress(OSError):  # held by a living process, or gone meanwhile
+                with open(left_over, "r+b") as file:
+                    if fcntl is not None:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        left_over.unlink()  # while it is locked: whoever made it just now sees that it is gone
+                if fcntl is None:
+                    left_over.unlink()

@@ -87,7 +87,7 @@ def find_scans(paths: tuple[Path, ...], *, leave_out: Path | None = None) -> dic
 
 def _checked(command: Reconstruct) -> Path:
     """The folder for the results, after refusing what does not go together."""
-    for name in ("conf", "run", "resume", "watch"):
+    for name in ("conf", "run", "resume", "overwrite", "watch"):
         if getattr(command, name):
             raise InputError(f"--{name} is for one scan; several were given")
     if command.output is None:

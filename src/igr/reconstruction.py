@@ -23,7 +23,7 @@ from .objective import objective
 from .orientation import orient
 from .points import PointCloud, as_cloud
 from .presets import FAST, PRESETS
-from .runfolder import RunFolder, open_run
+from .runfolder import RunFolder, check_run, open_run
 from .sampling import CloudSampler
 from .settings import Checked, Positive, Weight
 from .surface import Surface
@@ -56,11 +56,14 @@ class Options(Checked):
     run: str | os.PathLike[str] | None = None
     """Folder of the run: checkpoints, history, configuration."""
     rescue: str | os.PathLike[str] | None = None
-    """The same, but written only if the run is stopped or takes longer than a minute."""
+    """The same, but written only if the run is stopped or takes longer than a minute; where it holds a run, the
+    first free one of FOLDER-2, FOLDER-3, …"""
     resume: bool = False
     """Continue the run in that folder."""
     save_seconds: Weight = 60.0
     """Time between two checkpoints, so what a run that is killed can lose at most."""
+    overwrite: bool = False
+    """Replace the run in that folder, once the first checkpoint of the new one is whole."""
 
 
 @usual_arithmetic
@@ -99,6 +102,7 @@ def reconstruct(
         True
     """
     options = options or Options()
+    check_run(options.run, resume=options.resume, overwrite=options.overwrite)
     config = _config(config)
     given = None if isinstance(normals, str) else normals
     if given is not None and options.normals == "ignore":
@@ -122,7 +126,8 @@ def reconstruct(
     details["machine"] = field.machine()
     step = None if on_step is None else (lambda progress: on_step(progress, field))
     asked_for = options.run is not None or options.resume
-    with open_run(options.run or options.rescue, at_once=asked_for) as folder:
+    told = {"resume": options.resume, "overwrite": options.overwrite}
+    with open_run(options.run or options.rescue, at_once=asked_for, **told) as folder:
         state = fit(
             field,
             sampler,

@@ -6,14 +6,16 @@ import contextlib
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from .config import Config
-from .errors import InputError
+from .errors import InputError, OutputError
 from .files import locked, make_folder, remove_left_over, write_files
 from .fit import FitState
 from .inputs import read_small_text
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from .surface import Surface
 
 
+STATE = "state.safetensors"
+"""File of a run folder that decides what is resumed."""
 KEPT = 100
 """Checkpoints that a run folder holds at most: then every second one goes, but the newest."""
 
@@ -37,15 +41,21 @@ class RunFolder:
 
     Args:
         path: the folder; made when it is claimed or something is saved.
+        numbered: where it holds a run already, or is in use, the first free one of PATH-2, PATH-3, … is claimed
+            instead, and `path` is that from then on.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], *, numbered: bool = False) -> None:
+        self.path = self.named = Path(path)
+        self.numbered = numbered
         self.written = False
         """Whether this process has saved something."""
-        self.continued = False
-        """Whether what is saved continues the run that was there."""
+        self._own: set[str] | None = set()
+        """Steps of this run that are saved, as long as there may be saved ones of another run beside them."""
         self._lock: IO[str] | None = None
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
 
     def claim(self) -> None:
         """Keep other processes from writing to this folder until `release`, or until this one ends.
@@ -53,11 +63,26 @@ class RunFolder:
         Raises:
             InputError: another process has it, or it cannot be written to.
         """
-        if self._lock is None:
-            make_folder(self.path)
-            self._lock = locked(self.path / "lock", f"the run folder {self.path}")
-            for folder in (self.path, self.path / "checkpoints"):
-                remove_left_over(folder)
+        if self._lock is not None:
+            return
+        self.path, self._lock = self._free_one() if self.numbered else (self.named, _lock(self.named))
+        for folder in (self.path, self.path / "checkpoints"):
+            remove_left_over(folder)
+
+    def _free_one(self) -> tuple[Path, IO[str]]:
+        """The first of the numbered folders that holds no run and is in nobody's use, and its lock."""
+        for number in itertools.count(1):
+            path = self.named if number == 1 else self.named.with_name(f"{self.named.name}-{number}")
+            try:
+                lock = _lock(path)
+            except OutputError:
+                raise
+            except InputError:  # in use
+                continue
+            if not _holds_run(path):
+                return path, lock
+            lock.close()
+        raise AssertionError
 
     def release(self) -> None:
         """Let other processes write to it."""
@@ -69,6 +94,10 @@ class RunFolder:
     def save(self, model: Surface | ShapeSpace, state: FitState) -> None:
         """Write the model and the state of its fit; the previous ones stay until all the new ones are whole.
 
+        The state alone decides what is resumed, and it is replaced first: if the process is killed between, the
+        other files are those of the checkpoint before.
+        A new run in the folder of another at last removes what is left of that.
+
         Raises:
             InputError: the folder cannot be written to, or another process has it.
         """
@@ -77,10 +106,11 @@ class RunFolder:
         progress = {k: v for k, v in dataclasses.asdict(state).items() if k != "history"}
         metadata = {"config": model.config.to_json(), "progress": json.dumps(progress)}
         metadata |= {"history": json.dumps(state.history), "source": model.source()}
+        metadata |= {} if self._own is None else {"beside_another_run": "perhaps"}
         saved, newest = model.to_bytes(), checkpoints / f"{state.step:06d}.safetensors"
         write_files(
             {
-                self.path / "state.safetensors": tensor_bytes(model.field.state(optimizer=True), metadata),
+                self.path / STATE: tensor_bytes(model.field.state(optimizer=True), metadata),
                 newest: saved,
                 self.path / "model.safetensors": saved,
                 self.path / "config.json": (model.config.to_json() + "\n").encode(),
@@ -88,8 +118,12 @@ class RunFolder:
             }
         )
         others = sorted(path for path in checkpoints.glob("*.safetensors") if path != newest)
-        if not self.written and not self.continued:  # a new run in an old folder: what is left is of another
-            _remove(others)
+        if self._own is not None:
+            _remove([path for path in others if path.stem not in self._own])
+            for path in (self.path / "validation").glob("*"):
+                if path.name not in self._own:
+                    shutil.rmtree(path, ignore_errors=True)
+            self._own = None
         elif len(others) >= KEPT:
             _remove(others[1::2])
         self.written = True
@@ -100,7 +134,7 @@ class RunFolder:
         Raises:
             InputError: the folder holds a run of another configuration or on other data, or a damaged one.
         """
-        path, config = self.path / "state.safetensors", model.config
+        path, config = self.path / STATE, model.config
         if not path.exists():
             return None
         tensors, metadata = read_tensors(path)
@@ -122,7 +156,7 @@ class RunFolder:
             model.field.load_state(tensors)
         except (KeyError, ValueError, RuntimeError) as problem:
             raise InputError(f"{path} does not fit its configuration ({problem}); use another folder") from None
-        self.continued = True
+        self._own = {f"{state.step:06d}"} if "beside_another_run" in metadata else None
         return state
 
     def history(self) -> list[dict[str, float]]:
@@ -150,24 +184,77 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def open_run(path: str | os.PathLike[str] | None, *, at_once: bool) -> Iterator[RunFolder | None]:
+def open_run(
+    path: str | os.PathLike[str] | None, *, at_once: bool, resume: bool = False, overwrite: bool = False
+) -> Iterator[RunFolder | None]:
     """The run folder `path`, which no other process writes to meanwhile; None where there is no path.
 
     Args:
-        path: the folder.
-        at_once: claim it now, so that what is wrong with it is known before the work; else at the first save.
+        path: the folder, perhaps a `RunFolder`.
+        at_once: claim it now, so that what is wrong with it is known before the work. Else it is claimed at the
+            first save, and a path with a run in it is `numbered`.
+        resume: a run that it holds is continued.
+        overwrite: a run that it holds is replaced, at the first save.
 
     Raises:
-        InputError: another process has it, or it cannot be written to.
+        InputError: another process has it, or it cannot be written to, or as `check_run`.
     """
-    folder = None if path is None else RunFolder(path)
+    folder = path if isinstance(path, RunFolder) or path is None else None
+    if path is not None and folder is None:
+        folder = RunFolder(path, numbered=not (at_once or overwrite))
     try:
         if folder is not None and at_once:
             folder.claim()
+            check_run(folder, resume=resume, overwrite=overwrite)  # again, now that nobody else can save there
         yield folder
     finally:
         if folder is not None:
             folder.release()
+
+
+def choose_folder(
+    named: str | os.PathLike[str] | None, otherwise: str | os.PathLike[str], *, resume: bool, overwrite: bool
+) -> RunFolder:
+    """The run folder that was named; or else `otherwise`, `numbered` unless it is said what becomes of its run.
+
+    Raises:
+        InputError: as `check_run`.
+    """
+    numbered = named is None and not resume and not overwrite
+    folder = RunFolder(otherwise if named is None else named, numbered=numbered)
+    check_run(folder, resume=resume, overwrite=overwrite)
+    return folder
+
+
+def check_run(path: str | os.PathLike[str] | None, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder with a run in it, unless it is said what shall become of that.
+
+    Raises:
+        InputError: it holds a run; or there is nothing to resume it from; or both were said.
+    """
+    if resume and overwrite:
+        raise InputError("--resume continues a run and --overwrite replaces it; give one of them")
+    if path is None or overwrite or (isinstance(path, RunFolder) and path.numbered) or not _holds_run(Path(path)):
+        return
+    folder = Path(path)
+    if not resume:
+        raise InputError(
+            f"{folder} holds a run already: --resume continues it, --overwrite starts anew in its place; "
+            "or choose another folder"
+        )
+    if not (folder / STATE).exists():
+        raise InputError(
+            f"{folder} holds models of a run, but no {STATE} to resume it from; --overwrite replaces it"
+        )
+
+
+def _holds_run(path: Path) -> bool:
+    models = (path / "checkpoints").glob("*.safetensors")
+    return any(map(os.path.lexists, (path / STATE, path / "model.safetensors"))) or any(models)
+
+
+def _lock(path: Path) -> IO[str]:
+    return locked(make_folder(path) / "lock", f"the run folder {path}")
 
 
 def _remove(paths: list[Path]) -> None:

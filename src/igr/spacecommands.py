@@ -31,10 +31,13 @@ class Train:
     """Split file: only the scans it names."""
     preset: Literal["fast", "paper"] = "fast"
     """fast: minutes on a laptop; paper: the published method, faithfully (needs days, or GPUs)."""
-    run: Path = Path("runs/shapespace")
-    """Folder for checkpoints, history and configuration; the trained space is its model.safetensors."""
+    run: Path | None = None
+    """Folder for checkpoints, history and configuration; the trained space is its model.safetensors (default:
+    runs/shapespace, or where that holds a run already runs/shapespace-2 and so on)."""
     resume: bool = False
     """Continue the run in that folder."""
+    overwrite: bool = False
+    """Start anew in that folder; the run it holds is removed once the first checkpoint of the new one is whole."""
     steps: int | None = None
     """Train for so many steps instead of the preset's number."""
     epochs: int | None = None
@@ -56,10 +59,12 @@ class Train:
 
         from .parallel import rank_and_ranks
         from .presets import SPACE_PRESETS
+        from .runfolder import choose_folder
         from .shapespace import ShapeSpace
         from .spacetraining import TrainingOptions, training_scans
         from .terminal import Interruptible
 
+        run = choose_folder(self.run, "runs/shapespace", resume=self.resume, overwrite=self.overwrite)
         config = dataclasses.replace(SPACE_PRESETS[self.preset], seed=self.seed)
         assert config.latents is not None
         if self.epochs is not None:
@@ -70,13 +75,13 @@ class Train:
         validation = {} if self.validate is None else training_scans(self.data, self.validate)
         first = rank_and_ranks()[0] == 0
         options = TrainingOptions(
-            self.split, self.seconds, self.device, self.run, self.resume, self.save_seconds, validation
+            self.split, self.seconds, self.device, run, self.resume, self.save_seconds, validation, self.overwrite
         )
-        with Interruptible(self.run, quiet=not first) as watch:
+        with Interruptible(run if first else None, quiet=not first) as watch:
             space = ShapeSpace.train(self.data, config=config, options=options, on_step=watch)
         if first:
             training = space.details["training"]
-            tell(f"wrote {self.run / 'model.safetensors'}: {training['shapes']:,} shapes in {space.seconds:.1f} s")
+            tell(f"wrote {run.path / 'model.safetensors'}: {training['shapes']:,} shapes in {space.seconds:.1f} s")
         return 0
 
 

@@ -26,7 +26,7 @@ from .parallel import (
     rank_and_ranks,
     torch_device,
 )
-from .runfolder import RunFolder, open_run
+from .runfolder import RunFolder, check_run, open_run
 from .sampling import Batch
 from .scansampling import Ahead, ScanSampler, open_table, read_rows
 from .settings import Checked, Positive, Weight
@@ -59,6 +59,8 @@ class TrainingOptions(Checked):
     """Time between two checkpoints."""
     validation: Mapping[str, Path] = dataclass_field(default_factory=dict)
     """Scans by name that are encoded and meshed at every checkpoint, into RUN/validation/STEP."""
+    overwrite: bool = False
+    """Replace the run in that folder, once the first checkpoint of the new one is whole."""
 
 
 def train(
@@ -70,6 +72,8 @@ def train(
 ) -> ShapeSpace:
     """Train a shape space on a folder of samples; see `ShapeSpace.train`, whose arguments these are."""
     options = options or TrainingOptions()
+    told = {"resume": options.resume, "overwrite": options.overwrite}
+    check_run(options.run, **told)
     scans = training_scans(data, options.split)
     config = lengths_in_steps(config, len(scans))
     space = untrained(scans, config, device=torch_device(options.device))
@@ -77,7 +81,7 @@ def train(
     if options.resume and options.run is None:
         raise InputError("--resume needs --run, the folder of the run to continue")
     space.details["machine"] = space.field.machine() | {"processes": rank_and_ranks()[1]}
-    with open_run(options.run, at_once=writes) as folder, joined_ranks() as rank:
+    with open_run(options.run, at_once=writes, **told) as folder, joined_ranks() as rank:
         if rank[1] > 1 and options.seconds is not None:
             raise InputError("a budget in seconds would stop the ranks at different steps; give steps instead")
         state = folder.load_state(space) if folder is not None and options.resume else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .fit import Progress
+from .runfolder import RunFolder
 from .talk import say
 
 PLAIN_SECONDS = 5.0
@@ -71,10 +72,16 @@ class FitDisplay:
 
 
 class Interruptible:
-    """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step."""
+    """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step.
 
-    def __init__(self, folder: Path | None, *, quiet: bool) -> None:
+    Args:
+        folder: of the run; where nobody named it, it is told once something is saved in it.
+        quiet: show no progress.
+    """
+
+    def __init__(self, folder: RunFolder | None, *, quiet: bool) -> None:
         self.folder, self.display, self.stop = folder, FitDisplay(quiet=quiet), False
+        self.untold = folder is not None and folder.numbered
 
     def __enter__(self) -> Interruptible:
         self.display.__enter__()
@@ -86,14 +93,21 @@ class Interruptible:
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
         if kind is KeyboardInterrupt and self.stop and self.folder is not None:
-            say(f"saved in {self.folder}; the same command with --resume continues")
+            self._tell_where(self.folder)
 
     def __call__(self, progress: Progress, fitted: object) -> bool:
         """Show the progress; whether to stop."""
         if self.previous is None:  # the fit has begun: from here on there is something to save
             self.previous = signal.signal(signal.SIGINT, self._request)
         self.display.show(progress)
+        if self.folder is not None and self.folder.written and self.untold:
+            self._tell_where(self.folder)
         return self.stop
+
+    def _tell_where(self, folder: RunFolder) -> None:
+        self.untold = False
+        named = "" if folder.path == folder.named else f"--run {shlex.quote(str(folder.path))} "
+        say(f"saved in {folder.path}; the same command with {named}--resume continues")
 
     def _request(self, number: int, frame: Any) -> None:
         if self.stop:
