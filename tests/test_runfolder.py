@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -184,3 +185,16 @@ def test_a_run_that_is_rescued_leaves_the_one_before_alone(tmp_path):
         igr.reconstruct(cloud, normals=CIRCLE, config=config, options=options)
     first, second = (igr.Surface.load(tmp_path / name / "model.safetensors") for name in ("kept", "kept-2"))
     assert second.frame.scale == pytest.approx(3 * first.frame.scale)
+
+
+def test_killed_in_its_first_save_a_run_begins_anew_with_the_same_command(whole, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(Killed):  # noqa: PT012 (as it is killed)
+        killed_before_rename(1, patch)
+        fit(folder, stop=4)
+    assert checkpoints(folder) == [4]
+    for again in ({"resume": True}, {}):
+        shutil.copytree(folder, tmp_path / f"again{len(again)}")
+        fit(tmp_path / f"again{len(again)}", **again)
+        assert checkpoints(tmp_path / f"again{len(again)}") == [STEPS]
+    assert (tmp_path / "again1" / "model.safetensors").read_bytes() == whole

@@ -94,8 +94,8 @@ class RunFolder:
     def save(self, model: Surface | ShapeSpace, state: FitState) -> None:
         """Write the model and the state of its fit; the previous ones stay until all the new ones are whole.
 
-        The state alone decides what is resumed, and it is replaced first: if the process is killed between, the
-        other files are those of the checkpoint before.
+        The state alone decides what is resumed. The saved model of its step is there before it, and the other
+        files are replaced after it: if the process is killed between, they are those of the checkpoint before.
         A new run in the folder of another at last removes what is left of that.
 
         Raises:
@@ -110,8 +110,8 @@ class RunFolder:
         saved, newest = model.to_bytes(), checkpoints / f"{state.step:06d}.safetensors"
         write_files(
             {
-                self.path / STATE: tensor_bytes(model.field.state(optimizer=True), metadata),
                 newest: saved,
+                self.path / STATE: tensor_bytes(model.field.state(optimizer=True), metadata),
                 self.path / "model.safetensors": saved,
                 self.path / "config.json": (model.config.to_json() + "\n").encode(),
                 self.path / "history.csv": _csv(state.history).encode(),
@@ -249,8 +249,9 @@ def check_run(path: str | os.PathLike[str] | None, *, resume: bool, overwrite: b
 
 
 def _holds_run(path: Path) -> bool:
-    models = (path / "checkpoints").glob("*.safetensors")
-    return any(map(os.path.lexists, (path / STATE, path / "model.safetensors"))) or any(models)
+    """Whether something of a run is there; one model alone is what a first save leaves that was cut short."""
+    models = list((path / "checkpoints").glob("*.safetensors"))
+    return any(map(os.path.lexists, (path / STATE, path / "model.safetensors"))) or len(models) > 1
 
 
 def _lock(path: Path) -> IO[str]:
