@@ -4,6 +4,9 @@ Torch's `meta` device has shapes but no numbers, and refuses to be mixed with th
 """
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -113,6 +116,17 @@ def test_one_surface_is_fitted_on_another_device(config, numbers):
     field.update(1e-3)
     field.load_state(field.state(optimizer=True))
     assert field.distance(x).device == META
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_the_program_s_threads_do_not_spin_while_they_wait(given, expected):
+    tell = (
+        "import atexit, os, igr.cli; atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'])); igr.cli.run()"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    program = [sys.executable, "-c", tell, "--version"]
+    ran = subprocess.run(program, env=others | given, capture_output=True, text=True, check=True)
+    assert ran.stdout.split()[-1] == expected
 
 
 def test_bfloat16_is_chosen_by_the_device_and_not_by_the_cpu_beside_it(monkeypatch):

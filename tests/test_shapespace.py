@@ -25,7 +25,7 @@ from igr.refinement import refine
 from igr.shapespace import Encoding, ShapeSpace
 from igr.spacefield import GRID, make_network, rotations
 from igr.spacetraining import TrainingOptions, lengths_in_steps
-from igr.starts import quarter_turns
+from igr.starts import _candidates, quarter_turns
 from igr.torchfield import TorchField
 
 
@@ -82,6 +82,17 @@ def test_an_unseen_scan_in_other_units_is_found(space, columns):
     assert abs(surface.distance(scan[:, :3])).mean() < 25  # of 1,600 mm
     assert encoding.residual < 25
     assert surface.distance(np.array([[5000.0, -300.0, 80.0]]))[0] < -500
+
+
+def test_where_a_fit_begins_does_not_depend_on_where_its_arrays_lie_in_memory(space):
+    mean, basis = (torch.as_tensor(part, dtype=torch.float32) for part in space.principal())
+
+    def moved(x, by):
+        return torch.zeros(x.numel() + 16)[by : by + x.numel()].view(x.shape).copy_(x)
+
+    found = [_candidates(space, moved(mean, by), moved(basis, by)) for by in range(16)]
+    assert all(torch.equal(one, found[0]) for one in found)
+    np.testing.assert_allclose(mean + found[0][1:] @ basis, space.latents, atol=1e-4)
 
 
 def test_half_a_scan_is_completed(space):

@@ -17,6 +17,7 @@ from . import __version__
 from .commands import Example, Mesh, Reconstruct
 from .errors import LONGEST, FitError, InputError
 from .judging import Evaluate
+from .parallel import wait_asleep
 from .scanfolders import Dfaust
 from .showing import Export, Render, Report, View
 from .spacecommands import Shapespace
@@ -53,6 +54,7 @@ def run() -> NoReturn:
     holds; without them, or with the interpreter taken down, the program would end with a segmentation fault. So it
     ends here and now.
     """
+    wait_asleep()
     try:
         status = _called(None)
     except KeyboardInterrupt:

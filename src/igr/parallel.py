@@ -130,6 +130,15 @@ def in_bfloat16(precision: str, width: int, device: str) -> bool:
     return width >= WIDE and bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
+def wait_asleep() -> None:
+    """Let torch's threads sleep while they wait for each other, unless OMP_WAIT_POLICY says otherwise.
+
+    For programs, before torch is imported. By default they spin: where others use the cores too, a thread that
+    waits takes the time of the one that it waits for, and small steps take five times as long.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def compiled(network: nn.Module) -> nn.Module:
     """The network compiled at its first call, where there is a compiler and it can compile it, else as it is.
 

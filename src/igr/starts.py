@@ -67,7 +67,7 @@ def _candidates(space: ShapeSpace, mean: Tensor, basis: Tensor, draw: int = 0) -
     """Principal coordinates of the mean and of some training shapes."""
     step = max(1, len(space.names) // CANDIDATES)
     latents = torch.as_tensor(space.latents[draw * step // DRAWS :: step][:CANDIDATES])
-    w = torch.linalg.lstsq(basis.T, (latents - mean).T).solution.T  # empty without training shapes
+    w = (latents - mean) @ basis.T / basis.square().sum(1)  # the directions are orthogonal; empty without shapes
     return torch.cat([w.new_zeros(1, len(basis)), w])
 
 
