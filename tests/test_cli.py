@@ -1,5 +1,6 @@
 """The command line: results, messages, exit status, interruption."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,8 +10,10 @@ from importlib.metadata import version
 
 import numpy as np
 import pytest
+import shapes
 import trimesh
 
+import igr
 from igr.cli import main
 from igr.errors import OutputError
 from igr.fit import Progress
@@ -33,13 +36,12 @@ def ball(tmp_path):
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """A folder with a fitted ball: ball_mesh.ply, the model ball.igr and the run folder run; to be read only."""
+    """A folder with a coarsely fitted ball, to be read only: the model ball.igr and the run folder run."""
     folder = tmp_path_factory.mktemp("fitted")
-    assert run("example", "sphere", folder / "ball.ply", "--points", 2000) == 0
-    assert (
-        run("reconstruct", folder / "ball.ply", "--model", folder / "ball.igr", "--run", folder / "run", *QUICK)
-        == 0
-    )
+    small = dataclasses.replace(shapes.QUICK.network, levels=4, width=32)
+    config, (points, normals) = dataclasses.replace(shapes.QUICK, network=small, steps=60), shapes.sphere(2000)
+    surface = igr.reconstruct(points, normals=normals, config=config, options=igr.Options(run=folder / "run"))
+    surface.save(folder / "ball.igr")
     return folder
 
 
@@ -155,7 +157,8 @@ def test_a_mesh_and_a_model_are_filmed(fitted, tmp_path):
 
     model = tmp_path / "ball.model"
     shutil.copy(fitted / "ball.igr", model)
-    for source in (model, fitted / "ball_mesh.ply"):
+    trimesh.creation.icosphere(subdivisions=3).export(tmp_path / "mesh.ply")
+    for source in (model, tmp_path / "mesh.ply"):
         film = tmp_path / "film.gif"
         assert run("render", source, "--turntable", film, "--pixels", 32, "--resolution", 24) == 0
         with Image.open(film) as image:

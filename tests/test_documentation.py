@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from igr.cli import main
+from igr.examples import example_cloud
 from igr.fit import fit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 QUICK = ("quick-start", "budget-and-preset")
-"""Pages that also run in `make test`, with few steps."""
+"""Pages that also run in `make test`, with few points and steps."""
 NOT_CODE = {"", "text"}
 NEEDED = ("torch", "onnx", "onnxruntime", "gpytoolbox")
 
@@ -84,11 +85,15 @@ def run_page(page, folder, monkeypatch, capsys, *, exact):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem in QUICK], ids=lambda page: page.stem)
-def test_blocks_of_quick_pages_run_with_short_fits(page, tmp_path, monkeypatch, capsys):
+def test_blocks_of_quick_pages_run_with_small_clouds_and_short_fits(page, tmp_path, monkeypatch, capsys):
     def short(field, sample, loss, schedule, **options):
         return fit(field, sample, loss, dataclasses.replace(schedule, steps=30), **options)
 
+    def small(name, *, points=None, seed=0):
+        return example_cloud(name, points=points or 5000, seed=seed)
+
     monkeypatch.setattr("igr.reconstruction.fit", short)
+    monkeypatch.setattr("igr.examples.example_cloud", small)
     run_page(page, tmp_path, monkeypatch, capsys, exact=False)
 
 
