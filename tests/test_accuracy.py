@@ -1,0 +1,214 @@
+"""The shipped presets at their full length on clouds with a known truth: every row of the table `accuracy.py`."""
+
+import functools
+
+import igl
+import numpy as np
+import pytest
+import trimesh
+from accuracy import FAST_ROWS, SLOW_ROWS, Row
+from scipy.spatial import KDTree
+
+import igr
+from igr.body import Body
+from igr.examples import example_cloud
+from igr.metrics import as_triangles, compare
+from igr.solids import sample_solid, solid_distance
+from igr.triangles import face_normals, sample_mesh
+
+SAMPLES = 20_000
+
+
+def directions(count):
+    """Unit vectors, evenly in all directions."""
+    drawn = np.random.default_rng(0).normal(size=(count, 3))
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def errors(there, back, diagonal):
+    """Of the distances from the surface to the truth and back, in % of the diagonal."""
+    both = np.concatenate([there, back])
+    figures = (there.mean() + back.mean()) / 2, np.percentile(both, 95), both.max()
+    names = "mean distance", "95th percentile", "largest distance"
+    return {name: 100 * figure / diagonal for name, figure in zip(names, figures, strict=True)}
+
+
+def space_errors(surface, distance, truth, normals):
+    """Of a surface in space, by the exact distance (n,) to the true one, and points (n, 3) and normals of that."""
+    vertices, faces = as_triangles(surface.mesh())
+    samples, _ = sample_mesh(vertices, faces, SAMPLES, np.random.default_rng(0))
+    there, back = distance(samples), unsigned_distance(truth, vertices, faces)
+    found = errors(abs(there), back, np.linalg.norm(np.ptp(truth, axis=0)))
+    cosine = (surface.normals(truth) * normals).sum(1)
+    return found | {"angle of normals": np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean()}
+
+
+def unsigned_distance(x, vertices, faces):
+    return np.sqrt(igl.point_mesh_squared_distance(x, vertices, faces)[0])
+
+
+def solid_errors(surface, name):
+    truth, normals = sample_solid(name, SAMPLES, np.random.default_rng(0))
+    return space_errors(surface, lambda x: solid_distance(name, x)[0], truth, normals)
+
+
+def wave(x):
+    """How far the ring is bent upward at `x` (n, 3): 140 waves around it, 0.045 long."""
+    return 0.003 * np.sin(140 * np.arctan2(x[:, 1], x[:, 0]))
+
+
+def ring():
+    flat = trimesh.creation.annulus(r_min=0.9, r_max=1.0, height=0.03, sections=12 * 140)
+    corners, faces = as_triangles(flat)
+    vertices = corners + wave(corners)[:, None] * [0, 0, 1]
+    points, face = sample_mesh(vertices, faces, 40_000, np.random.default_rng(1))
+    normals = face_normals(vertices, faces)
+    surface = igr.reconstruct(points, normals=normals[face])
+    truth, face = sample_mesh(vertices, faces, SAMPLES, np.random.default_rng(0))
+    low, high = (-np.pi, 0.85, -0.045), (np.pi, 1.05, 0.045)
+    angle, radius, above = np.random.default_rng(2).uniform(low, high, (SAMPLES, 3)).T
+    flat_places = np.stack([radius * np.cos(angle), radius * np.sin(angle), above], 1)
+    places = flat_places + wave(flat_places)[:, None] * [0, 0, 1]
+    inside = (abs(radius - 0.95) < 0.05) & (abs(above) < 0.015)
+    middle = (places - above[:, None] * [0, 0, 1])[abs(radius - 0.95) < 0.03]
+    depth = surface.distance(middle).mean() / -unsigned_distance(middle, vertices, faces).mean()
+    found = space_errors(surface, lambda x: unsigned_distance(x, vertices, faces), truth, normals[face])
+    return found | {
+        "on the wrong side": 100 * (inside != (surface.distance(places) < 0)).mean(),
+        "middle of the wall": depth,
+    }
+
+
+def noisy_knot():
+    rng = np.random.default_rng(1)
+    points, normals = sample_solid("knot", 20_000, rng)
+    noise = 0.01 * np.linalg.norm(points, axis=1).max()
+    return solid_errors(igr.reconstruct(points + rng.normal(0, noise, points.shape), normals=normals), "knot")
+
+
+def bare_torus():
+    points, _ = sample_solid("torus", 20_000, np.random.default_rng(1))
+    return solid_errors(igr.reconstruct(points), "torus")
+
+
+@functools.cache
+def ball_surface():
+    points, normals = sample_solid("sphere", 20_000, np.random.default_rng(1))
+    return igr.reconstruct(points, normals=normals)
+
+
+def ball():
+    surface, around = ball_surface(), directions(4000)
+    uniform = np.random.default_rng(2).uniform(size=(4000, 1))
+    far = {f"distance at {r} radii": surface.distance(r * around).mean() / (r - 1) for r in (2, 3, 10)}
+    found = far | {f"radius of the offset by {level}": offset_radius(level) for level in (2, 1, -0.3)}
+    for radius in (0.3, 0.5):
+        inner = radius * np.cbrt(uniform) * around
+        truth = np.linalg.norm(inner, axis=1) - 1
+        found[f"distance in the inner {radius}"] = (surface.distance(inner) / truth).mean()
+    regions = {
+        "a band": around * (0.95 + 0.1 * uniform),
+        "the box": np.random.default_rng(3).uniform(-1.1, 1.1, (SAMPLES, 3)),
+    }
+    for name, x in regions.items():
+        length = np.linalg.norm(surface.gradient(x), axis=1)
+        found[f"gradient's length in {name}"] = abs(length - 1).mean()
+    return found
+
+
+def offset_radius(level):
+    """Mean radius of an offset of the ball, as a share of the true one."""
+    vertices = ball_surface().mesh(resolution=16, level=level).vertices
+    return np.linalg.norm(vertices, axis=1).mean() / (1 + level)
+
+
+def along(curve):
+    """Places along a closed curve (m, 2), whose first point is repeated, ten a segment."""
+    share = np.linspace(0, 1, 10, endpoint=False)[:, None, None]
+    return (curve[:-1] + share * np.diff(curve, axis=0)).reshape(-1, 2)
+
+
+def outline():
+    example = example_cloud("outline")
+    surface = igr.reconstruct(example.points, normals=example.normals)
+    found = np.concatenate([along(curve) for curve in surface.contour()])
+    truth = along(np.vstack([example.vertices, example.vertices[:1]]))
+    there, back = KDTree(truth).query(found)[0], KDTree(found).query(truth)[0]
+    return errors(there, back, np.linalg.norm(np.ptp(truth, axis=0)))
+
+
+def unseen_body():
+    pytest.importorskip("torch")
+    body = Body()
+    *_, vertices = next(body.family(1, 1, motions=["hips"], seed=7))
+    points, face = sample_mesh(vertices, body.faces, 8000, np.random.default_rng(0))
+    space = igr.ShapeSpace.load("bodies")
+    surface = space.decode(space.encode(np.hstack([points, face_normals(vertices, body.faces)[face]])))
+    found = compare(surface.mesh(resolution=96), (vertices, body.faces), samples=20_000)
+    shares = {"mean distance": found.chamfer, "95th percentile": found.percentile95}
+    return {name: 100 * value / found.diagonal for name, value in shares.items()}
+
+
+CLOUDS = {
+    "ring": ring,
+    "noisy knot": noisy_knot,
+    "bare torus": bare_torus,
+    "ball": ball,
+    "outline": outline,
+    "unseen body": unseen_body,
+}
+
+
+@functools.cache
+def measured(cloud):
+    """All measures of a cloud, by name."""
+    return CLOUDS[cloud]()
+
+
+def complaint(row, value):
+    """What is to be said about a value that is not what its row says; "" if it is."""
+    if value <= row.figure if row.bound else abs(value - row.figure) <= row.within * row.figure:
+        return ""
+    nearer = abs(value - row.ideal) < abs(row.figure - row.ideal)
+    verdict = "better than the table: tighten it" if nearer else "worse than the table"
+    return f"{row.cloud}: {row.measure} is {value:.4g} {row.unit}, the table says {row.figure:.4g}; {verdict}"
+
+
+def named(row):
+    return f"{row.cloud}: {row.measure}"
+
+
+@pytest.mark.parametrize("row", FAST_ROWS, ids=named)
+def test_a_shipped_preset_is_as_accurate_as_the_table_says(row):
+    assert not complaint(row, measured(row.cloud)[row.measure])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", SLOW_ROWS, ids=named)
+def test_a_long_run_is_as_accurate_as_the_table_says(row):
+    assert not complaint(row, measured(row.cloud)[row.measure])
+
+
+@pytest.mark.xfail(
+    raises=igr.FitError, reason="the field does not fall to -0.6 anywhere: to be mended with offsets"
+)
+def test_an_offset_deep_inside_a_body_exists():
+    assert offset_radius(-0.6) == pytest.approx(1, abs=0.1)
+
+
+def test_every_measure_has_its_row():
+    rows = [(row.cloud, row.measure) for row in FAST_ROWS + SLOW_ROWS]
+    assert len(set(rows)) == len(rows)
+    assert {row.cloud for row in FAST_ROWS + SLOW_ROWS} == set(CLOUDS)
+
+
+def test_what_leaves_its_row_is_worse_or_better():
+    row = Row("cloud", "distance", 0.9, "of the truth", "", ideal=1.0)
+    assert complaint(row, 0.9) == complaint(row, 0.82) == complaint(row, 0.98) == ""
+    assert "is 0.8 of the truth, the table says 0.9; worse" in complaint(row, 0.8)
+    assert "better than the table: tighten it" in complaint(row, 0.995)
+    assert "worse" in complaint(row, 1.2)
+    assert "worse" in complaint(row, float("nan"))
+    bound = row._replace(bound=True, ideal=0.0)
+    assert complaint(bound, 0.1) == ""
+    assert "worse" in complaint(bound, 0.95)
