@@ -104,7 +104,8 @@ def everyday() -> Iterator[str]:
             if planar:
                 text = f"{found['curves']} curves, {'closed' if found['closed'] else 'open'}"
             else:
-                text = f"{found['components']} pieces, {'watertight' if found['watertight'] else 'open'}"
+                text = f"{found['triangles']:,} triangles, {found['components']} pieces, "
+                text += "watertight" if found["watertight"] else "open"
                 if path.stem.startswith("bunny"):
                     error = bunny_error(trimesh.load_mesh(target, process=False))
                     text += f"; 95 % of the reference within {error:.2f} mm"

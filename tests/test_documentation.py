@@ -149,3 +149,29 @@ def test_the_way_through_the_code_names_every_module():
     text = (ROOT / "docs" / "how-it-works.md").read_text()
     modules = [path.name for path in (ROOT / "src" / "igr").glob("*.py") if not path.name.startswith("__")]
     assert [name for name in modules if not re.search(rf"\b{re.escape(name)}", text)] == []
+
+
+def results(section):
+    """The cells of a section of the benchmarks' results, by row, without emphasis."""
+    text = (ROOT / "benchmarks" / "results.md").read_text()
+    rows = text.partition(f"<!-- {section} -->")[2].partition(f"<!-- end {section} -->")[0].replace("**", "")
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows.splitlines() if row.startswith("|")]
+
+
+def test_the_readme_s_comparison_is_that_of_the_results():
+    measured = {(row[0], row[1]): (row[2], row[4].lstrip("0"), row[5]) for row in results("scans")}
+    readme = (ROOT / "README.md").read_text().replace("**", "")
+    for scan in ("lord_quas", "anchor", "daratech"):
+        methods = ("Poisson depth 9", "igr", "igr, no normals")
+        told = " | ".join(", ".join(measured[scan, method]) for method in methods)
+        assert f"| {scan} | {told} |" in readme
+
+
+def test_the_readme_s_first_result_is_that_of_the_results_and_told_once():
+    (row,) = (row for row in results("everyday") if row[0] == "body.ply")
+    triangles, pieces = re.match(r"([\d,]+) triangles, (\d+) pieces, watertight", row[4]).groups()
+    readme = (ROOT / "README.md").read_text()
+    component = "1 component" if pieces == "1" else f"{pieces} components"
+    assert f"mesh  256³, {triangles} triangles, watertight, {component}\nwrote body_mesh.ply in {row[2]} s" in readme
+    for page in PAGES[1:]:
+        assert not re.search(r"^wrote .* in [\d.]+ s$", page.read_text(), re.MULTILINE), page.name
