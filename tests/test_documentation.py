@@ -172,6 +172,8 @@ def test_the_readme_s_first_result_is_that_of_the_results_and_told_once():
     triangles, pieces = re.match(r"([\d,]+) triangles, (\d+) pieces, watertight", row[4]).groups()
     readme = (ROOT / "README.md").read_text()
     component = "1 component" if pieces == "1" else f"{pieces} components"
-    assert f"mesh  256³, {triangles} triangles, watertight, {component}\nwrote body_mesh.ply in {row[2]} s" in readme
+    assert (
+        f"mesh  256³, {triangles} triangles, watertight, {component}\nwrote body_mesh.ply in {row[2]} s" in readme
+    )
     for page in PAGES[1:]:
         assert not re.search(r"^wrote .* in [\d.]+ s$", page.read_text(), re.MULTILINE), page.name

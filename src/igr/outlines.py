@@ -8,7 +8,7 @@ apart, as long as the noise is smaller than the spacing along the curve.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -111,10 +111,12 @@ def _chosen(points: np.ndarray, edges: np.ndarray, length: np.ndarray) -> np.nda
     least, dearer = settled
     always = 1 if least.any() else 0  # edges at a point that may be all it has, so that there is a solution
     kept = np.flatnonzero((dearer < SLACK) | (taken <= always))
+    bounds: Any = Bounds  # its stubs know numbers only
+    equations: Any = LinearConstraint
     found = milp(
         cost[kept],
-        constraints=LinearConstraint(matrix[:, kept], right, right),
-        bounds=Bounds(least[kept], 1),
+        constraints=equations(matrix[:, kept], right, right),
+        bounds=bounds(least[kept], 1),
         integrality=(taken[kept] >= 0).astype(int),
         options={"node_limit": NODES, "mip_rel_gap": CLOSE},
     )

@@ -5,6 +5,7 @@ What cannot be used is refused with one sentence; what can be mended is mended a
 
 from __future__ import annotations
 
+import functools
 import os
 import zlib
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ def _as_table(source: Any, what: str) -> np.ndarray:
     if hasattr(source, "detach"):
         source = source.detach().cpu().double().numpy()
     if isinstance(source, np.ma.MaskedArray) and source.dtype.kind in "fiu":  # what is masked is missing
-        source = source.astype(np.float64).filled(np.nan)
+        source = np.ma.filled(source.astype(np.float64), np.nan)
     try:
         array = np.asarray(source)
     except ValueError as error:
@@ -193,8 +194,8 @@ def _checked(points: np.ndarray, normals: np.ndarray | None, notes: list[str], n
 
 
 def _checksum(cloud: PointCloud) -> int:
-    checksum = zlib.crc32(np.ascontiguousarray(cloud.points))
-    return checksum if cloud.normals is None else zlib.crc32(np.ascontiguousarray(cloud.normals), checksum)
+    arrays = (array for array in (cloud.points, cloud.normals) if array is not None)
+    return functools.reduce(lambda so_far, array: zlib.crc32(np.ascontiguousarray(array).data, so_far), arrays, 0)
 
 
 def _without_missing(points: np.ndarray, normals: np.ndarray | None) -> Given:

@@ -143,10 +143,11 @@ def _is(hint: Any, value: Any) -> bool:
         return isinstance(value, str) and value in args
     if origin is tuple:
         return isinstance(value, list | tuple)
-    if plain is int:
-        return isinstance(value, numbers.Integral) and not isinstance(value, bool) and abs(int(value)) < 2**63
-    if plain is float:  # neither NaN nor infinity
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and abs(value) < 2**63
+    if plain in (int, float):  # neither NaN, nor infinity, nor beyond 64 bits
+        kind = numbers.Integral if plain is int else numbers.Real
+        return (
+            isinstance(value, kind) and not isinstance(value, bool) and -(2**63) < typing.cast(Any, value) < 2**63
+        )
     return isinstance(value, origin or plain)
 
 
