@@ -1,6 +1,8 @@
 """The shipped presets at their full length on clouds with a known truth: every row of the table `accuracy.py`."""
 
+import dataclasses
 import functools
+import tempfile
 
 import igl
 import numpy as np
@@ -13,6 +15,7 @@ import igr
 from igr.body import Body
 from igr.examples import example_cloud
 from igr.metrics import as_triangles, compare
+from igr.presets import FAST, FAST_SPACE, PAPER
 from igr.solids import sample_solid, solid_distance
 from igr.triangles import face_normals, sample_mesh
 
@@ -39,8 +42,12 @@ def space_errors(surface, distance, truth, normals):
     samples, _ = sample_mesh(vertices, faces, SAMPLES, np.random.default_rng(0))
     there, back = distance(samples), unsigned_distance(truth, vertices, faces)
     found = errors(abs(there), back, np.linalg.norm(np.ptp(truth, axis=0)))
-    cosine = (surface.normals(truth) * normals).sum(1)
-    return found | {"angle of normals": np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean()}
+    return found | {"angle of normals": mean_angle(surface.normals(truth), normals)}
+
+
+def mean_angle(one, other):
+    """Mean angle in degrees between unit vectors (n, 3)."""
+    return np.degrees(np.arccos(np.clip((one * other).sum(1), -1, 1))).mean()
 
 
 def unsigned_distance(x, vertices, faces):
@@ -57,13 +64,13 @@ def wave(x):
     return 0.003 * np.sin(140 * np.arctan2(x[:, 1], x[:, 0]))
 
 
-def ring():
+def ring(config=FAST):
     flat = trimesh.creation.annulus(r_min=0.9, r_max=1.0, height=0.03, sections=12 * 140)
     corners, faces = as_triangles(flat)
     vertices = corners + wave(corners)[:, None] * [0, 0, 1]
     points, face = sample_mesh(vertices, faces, 40_000, np.random.default_rng(1))
     normals = face_normals(vertices, faces)
-    surface = igr.reconstruct(points, normals=normals[face])
+    surface = igr.reconstruct(points, normals=normals[face], config=config)
     truth, face = sample_mesh(vertices, faces, SAMPLES, np.random.default_rng(0))
     low, high = (-np.pi, 0.85, -0.045), (np.pi, 1.05, 0.045)
     angle, radius, above = np.random.default_rng(2).uniform(low, high, (SAMPLES, 3)).T
@@ -137,16 +144,55 @@ def outline():
     return errors(there, back, np.linalg.norm(np.ptp(truth, axis=0)))
 
 
+def body_samples(body, vertices, count):
+    """Points of a posed body, and their normals, as one table."""
+    points, face = sample_mesh(vertices, body.faces, count, np.random.default_rng(0))
+    return np.hstack([points, face_normals(vertices, body.faces)[face]])
+
+
+def body_errors(surface, vertices, faces):
+    found = compare(surface.mesh(resolution=96), (vertices, faces), samples=SAMPLES)
+    shares = {"mean distance": found.chamfer, "95th percentile": found.percentile95}
+    return {name: 100 * value / found.diagonal for name, value in shares.items()}
+
+
 def unseen_body():
     pytest.importorskip("torch")
     body = Body()
     *_, vertices = next(body.family(1, 1, motions=["hips"], seed=7))
-    points, face = sample_mesh(vertices, body.faces, 8000, np.random.default_rng(0))
     space = igr.ShapeSpace.load("bodies")
-    surface = space.decode(space.encode(np.hstack([points, face_normals(vertices, body.faces)[face]])))
-    found = compare(surface.mesh(resolution=96), (vertices, body.faces), samples=20_000)
-    shares = {"mean distance": found.chamfer, "95th percentile": found.percentile95}
-    return {name: 100 * value / found.diagonal for name, value in shares.items()}
+    encoding = space.encode(body_samples(body, vertices, 8000))
+    return body_errors(space.decode(encoding), vertices, body.faces)
+
+
+def four_bodies():
+    pytest.importorskip("torch")
+    body, found = Body(), []
+    family = [vertices for *_, vertices in body.family(2, 2, motions=["knees"], seed=7)]
+    with tempfile.TemporaryDirectory() as folder:
+        for index, vertices in enumerate(family):
+            table = body_samples(body, vertices, 20_000)
+            family[index] = vertices - table[:, :3].mean(0)
+            table[:, :3] -= table[:, :3].mean(0)
+            np.save(f"{folder}/{index}.npy", table.astype(np.float32))
+        space = igr.ShapeSpace.train(folder, config=dataclasses.replace(FAST_SPACE, steps=400))
+    for index, vertices in enumerate(family):
+        found.append(body_errors(space.decode(str(index)), vertices, body.faces)["mean distance"])
+    return {"mean distance": np.mean(found)}
+
+
+def paper_torus():
+    pytest.importorskip("torch")
+    points, normals = sample_solid("torus", 20_000, np.random.default_rng(1))
+    sampling = dataclasses.replace(PAPER.sampling, surface=256)
+    config = dataclasses.replace(PAPER, sampling=sampling, steps=150, precision="float32")
+    surface = igr.reconstruct(points, normals=normals, config=config)
+    places, outward = points[:5000], normals[:5000]
+    diagonal = np.linalg.norm(np.ptp(points, axis=0))
+    return {
+        "distance of the points": 100 * abs(surface.distance(places)).mean() / diagonal,
+        "angle of normals": mean_angle(surface.normals(places), outward),
+    }
 
 
 CLOUDS = {
@@ -156,6 +202,8 @@ CLOUDS = {
     "ball": ball,
     "outline": outline,
     "unseen body": unseen_body,
+    "four bodies": four_bodies,
+    "paper's torus": paper_torus,
 }
 
 
@@ -189,11 +237,40 @@ def test_a_long_run_is_as_accurate_as_the_table_says(row):
     assert not complaint(row, measured(row.cloud)[row.measure])
 
 
+WEAKER = {
+    "few steps": dataclasses.replace(FAST, steps=250),
+    "a weak pull": dataclasses.replace(FAST, objective=dataclasses.replace(FAST.objective, surface=0.25)),
+    "no normals": dataclasses.replace(FAST, objective=dataclasses.replace(FAST.objective, normals=0.0)),
+    "no known sides": dataclasses.replace(
+        FAST, objective=dataclasses.replace(FAST.objective, warm_start=0.0, far_sign=0.0)
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", WEAKER.values(), ids=WEAKER)
+def test_a_weaker_preset_leaves_the_table(config):
+    try:
+        found = ring(config)
+    except igr.FitError:
+        return
+    assert any(complaint(row, found[row.measure]) for row in FAST_ROWS if row.cloud == "ring")
+
+
 @pytest.mark.xfail(
     raises=igr.FitError, reason="the field does not fall to -0.6 anywhere: to be mended with offsets"
 )
 def test_an_offset_deep_inside_a_body_exists():
     assert offset_radius(-0.6) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="its exact normals are overruled: to be mended with thin walls")
+def test_a_shell_two_spacings_thick_is_hollow():
+    around = directions(30_000)
+    is_inner = np.arange(30_000) % 2 == 0
+    points, normals = around * np.where(is_inner, 0.93, 1.0)[:, None], around * np.where(is_inner, -1, 1)[:, None]
+    assert igr.reconstruct(points, normals=normals).distance(np.zeros((1, 3)))[0] > 0
 
 
 def test_every_measure_has_its_row():
