@@ -19,6 +19,8 @@ from igr.presets import FAST, FAST_SPACE, PAPER
 from igr.solids import sample_solid, solid_distance
 from igr.triangles import face_normals, sample_mesh
 
+pytestmark = pytest.mark.numerical
+
 SAMPLES = 20_000
 
 

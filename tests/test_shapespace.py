@@ -12,6 +12,7 @@ import torch
 from families import AXES, SMALL, ellipsoid
 
 import igr
+from igr import latentfit
 from igr.animation import write_animation
 from igr.cli import main
 from igr.config import Config, MLPConfig
@@ -93,6 +94,43 @@ def test_where_a_fit_begins_does_not_depend_on_where_its_arrays_lie_in_memory(sp
     found = [_candidates(space, moved(mean, by), moved(basis, by)) for by in range(16)]
     assert all(torch.equal(one, found[0]) for one in found)
     np.testing.assert_allclose(mean + found[0][1:] @ basis, space.latents, atol=1e-4)
+
+
+def fits_of(monkeypatch):
+    """Collects (trials, steps) of every fit of latents."""
+    fits, plain = [], latentfit._fitted
+
+    def counted(space, tables, starts, mean, basis, options):
+        fits.append((len(tables), options.steps))
+        return plain(space, tables, starts, mean, basis, options)
+
+    monkeypatch.setattr(latentfit, "_fitted", counted)
+    return fits
+
+
+def test_a_space_says_how_near_it_came_to_its_shapes(space, tmp_path):
+    away = [abs(space.decode(name).distance(ellipsoid(axes, 500, 9)[:, :3])).mean()
+            for name, axes in zip(space.names, AXES, strict=True)]  # fmt: skip
+    assert space.residual == pytest.approx(np.mean(away), rel=0.5)
+    space.save(tmp_path / "space.safetensors")
+    assert ShapeSpace.load(tmp_path / "space.safetensors").residual == space.residual
+    before = ShapeSpace(space.field, space.config, names=space.names, scale=1.0, reach=1.0)
+    assert before.residual == 0
+
+
+def test_a_scan_that_fits_as_well_as_the_space_can_is_begun_once(space, monkeypatch):
+    scan = ellipsoid(np.array([0.75, 0.7, 0.8]), 2000, 5)
+    scan[:, :3] *= 1 + 0.1 * np.sin(9 * scan[:, :1])  # nearer than about 0.02 the space does not come
+    options = EncodeOptions(steps=60, points=100)
+    fits = fits_of(monkeypatch)
+    space.encode(scan, options)
+    assert len(fits) > 1
+    fits.clear()
+    coarse = {"training": {"residual": 0.1}}
+    ShapeSpace(
+        space.field, space.config, names=space.names, scale=space.scale, reach=space.reach, details=coarse
+    ).encode(scan, options)
+    assert fits == [(1, 60)]
 
 
 def test_half_a_scan_is_completed(space):

@@ -64,7 +64,11 @@ class EncodeOptions(Checked):
 
 
 def encode(space: ShapeSpace, scans: Sequence[Any], options: EncodeOptions | None = None) -> list[Encoding]:
-    """The latents of scans; see `ShapeSpace.encode_all`."""
+    """The latents of scans; see `ShapeSpace.encode_all`.
+
+    A scan that fits badly is begun at other shapes and in other orientations, where that can win: no space is
+    expected to come nearer to a scan than to its own training shapes.
+    """
     options = options or EncodeOptions()
     clouds = [_prepared(as_cloud(scan), space, options) for scan in scans]
     frames = [_frame(cloud, space, options) for cloud in clouds]
@@ -77,7 +81,7 @@ def encode(space: ShapeSpace, scans: Sequence[Any], options: EncodeOptions | Non
         for start in upright_starts(space, table, mean, basis, seed=options.seed, moves=moves)
     ]
     found = _fits(space, tables, frames, [trial for trial in trials if trial[1].rank == 0], mean, basis, options)
-    limit = POOR * space.reach / space.scale
+    limit = max(POOR * space.reach, space.residual / LIKELIER) / space.scale
     for draw in range(DRAWS if options.pose != "fixed" else 0):
         poor = [index for index, one in found.items() if one.residual > limit * frames[index].scale]
         if draw:  # may have begun at the wrong shape

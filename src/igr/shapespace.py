@@ -124,6 +124,14 @@ class ShapeSpace:
         """The latents of the training shapes, in the order of `names`."""
         return self.field.space.latents.detach().cpu().numpy()
 
+    @property
+    def residual(self) -> float:
+        """Mean distance of the training shapes' points to their surfaces at the end of the training, in the scans'
+        units; 0 where that is not known."""
+        training = self.details.get("training")
+        value = training.get("residual") if isinstance(training, dict) else None
+        return float(value) if isinstance(value, int | float) and value > 0 else 0.0
+
     def principal(self) -> tuple[Float[np.ndarray, " z"], Float[np.ndarray, "c z"]]:
         """Mean of the training latents, and directions along which they vary by one standard deviation each, the
         strongest first. Without training shapes: zero, and what the paper draws new latents from."""

@@ -102,7 +102,7 @@ def train(
                 save_seconds=options.save_seconds,
             )
         space.field.stepped = network
-        space.details["training"] = {"steps": state.step, "recoveries": state.recoveries, "shapes": len(scans)}
+        space.details["training"] = _facts(space, state)
         space.history, space.seconds = state.history, state.seconds
         if folder is not None and writes:
             _save(folder, space, state, options)
@@ -196,8 +196,16 @@ def space_loss(field: SpaceField, f: object, g: object, batch: Batch, config: Co
     return dataclasses.replace(loss, terms=dict(zip(terms, means, strict=True)), total=total)
 
 
+def _facts(space: ShapeSpace, state: FitState) -> dict[str, float]:
+    """How long a space was trained, and how near it came to its shapes, by the latest tenth of the steps."""
+    facts = {"steps": state.step, "recoveries": state.recoveries, "shapes": len(space.names)}
+    latest = [row["surface"] for row in state.history if row["step"] > 0.9 * state.step]
+    return facts | ({"residual": space.scale * float(np.mean(latest))} if latest else {})
+
+
 def _save(folder: RunFolder, space: ShapeSpace, state: FitState, options: TrainingOptions) -> None:
     """A checkpoint, and what it makes of the validation scans."""
+    space.details["training"] = _facts(space, state)
     folder.save(space, state)
     if options.validation:
         from .spaceeval import evaluate_scans
