@@ -15,7 +15,7 @@ from families import SMALL
 from untrained import FEW, featured, space
 
 from igr.frame import Frame
-from igr.shapespace import Encoding
+from igr.latentfit import Encoding
 
 COPIES = {"pickle": lambda value: pickle.loads(pickle.dumps(value)), "copy": copy.copy, "deepcopy": copy.deepcopy}  # noqa: S301
 PLACES = np.random.default_rng(0).uniform(-2, 4, (50, 3))

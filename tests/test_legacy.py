@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from igr.errors import InputError
-from igr.legacy import load_original
+from igr.shapespace import ShapeSpace
 
 
 class OriginalDecoder(nn.Module):
@@ -41,15 +41,15 @@ def test_a_checkpoint_of_the_original_gives_the_same_distances(tmp_path, prefix)
     torch.save({"epoch": 7, "latent_codes": codes}, tmp_path / "checkpoints/LatentCodes/7.pth")
     x = torch.rand(100, 3) * 2 - 1
     expected = decoder.double()(torch.cat([codes[2].expand(100, 16), x], 1).double()).squeeze(1).detach()
-    space = load_original(tmp_path)
+    space = ShapeSpace.load(tmp_path)
     found = space.decode("shape0002").distance(x.numpy().astype(float))
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    alone = load_original(tmp_path / "checkpoints/ModelParameters/7.pth")
+    alone = ShapeSpace.load(tmp_path / "checkpoints/ModelParameters/7.pth")
     np.testing.assert_allclose(
         alone.decode(codes[2].numpy()).distance(x.numpy().astype(float)), expected, atol=1e-6
     )
     with pytest.raises(InputError, match="no checkpoint '9'; there are: 7"):
-        load_original(tmp_path, checkpoint="9")
+        ShapeSpace.load(tmp_path, checkpoint="9")
 
 
 class Explosive:
@@ -61,7 +61,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"model_state_dict": Explosive()}, tmp_path / "bad.pth")
     with pytest.raises(InputError, match="no checkpoint of tensors alone"):
-        load_original(tmp_path / "bad.pth")
+        ShapeSpace.load(tmp_path / "bad.pth")
     assert not (tmp_path / "exploded").exists()
 
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
 def test_a_damaged_checkpoint_is_named(tmp_path, content):
     (tmp_path / "bad.pth").write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.pth"):
-        load_original(tmp_path / "bad.pth")
+        ShapeSpace.load(tmp_path / "bad.pth")
 
 
 def saved(path, decoder=None, codes=None, **changed):
@@ -83,7 +83,7 @@ def saved(path, decoder=None, codes=None, **changed):
 
 def test_latents_of_an_embedding_are_latents(tmp_path):
     codes = torch.randn(3, 8)
-    space = load_original(saved(tmp_path, codes={"epoch": 5, "latent_codes": {"weight": codes}}))
+    space = ShapeSpace.load(saved(tmp_path, codes={"epoch": 5, "latent_codes": {"weight": codes}}))
     np.testing.assert_array_equal(space.latents, codes.numpy())
 
 
@@ -101,25 +101,25 @@ def test_latents_of_an_embedding_are_latents(tmp_path):
 )
 def test_weights_of_something_else_are_refused_in_one_sentence(tmp_path, changed, message):
     with pytest.raises(InputError, match=message) as refusal:
-        load_original(saved(tmp_path, **changed))
+        ShapeSpace.load(saved(tmp_path, **changed))
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("codes", [torch.zeros(3, 7), torch.zeros(8), torch.full((3, 8), torch.inf)])
 def test_latents_of_another_network_are_refused(tmp_path, codes):
     with pytest.raises(InputError, match=r"holds latents|NaN or infinity"):
-        load_original(saved(tmp_path, codes={"latent_codes": codes}))
+        ShapeSpace.load(saved(tmp_path, codes={"latent_codes": codes}))
 
 
 def test_a_list_holds_no_weights_by_name(tmp_path):
     torch.save([torch.zeros(3)], tmp_path / "a.pth")
     with pytest.raises(InputError, match="holds no weights by name"):
-        load_original(tmp_path / "a.pth")
+        ShapeSpace.load(tmp_path / "a.pth")
 
 
 def test_a_checkpoint_that_says_latest_is_taken_before_the_numbered_ones(tmp_path):
     saved(tmp_path)
-    assert load_original(tmp_path).details["original"] == "5.pth"
+    assert ShapeSpace.load(tmp_path).details["original"] == "5.pth"
     torch.save({"model_state_dict": OriginalDecoder(32, 8).state_dict()}, tmp_path / "ModelParameters/latest.pth")
-    assert load_original(tmp_path).details["original"] == "latest.pth"
-    assert load_original(tmp_path / "ModelParameters", checkpoint="5").details["original"] == "5.pth"
+    assert ShapeSpace.load(tmp_path).details["original"] == "latest.pth"
+    assert ShapeSpace.load(tmp_path / "ModelParameters", checkpoint="5").details["original"] == "5.pth"

@@ -18,12 +18,12 @@ from igr.cli import main
 from igr.config import Config, MLPConfig
 from igr.errors import InputError
 from igr.frame import Frame
-from igr.latentfit import EncodeOptions
+from igr.latentfit import EncodeOptions, Encoding
 from igr.latentmap import latent_picture, latent_table
 from igr.points import PointCloud
 from igr.presets import FAST_SPACE, PAPER_SPACE, SPACE_PRESETS
 from igr.refinement import refine
-from igr.shapespace import Encoding, ShapeSpace
+from igr.shapespace import ShapeSpace
 from igr.spacefield import GRID, make_network, rotations
 from igr.spacetraining import TrainingOptions, lengths_in_steps
 from igr.starts import _candidates, quarter_turns

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +18,9 @@ from .config import MLPConfig
 from .errors import InputError
 from .frame import Frame, unit_frame
 from .queries import finite
-from .surface import Surface
+
+if TYPE_CHECKING:
+    from .surface import Surface
 
 Combine = Callable[[Float[np.ndarray, "k n"]], tuple[Float[np.ndarray, " n"], np.ndarray, np.ndarray]]
 """Distances (k, n) to k parts → the combined distance (n,), which part decides (n,), and with which sign (n,).
@@ -26,6 +28,15 @@ Rules are functions of this module, so that a combination can be pickled."""
 
 FEW = 16
 """Samples on the combination below which all of its parts' are taken to say where it is looked for."""
+
+
+@runtime_checkable
+class _Fitted(Protocol):
+    """What a surface is told by."""
+
+    field: Any
+    frame: Frame
+    samples: np.ndarray
 
 
 class CombinedField:
@@ -136,7 +147,7 @@ def placed(surface: Surface, *, scale: float = 1.0, shift: Sequence[float] | flo
         raise InputError(f"a shift is one number, or {surface.dimension} numbers here, not {len(steps)}")
     by = np.array([finite(step, "every number of a shift") for step in steps])
     frame = Frame(surface.frame.center * scale + by, surface.frame.scale * scale)
-    return Surface(surface.field, frame, surface.config, samples=surface.samples, details=surface.details)
+    return type(surface)(surface.field, frame, surface.config, samples=surface.samples, details=surface.details)
 
 
 def _smallest(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,7 +188,7 @@ def _check_surfaces(surfaces: Sequence[Surface]) -> None:
     if not surfaces:
         raise InputError("there is no surface to combine; give one or more")
     for surface in surfaces:
-        if not isinstance(surface, Surface):
+        if not isinstance(surface, _Fitted):
             raise InputError(f"surfaces are combined with surfaces, not with a {type(surface).__name__}")
     if len({surface.dimension for surface in surfaces}) != 1:
         raise InputError("surfaces in space and curves in the plane cannot be combined")
@@ -197,4 +208,4 @@ def _combination(surfaces: Sequence[Surface], combine: Combine, *, moved: tuple[
     field.frame = unit_frame(samples, strays=np.zeros(len(samples), bool))
     config = next((s.config for s in surfaces if isinstance(s.config.network, MLPConfig)), surfaces[0].config)
     details = {"combined": [str(surface.details.get("name", "surface")) for surface in surfaces]}
-    return Surface(field, field.frame, config, samples=field.frame.to_unit(samples), details=details)
+    return type(surfaces[0])(field, field.frame, config, samples=field.frame.to_unit(samples), details=details)

@@ -262,13 +262,13 @@ class Example:
 
 def _state_size(cloud: PointCloud, config: Config, resolution: int | None, *, use_normals: bool) -> None:
     """Say how large a cloud is and what memory its surface will take at most; refuse what will not fit."""
-    from . import memory
+    from .memory import fitting, meshing, require, size
 
     resolution = resolution or (512 if cloud.dimension == 2 else 256)
     with_normals = use_normals and cloud.normals is not None
-    fit = memory.fitting(len(cloud), cloud.dimension, config, with_normals=with_normals)
-    needed = max(fit, memory.meshing(cloud.points, resolution))
+    fit = fitting(len(cloud), cloud.dimension, config, with_normals=with_normals)
+    needed = max(fit, meshing(cloud.points, resolution))
     kind = "points with normals" if cloud.normals is not None else "points"
     box = " × ".join(f"{side:.4g}" for side in cloud.points.max(0) - cloud.points.min(0))
-    say(f"{cloud.name}: {len(cloud):,} {kind}, box {box}; takes up to {memory.size(needed)} of memory")
-    memory.require(needed, f"{cloud.name} at a resolution of {resolution}")
+    say(f"{cloud.name}: {len(cloud):,} {kind}, box {box}; takes up to {size(needed)} of memory")
+    require(needed, f"{cloud.name} at a resolution of {resolution}")

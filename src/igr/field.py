@@ -88,8 +88,7 @@ class NativeField:
 
     def __init__(self, config: Config, dimension: int, *, threads: int | None = None) -> None:
         from .encoding import feature_levels, initial_parameters
-        from .native import NativeCore
-        from .parallel import instruction_set
+        from .native import NativeCore, instruction_set
         from .parallel import threads as machine_threads
 
         network = config.network
@@ -171,10 +170,10 @@ def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field
         InputError: the field needs torch, which is not installed, or the device does not exist.
     """
     if isinstance(config.network, FeatureConfig) and device in ("auto", "cpu"):
-        from . import native
+        from .native import available
 
         reason = "is not built here"
-        if native.available():
+        if available():
             try:
                 return NativeField(config, dimension)
             except InputError:

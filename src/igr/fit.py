@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .config import OptimizerConfig
 from .errors import FitError, InputError
 from .field import Array, Field
 from .objective import Loss
+from .runfolder import FitState
 from .sampling import Batch
 from .settings import Checked, Count, Positive
 
@@ -25,20 +26,6 @@ SNAPSHOTS = 10
 """A run keeps its last good state in memory about so many times."""
 MAX_RECOVERIES = 3
 """Steps back, each at half the learning rate, before a divergence is given up."""
-
-
-@dataclass
-class FitState:
-    """Where a run stands; with the field's own state it is all that a resumed run needs."""
-
-    step: int = 0
-    """Steps done."""
-    seconds: float = 0.0
-    """Time spent fitting, over all sessions of the run."""
-    recoveries: int = 0
-    """Times the run stepped back from a divergence; the learning rate is halved each time."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """One row a recorded step: step, seconds, learning rate, total loss and every term."""
 
 
 @dataclass(frozen=True)

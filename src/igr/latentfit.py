@@ -11,10 +11,11 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from .config import Config, LatentConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
@@ -25,10 +26,12 @@ from .objective import objective
 from .points import PointCloud, as_cloud
 from .scansampling import ScanSampler
 from .settings import Checked, Count, Positive, Seed, Weight
-from .shapespace import Encoding, ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, rotations
 from .starts import DRAWS, Start, turned_starts, upright_starts
 from .warmstart import point_areas
+
+if TYPE_CHECKING:
+    from .shapespace import ShapeSpace
 
 UNITS = (1.0, 1e-3, 1e-2, 1e-1, 0.0254, 0.3048, 1e3, 1e2, 10.0)
 """Lengths of a scan's unit in the space's that are thought of, the likeliest first."""
@@ -40,6 +43,23 @@ POOR = 0.005
 """Scans farther than this share of the shapes' reach from what was fitted are tried in other orientations."""
 LIKELIER = 0.8
 """A scan is turned only if that brings the distance to less than this share of the upright one's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """Where a scan lies in a shape space: its latent, and the way from the space's frame to the scan's."""
+
+    latent: Float[np.ndarray, " z"]
+    """z."""
+    frame: Frame
+    """Between the scan's frame and a unit frame that is turned by `turn` against the space's."""
+    turn: Float[np.ndarray, "d d"]
+    """place in the space = place in the unit frame @ turn."""
+    residual: float = float("nan")
+    """Mean distance of the scan's points to the decoded surface, in the scan's units."""
+
+    def __repr__(self) -> str:
+        return f"<igr.Encoding: latent of {len(self.latent)} numbers, residual {self.residual:.3g}, {self.frame}>"
 
 
 @dataclass(frozen=True)

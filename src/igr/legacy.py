@@ -25,7 +25,6 @@ from .inputs import check_file
 from .network import MLP
 from .presets import PAPER, PAPER_SPACE
 from .saved import check_parameters, parameter_shapes
-from .shapespace import ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork
 
 BROKEN = (
@@ -56,8 +55,10 @@ def is_original(path: str | os.PathLike[str]) -> bool:
     return path.suffix == ".pth" or _folder(path) is not None
 
 
-def load_original(path: str | os.PathLike[str], *, checkpoint: str = "latest", device: str = "cpu") -> ShapeSpace:
-    """The shape space in a checkpoint of the original.
+def load_original(
+    path: str | os.PathLike[str], *, checkpoint: str = "latest", device: str = "cpu"
+) -> dict[str, Any]:
+    """What the `ShapeSpace` in a checkpoint of the original is made of, by the names of its arguments.
 
     Args:
         path: `ModelParameters/EPOCH.pth`, or the folder that holds ModelParameters and perhaps LatentCodes (also
@@ -87,7 +88,8 @@ def load_original(path: str | os.PathLike[str], *, checkpoint: str = "latest", d
     config = dataclasses.replace(config, latents=dataclasses.replace(config.latents, size=size))
     field = SpaceField(SpaceNetwork(network, latents), device=device)
     names = tuple(f"shape{index:04d}" for index in range(len(latents)))
-    return ShapeSpace(field, config, names=names, scale=1.0, reach=1.0, details={"original": file.name})
+    parts = {"field": field, "config": config, "names": names, "details": {"original": file.name}}
+    return parts | {"scale": 1.0, "reach": 1.0}
 
 
 def _folder(path: Path) -> Path | None:

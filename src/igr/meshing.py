@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from . import memory
 from .errors import FitError, InputError
 from .marching import END, slide, triangulate
+from .memory import CONTOUR_CELL, MESH_CELL, require
 from .queries import whole
 from .voxels import SAFETY, Grid, all_voxels, complete, refine, sample
 
@@ -108,9 +108,7 @@ def extract_mesh(
         if len(cells) == 0:
             raise samples.nothing_found()
         most = max(len(cells), voxels.crossed() * 4 ** (levels - depth))  # on a surface, halved cells are four
-        memory.require(
-            memory.MESH_CELL * most, f"meshing at a resolution of {resolution:,}", "use a lower resolution"
-        )
+        require(MESH_CELL * most, f"meshing at a resolution of {resolution:,}", "use a lower resolution")
         voxels = complete(samples.on_grid, sample(samples.on_grid, grid, cells))
     found = triangulate(samples, voxels, CLOSE * step * bounds[-1])
     if found is None:
@@ -260,8 +258,8 @@ def _affordable(cells: np.ndarray) -> tuple[int, ...]:
         InputError: there is not enough memory for it.
     """
     shape = tuple(int(count) + 1 for count in cells)
-    memory.require(
-        (memory.MESH_CELL if len(shape) == 3 else memory.CONTOUR_CELL) * math.prod(shape),
+    require(
+        (MESH_CELL if len(shape) == 3 else CONTOUR_CELL) * math.prod(shape),
         f"a grid of {' × '.join(f'{count:,}' for count in shape)} places",
         "use a lower resolution, or a level closer to the surface",
     )

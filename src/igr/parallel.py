@@ -78,21 +78,6 @@ def read_lines(path: Path) -> list[str]:
         return []
 
 
-def instruction_set() -> str:
-    """The instruction set that the native core is to use: IGR_INSTRUCTION_SET, or "auto", the best there is.
-
-    Raises:
-        InputError: this machine does not have the one that is named.
-    """
-    from . import native
-
-    asked = os.environ.get("IGR_INSTRUCTION_SET") or "auto"
-    if asked != "auto" and asked not in native.instruction_sets():
-        able = ", ".join(native.instruction_sets())
-        raise InputError(f"IGR_INSTRUCTION_SET is {asked!r}; this machine has {able}")
-    return asked
-
-
 def torch_device(name: str) -> str:
     """The torch device for `name`: "auto" is a GPU if there is one, "torch" the CPU.
 

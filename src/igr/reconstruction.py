@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import memory
 from .config import Config
 from .detail import adapted, sharpness
 from .errors import InputError, usual_arithmetic
@@ -19,6 +18,7 @@ from .field import Field, make_field
 from .fit import FitState, Progress, Schedule, fit
 from .frame import Frame, stray_points, unit_frame
 from .given import judge_normals
+from .memory import fitting, require
 from .objective import objective
 from .orientation import orient
 from .points import PointCloud, as_cloud
@@ -113,8 +113,8 @@ def reconstruct(
         raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
     cloud = as_cloud(source, given)
     use_normals = cloud.normals is not None and options.normals == "auto"
-    needed = memory.fitting(len(cloud), cloud.dimension, config, with_normals=use_normals)
-    memory.require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
+    needed = fitting(len(cloud), cloud.dimension, config, with_normals=use_normals)
+    require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
     cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
     if cloud.normals is not None:
         sharp = sharpness(cloud.points, cloud.normals)

@@ -11,27 +11,51 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, Any, Protocol
 
 from .config import Config
 from .errors import InputError, OutputError
 from .files import locked, make_folder, remove_left_over, write_files
-from .fit import FitState
 from .inputs import read_small_text
 from .saved import check_parameters
 from .settings import parse_json
 from .storage import read_tensors, tensor_bytes
 
-if TYPE_CHECKING:
-    from .shapespace import ShapeSpace
-    from .surface import Surface
-
-
 STATE = "state.safetensors"
 """File of a run folder that decides what is resumed."""
 KEPT = 100
 """Checkpoints that a run folder holds at most: then every second one goes, but the newest."""
+
+
+@dataclass
+class FitState:
+    """Where a run stands; with the field's own state it is all that a resumed run needs."""
+
+    step: int = 0
+    """Steps done."""
+    seconds: float = 0.0
+    """Time spent fitting, over all sessions of the run."""
+    recoveries: int = 0
+    """Times the run stepped back from a divergence; the learning rate is halved each time."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One row a recorded step: step, seconds, learning rate, total loss and every term."""
+
+
+class Model(Protocol):
+    """What a run saves: a surface, or a shape space."""
+
+    config: Config
+    field: Any
+
+    def source(self) -> str:
+        """What it is fitted to; a run is resumed on the same only."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """The saved model."""
+        ...
 
 
 class RunFolder:
@@ -91,7 +115,7 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    def save(self, model: Surface | ShapeSpace, state: FitState) -> None:
+    def save(self, model: Model, state: FitState) -> None:
         """Write the model and the state of its fit; the previous ones stay until all the new ones are whole.
 
         The state alone decides what is resumed. The saved model of its step is there before it, and the other
@@ -128,7 +152,7 @@ class RunFolder:
             _remove(others[1::2])
         self.written = True
 
-    def load_state(self, model: Surface | ShapeSpace) -> FitState | None:
+    def load_state(self, model: Model) -> FitState | None:
         """Where the run stands, its parameters and moments put into the model; None if nothing was saved yet.
 
         Raises:

@@ -11,7 +11,6 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,36 +21,17 @@ from .config import Config, MLPConfig
 from .errors import InputError, usual_arithmetic
 from .files import write_bytes
 from .frame import Frame
+from .latentfit import EncodeOptions, Encoding, encode
 from .presets import FAST_SPACE, SPACE_PRESETS
 from .spacefield import SpaceField, turn_places, whereabouts
+from .spacefile import FORMAT, parts_of, read_space
+from .spacetraining import TrainingOptions, begun, train
 from .storage import tensor_bytes
 from .surface import Surface
 from .torchfield import TorchField
 
 if TYPE_CHECKING:
     from .fit import Progress
-    from .latentfit import EncodeOptions
-    from .spacetraining import TrainingOptions
-
-FORMAT = "igr shape space 1"
-"""First entry of a saved space's metadata."""
-
-
-@dataclass(frozen=True, eq=False)
-class Encoding:
-    """Where a scan lies in a shape space: its latent, and the way from the space's frame to the scan's."""
-
-    latent: Float[np.ndarray, " z"]
-    """z."""
-    frame: Frame
-    """Between the scan's frame and a unit frame that is turned by `turn` against the space's."""
-    turn: Float[np.ndarray, "d d"]
-    """place in the space = place in the unit frame @ turn."""
-    residual: float = float("nan")
-    """Mean distance of the scan's points to the decoded surface, in the scan's units."""
-
-    def __repr__(self) -> str:
-        return f"<igr.Encoding: latent of {len(self.latent)} numbers, residual {self.residual:.3g}, {self.frame}>"
 
 
 class ShapeSpace:
@@ -104,15 +84,15 @@ class ShapeSpace:
             InputError: the folder holds no usable samples, or the configuration is of one shape.
             FitError: the training diverged.
         """
-        from .spacetraining import train
-
         if isinstance(config, str):
             if config not in SPACE_PRESETS:
                 raise InputError(f"there is no preset {config!r}; known are {', '.join(SPACE_PRESETS)}")
             config = SPACE_PRESETS[config]
         if config.latents is None or not isinstance(config.network, MLPConfig):
             raise InputError("the configuration is that of one surface; a shape space needs latents, and an MLP")
-        return train(data, config, options, on_step=on_step)
+        options = options or TrainingOptions()
+        scans, parts = begun(data, config, options)
+        return train(ShapeSpace(**parts), scans, options, on_step=on_step)
 
     @property
     def dimension(self) -> int:
@@ -174,8 +154,6 @@ class ShapeSpace:
         Raises:
             InputError: a scan cannot be used.
         """
-        from .latentfit import encode
-
         return encode(self, scans, options)
 
     @usual_arithmetic
@@ -264,10 +242,8 @@ class ShapeSpace:
         return copy.deepcopy(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from .spacefile import space_of
-
         told = {"history": list(self.history), "seconds": self.seconds}
-        return space_of, (*self._contents(), str(self.field.device)), told
+        return _restored, (*self._contents(), str(self.field.device)), told
 
     def __repr__(self) -> str:
         shapes, numbers = self.latents.shape
@@ -293,6 +269,8 @@ class ShapeSpace:
         Raises:
             InputError: there is none, or it is damaged.
         """
-        from .spacefile import read_space
+        return ShapeSpace(**read_space(path, device=device, checkpoint=checkpoint))
 
-        return read_space(path, device=device, checkpoint=checkpoint)
+
+def _restored(tensors: dict[str, np.ndarray], entries: dict[str, str], device: str) -> ShapeSpace:
+    return ShapeSpace(**parts_of(tensors, entries, device))

@@ -15,7 +15,8 @@ from .errors import FAILURES, FitError, InputError, reason
 from .talk import say, tell
 
 if TYPE_CHECKING:
-    from .shapespace import Encoding, ShapeSpace
+    from .latentfit import Encoding
+    from .shapespace import ShapeSpace
     from .triangles import Mesh
 
 Output = Annotated[Path, arg(aliases=["-o"])]

@@ -16,14 +16,14 @@ from .errors import FAILURES, InputError, reason
 from .exports import write_mesh
 from .files import make_folder, write_bytes
 from .inputs import read_small_text
-from .latentfit import EncodeOptions
+from .latentfit import EncodeOptions, Encoding
 from .points import PointCloud, as_cloud
 from .scansampling import open_table
 from .settings import parse_json
 from .splits import choose, list_scans, read_split, scan_name
 
 if TYPE_CHECKING:
-    from .shapespace import Encoding, ShapeSpace
+    from .shapespace import ShapeSpace
     from .surface import Surface
 
 TOGETHER = 16

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import os
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import torch
 
 from .config import Config, MLPConfig
 from .errors import InputError
+from .legacy import is_original, load_original
 from .opening import SHIPPED, checkpoint_in, is_shipped
+from .parallel import torch_device
 from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension
 from .settings import parse_json
-from .shapespace import FORMAT, ShapeSpace
 from .spacefield import SpaceField, SpaceNetwork, make_network
 from .storage import read_tensors
 
+FORMAT = "igr shape space 1"
+"""First entry of a saved space's metadata."""
 
-def read_space(path: str | os.PathLike[str], *, device: str = "auto", checkpoint: str = "latest") -> ShapeSpace:
-    """A saved space, see `ShapeSpace.load`.
+
+def read_space(
+    path: str | os.PathLike[str], *, device: str = "auto", checkpoint: str = "latest"
+) -> dict[str, Any]:
+    """What a saved `ShapeSpace` is made of, by the names of its arguments; see `ShapeSpace.load`.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    from .legacy import is_original, load_original
-    from .parallel import torch_device
-
     if is_shipped(path):
         with resources.as_file(resources.files("igr") / "data" / f"{SHIPPED}.safetensors") as shipped:
             return read_space(shipped, device=device)
@@ -39,13 +43,16 @@ def read_space(path: str | os.PathLike[str], *, device: str = "auto", checkpoint
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is no saved shape space of this version (format {metadata.get('format')!r})")
     try:
-        return space_of(tensors, metadata, torch_device(device))
+        return parts_of(tensors, metadata, torch_device(device))
     except (KeyError, ValueError, RuntimeError) as problem:
         raise InputError(f"{path} is damaged or incomplete ({problem})") from None
 
 
-def space_of(tensors: dict[str, np.ndarray], entries: dict[str, str], device: str) -> ShapeSpace:
-    """The space of the arrays and text entries of a file; what does not fit together raises an error."""
+def parts_of(tensors: dict[str, np.ndarray], entries: dict[str, str], device: str) -> dict[str, Any]:
+    """What a space is made of, from the arrays and text entries of a file.
+
+    What does not fit together raises an error.
+    """
     config, dimension = Config.from_json(entries["config"]), saved_dimension(entries["dimension"])
     names, state = _names(entries["names"]), _space_state(tensors, config, dimension)
     if len(names) != len(state["latents"]):
@@ -53,14 +60,14 @@ def space_of(tensors: dict[str, np.ndarray], entries: dict[str, str], device: st
     network = SpaceNetwork(make_network(config, dimension), torch.tensor(state["latents"]))
     field = SpaceField(network, device=device, beta2=config.optimizer.beta2)
     field.load_state(state)
-    return ShapeSpace(
-        field,
-        config,
-        names=names,
-        scale=_length(entries["scale"]),
-        reach=_length(entries["reach"]),
-        details=saved_details(entries["details"]),
-    )
+    return {
+        "field": field,
+        "config": config,
+        "names": names,
+        "scale": _length(entries["scale"]),
+        "reach": _length(entries["reach"]),
+        "details": saved_details(entries["details"]),
+    }
 
 
 def _space_state(tensors: dict[str, np.ndarray], config: Config, dimension: int) -> dict[str, np.ndarray]:

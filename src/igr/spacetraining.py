@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,10 +31,13 @@ from .runfolder import RunFolder, check_run, open_run
 from .sampling import Batch
 from .scansampling import Ahead, ScanSampler, open_table, read_rows
 from .settings import Checked, Positive, Weight
-from .shapespace import ShapeSpace
+from .spaceeval import evaluate_scans
 from .spacefield import SpaceField, SpaceNetwork, first_latents, make_network
 from .splits import choose, read_split, scan_name
 from .torchfield import COMPILED_FROM
+
+if TYPE_CHECKING:
+    from .shapespace import ShapeSpace
 
 logger = logging.getLogger(__name__)
 
@@ -63,20 +67,25 @@ class TrainingOptions(Checked):
     """Replace the run in that folder, once the first checkpoint of the new one is whole."""
 
 
+def begun(
+    data: str | os.PathLike[str], config: Config, options: TrainingOptions
+) -> tuple[dict[str, Path], dict[str, Any]]:
+    """The scans of a training, and what its shape space is made of at the start."""
+    check_run(options.run, resume=options.resume, overwrite=options.overwrite)
+    scans = training_scans(data, options.split)
+    return scans, untrained(scans, lengths_in_steps(config, len(scans)), device=torch_device(options.device))
+
+
 def train(
-    data: str | os.PathLike[str],
-    config: Config,
-    options: TrainingOptions | None = None,
+    space: ShapeSpace,
+    scans: Mapping[str, Path],
+    options: TrainingOptions,
     *,
     on_step: Callable[[Progress, ShapeSpace], bool | None] | None = None,
 ) -> ShapeSpace:
-    """Train a shape space on a folder of samples; see `ShapeSpace.train`, whose arguments these are."""
-    options = options or TrainingOptions()
+    """Train a shape space on sample files; see `ShapeSpace.train`."""
+    config = space.config
     told = {"resume": options.resume, "overwrite": options.overwrite}
-    check_run(options.run, **told)
-    scans = training_scans(data, options.split)
-    config = lengths_in_steps(config, len(scans))
-    space = untrained(scans, config, device=torch_device(options.device))
     writes = options.run is not None and rank_and_ranks()[0] == 0
     if options.resume and options.run is None:
         raise InputError("--resume needs --run, the folder of the run to continue")
@@ -109,8 +118,8 @@ def train(
     return space
 
 
-def untrained(scans: Mapping[str, Path], config: Config, *, device: str) -> ShapeSpace:
-    """The shape space of a configuration at the start of its training on sample files."""
+def untrained(scans: Mapping[str, Path], config: Config, *, device: str) -> dict[str, Any]:
+    """What a shape space is made of at the start of its training on sample files."""
     files = list(scans.values())
     dimension = 3 if open_table(files[0]).shape[1] in (3, 6) else 2
     network = SpaceNetwork(make_network(config, dimension), first_latents(config, len(files)))
@@ -126,7 +135,7 @@ def untrained(scans: Mapping[str, Path], config: Config, *, device: str) -> Shap
     )
     reach = farthest(files, dimension)
     scale = reach / config.radius if config.radius else 1.0
-    return ShapeSpace(field, config, names=tuple(scans), scale=scale, reach=reach)
+    return {"field": field, "config": config, "names": tuple(scans), "scale": scale, "reach": reach}
 
 
 def _worth_compiling(config: Config) -> bool:
@@ -208,8 +217,6 @@ def _save(folder: RunFolder, space: ShapeSpace, state: FitState, options: Traini
     space.details["training"] = _facts(space, state)
     folder.save(space, state)
     if options.validation:
-        from .spaceeval import evaluate_scans
-
         place = folder.path / "validation" / f"{state.step:06d}"
         for row in evaluate_scans(space, options.validation, place, resolution=96):
             logger.info("validation %s", {key: value for key, value in row.items() if key != "latent"})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from .combine import difference, intersection, union
 from .config import Config
 from .errors import InputError, readable, usual_arithmetic
 from .field import Field, NumpyField
@@ -19,6 +20,7 @@ from .frame import Frame, sides
 from .queries import as_places, like, whole
 from .storage import tensor_bytes
 from .support import Support, check_trimmed, trimmed_curves, trimmed_mesh
+from .surfacefile import copied, read_surface, surface_file
 
 if TYPE_CHECKING:
     import trimesh
@@ -232,26 +234,18 @@ class Surface:
         write_bytes(path, onnx_bytes(self))
 
     def __or__(self, other: Surface) -> Surface:
-        from .combine import union
-
         return union(self, other) if isinstance(other, Surface) else NotImplemented
 
     def __and__(self, other: Surface) -> Surface:
-        from .combine import intersection
-
         return intersection(self, other) if isinstance(other, Surface) else NotImplemented
 
     def __sub__(self, other: Surface) -> Surface:
-        from .combine import difference
-
         return difference(self, other) if isinstance(other, Surface) else NotImplemented
 
     def __copy__(self) -> Surface:
         return copy.deepcopy(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from .surfacefile import copied
-
         return copied(self)
 
     def __repr__(self) -> str:
@@ -271,8 +265,6 @@ class Surface:
 
     def to_bytes(self) -> bytes:
         """The saved file: the same bytes for the same surface."""
-        from .surfacefile import surface_file
-
         return tensor_bytes(*surface_file(self))
 
     def source(self) -> str:
@@ -287,9 +279,7 @@ class Surface:
         Raises:
             InputError: the file is missing, damaged, or no saved surface.
         """
-        from .surfacefile import read_surface
-
-        return read_surface(path, device=device)
+        return Surface(**read_surface(path, device=device))
 
     def _unit_places(self, x: Any) -> np.ndarray:
         """What was asked, (n, d), in the unit frame."""

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .combine import CombinedField
 from .config import Config
 from .errors import InputError
-from .field import NativeField, make_field
-from .frame import Frame
+from .field import NativeField, NumpyField, make_field
 from .saved import check_parameters, parameter_shapes, saved_details, saved_dimension, saved_frame
 from .storage import read_tensors
-from .surface import Surface
 
 if TYPE_CHECKING:
-    from .combine import CombinedField
+    from .surface import Surface
 
 FORMAT = "igr surface 1"
 """First entry of a saved surface's metadata; the number changes when older readers cannot read it."""
@@ -31,8 +30,8 @@ def surface_file(surface: Surface) -> tuple[dict[str, np.ndarray], dict[str, str
     return arrays | {"samples": surface.samples}, entries | {"details": json.dumps(surface.details)}
 
 
-def read_surface(path: str | os.PathLike[str], *, device: str = "auto") -> Surface:
-    """The surface that `Surface.save` wrote to `path`, see `Surface.load`.
+def read_surface(path: str | os.PathLike[str], *, device: str = "auto") -> dict[str, Any]:
+    """What `Surface` is made of, by the names of its arguments, from the file that `Surface.save` wrote.
 
     Raises:
         InputError: the file is missing, damaged, or no saved surface.
@@ -41,16 +40,21 @@ def read_surface(path: str | os.PathLike[str], *, device: str = "auto") -> Surfa
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is no saved surface of this version (format {metadata.get('format')!r})")
     try:
-        surface = surface_of(tensors, metadata, device)
-        if not np.isfinite(surface.distance(surface.frame.to_input(surface.samples[:1000]))).all():
+        parts = parts_of(tensors, metadata, device)
+        if not np.isfinite(
+            NumpyField(parts["field"], parts["config"].network).distance(parts["samples"][:1000])
+        ).all():
             raise InputError("its weights are too large")
     except (KeyError, TypeError, ValueError, RuntimeError) as problem:
         raise InputError(f"{path} is damaged or incomplete ({problem})") from None
-    return surface
+    return parts
 
 
-def surface_of(arrays: dict[str, np.ndarray], entries: dict[str, str], device: str) -> Surface:
-    """The surface of the arrays and text entries of a file; what does not fit together raises an error."""
+def parts_of(arrays: dict[str, np.ndarray], entries: dict[str, str], device: str) -> dict[str, Any]:
+    """What a surface is made of, from the arrays and text entries of a file.
+
+    What does not fit together raises an error.
+    """
     config, dimension = Config.from_json(entries["config"]), saved_dimension(entries["dimension"])
     frame, details = saved_frame(arrays, dimension), saved_details(entries["details"])
     samples = arrays["samples"]
@@ -60,26 +64,26 @@ def surface_of(arrays: dict[str, np.ndarray], entries: dict[str, str], device: s
     field = make_field(config, dimension, device=device)
     field.load_state(state)
     field.set_detail(1.0)
-    return Surface(field, frame, config, samples=samples, details=details)
+    return {"field": field, "frame": frame, "config": config, "samples": samples, "details": details}
 
 
 def copied(surface: Surface) -> tuple[Any, ...]:
     """How a surface is pickled and copied (see `object.__reduce__`): by what its file would hold, on the device
     that it is on; a combination, which has no file, by its parts."""
-    from .combine import CombinedField
-
     told = {"history": list(surface.history), "seconds": surface.seconds, "unsaved": surface.unsaved}
     if isinstance(surface.field, CombinedField):
-        parts = surface.field, surface.frame, surface.config, surface.samples, surface.details
-        return _combined, parts, told
+        names = "field", "frame", "config", "samples", "details"
+        return _made, (type(surface), {name: getattr(surface, name) for name in names}), told
     arrays, entries = surface_file(surface)
     device = surface.field.machine()["device"]
     if device == "cpu" and not isinstance(surface.field, NativeField):
         device = "torch"
-    return surface_of, (arrays, entries, device), told
+    return _restored, (type(surface), arrays, entries, device), told
 
 
-def _combined(
-    field: CombinedField, frame: Frame, config: Config, samples: np.ndarray, details: dict[str, Any]
-) -> Surface:
-    return Surface(field, frame, config, samples=samples, details=details)
+def _made(kind: type[Surface], parts: dict[str, Any]) -> Surface:
+    return kind(**parts)
+
+
+def _restored(kind: type[Surface], arrays: dict[str, np.ndarray], entries: dict[str, str], device: str) -> Surface:
+    return kind(**parts_of(arrays, entries, device))

@@ -7,11 +7,13 @@ import signal
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .fit import Progress
-from .runfolder import RunFolder
 from .talk import say
+
+if TYPE_CHECKING:
+    from .fit import Progress
+    from .runfolder import RunFolder
 
 PLAIN_SECONDS = 5.0
 """Where stderr is no terminal, a plain line of progress appears so often."""

@@ -12,12 +12,15 @@ threads of its own. Where memory runs out a call raises `MemoryError` and has ch
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
+
+from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..encoding import Level
@@ -44,6 +47,19 @@ def unavailable_reason() -> str:
 def instruction_sets() -> list[str]:
     """Instruction sets that the core can use on this machine, the best last."""
     return _module().instruction_sets()
+
+
+def instruction_set() -> str:
+    """The instruction set that the native core is to use: IGR_INSTRUCTION_SET, or "auto", the best there is.
+
+    Raises:
+        InputError: this machine does not have the one that is named.
+    """
+    asked = os.environ.get("IGR_INSTRUCTION_SET") or "auto"
+    if asked != "auto" and asked not in instruction_sets():
+        able = ", ".join(instruction_sets())
+        raise InputError(f"IGR_INSTRUCTION_SET is {asked!r}; this machine has {able}")
+    return asked
 
 
 def peak_rate(instruction_set: str, threads: int) -> float:
