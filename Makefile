@@ -5,7 +5,7 @@ INSTALLED := .venv/installed
 
 .PHONY: demo test test-all test-numerical lint docs bench torture mutation clean
 
-$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/igr/native/*)
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/igr/field/core/*)
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(wildcard src/igr/native/*.cpp src/igr/native/*.h tests/*.cpp)
+	$(BIN)/clang-format --dry-run --Werror $(wildcard src/igr/field/core/*.cpp src/igr/field/core/*.h tests/*.cpp)
 	$(BIN)/pyright
 
 # Two processes share out the files of tests, in random order.
@@ -34,7 +34,7 @@ test-all: lint
 	$(MAKE) test-numerical
 
 # What the native core computes, on every instruction set of this machine and with 1, 2 and 4 threads.
-SETS := from igr import native; print(*native.instruction_sets() if native.available() else [])
+SETS := from igr.field import native; print(*native.instruction_sets() if native.available() else [])
 test-numerical: $(INSTALLED)
 	set -e; for set in $$($(BIN)/python -c "$(SETS)"); do for threads in 1 2 4; do \
 		echo "IGR_INSTRUCTION_SET=$$set IGR_THREADS=$$threads"; \

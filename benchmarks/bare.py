@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 import igr
-from igr.config import ObjectiveConfig
-from igr.metrics import Comparison, compare
-from igr.presets import FAST
-from igr.quality import topology, volume_iou
+from igr.config import FAST, ObjectiveConfig
+from igr.judge.metrics import Comparison, compare
+from igr.judge.quality import topology, volume_iou
 
 from .clouds import DATA, SCANS, Case, meshes, samples, scan
 from .holes import without_caps

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from igr.body import Body
-from igr.dfaust import FOLDER
-from igr.shapespace import ShapeSpace
-from igr.triangles import face_normals, sample_mesh
+from igr.mesh.triangles import face_normals, sample_mesh
+from igr.scans.preprocess import FOLDER
+from igr.space.space import ShapeSpace
 
 PEOPLE, FRAMES, SAMPLES = 40, 2, 30_000
 

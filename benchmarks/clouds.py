@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from igr.points import read_points
-from igr.triangles import sample_mesh
+from igr.cloud.pointcloud import read_points
+from igr.mesh.triangles import sample_mesh
 
 DATA = Path(os.environ.get("IGR_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SCANS = ("lord_quas", "anchor", "daratech")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import igr
-from igr.surface import Surface
+from igr.surface.surface import Surface
 
 from .clouds import SCANS, Case, meshes, samples, scan
 

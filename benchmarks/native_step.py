@@ -10,9 +10,10 @@ import time
 
 import numpy as np
 
-from igr import config, field, native
-from igr.parallel import processors
-from igr.presets import FAST
+from igr import config
+from igr.config import FAST
+from igr.field import field, native
+from igr.machine import processors
 
 POINTS, STEPS, ROUNDS = 8704, 300, 7
 
@@ -74,7 +75,7 @@ def evaluation_rate(evaluate, x: np.ndarray) -> float:
 
 def make_core(threads: int, instruction_set: str) -> native.NativeCore:
     made = field.NativeField(FAST, 3, threads=threads)
-    from igr.encoding import feature_levels
+    from igr.field.features import feature_levels
 
     n = FAST.network
     assert isinstance(n, config.FeatureConfig)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from igr.baselines import screened_poisson
-from igr.metrics import Comparison, compare
+from igr.judge.baselines import screened_poisson
+from igr.judge.metrics import Comparison, compare
 
 from .clouds import Case
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import igr
-from igr.presets import FAST
+from igr.config import FAST
 
 from .clouds import DATA
 

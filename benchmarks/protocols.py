@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import igr
-from igr.metrics import Comparison, compare
+from igr.judge.metrics import Comparison, compare
 
 from .clouds import SCANS, Case, scan
 from .peers import poisson

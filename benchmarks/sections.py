@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from igr import native
+from igr.field import native
 
 
 def write_section(path: Path, name: str, lines: list[str], *, head: str) -> None:

@@ -18,17 +18,17 @@ import igl
 import numpy as np
 import trimesh
 
-from igr.crumbs import largest_piece
-from igr.latentfit import EncodeOptions
-from igr.points import PointCloud
-from igr.presets import FAST_SPACE
-from igr.refinement import refine
-from igr.scansampling import Ahead, ScanSampler
-from igr.shapespace import ShapeSpace
-from igr.spaceeval import scan_errors
-from igr.spacetraining import TrainingOptions
-from igr.surface import Surface
-from igr.triangles import face_normals, sample_mesh
+from igr.cloud.pointcloud import PointCloud
+from igr.config import FAST_SPACE
+from igr.mesh.pieces import largest_piece
+from igr.mesh.triangles import face_normals, sample_mesh
+from igr.scans.batches import Ahead, ScanSampler
+from igr.space.encode import EncodeOptions
+from igr.space.predict import scan_errors
+from igr.space.refine import refine
+from igr.space.space import ShapeSpace
+from igr.space.training import TrainingOptions
+from igr.surface.surface import Surface
 
 from .clouds import DATA
 

@@ -14,11 +14,11 @@ import torch
 import trimesh
 
 import igr as package
+from igr.config import PAPER
 from igr.examples import example_cloud, write_example
-from igr.metrics import compare
-from igr.network import MLP
-from igr.presets import PAPER
-from igr.torchfield import TorchField, torch_field
+from igr.field.networks import MLP
+from igr.field.torch_field import TorchField, torch_field
+from igr.judge.metrics import compare
 
 from .clouds import scan
 from .measure import igr, median_seconds, process, repeated
@@ -105,8 +105,8 @@ def reading() -> Iterator[str]:
 
 def watching() -> Iterator[str]:
     """The share of a fit's time that showing it takes, of which at most a twentieth is promised."""
-    from igr.browser import open_server
-    from igr.watching import Watch
+    from igr.show.page import open_server
+    from igr.show.viewer import Watch
 
     yield "| watched fit of the body | fitting, s | showing it, s | share |"
     yield "| --- | --- | --- | --- |"

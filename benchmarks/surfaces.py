@@ -11,10 +11,10 @@ import numpy as np
 import trimesh
 
 import igr as package
+from igr.config import FAST
 from igr.examples import write_example
-from igr.metrics import compare
-from igr.presets import FAST
-from igr.quality import field_quality, ghost_area, topology
+from igr.judge.metrics import compare
+from igr.judge.quality import field_quality, ghost_area, topology
 
 from .clouds import DATA, SCANS, Case, meshes, samples, scan
 from .measure import igr, repeated

@@ -10,10 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 import igr
-from igr.config import Config
-from igr.metrics import compare
-from igr.presets import FAST
-from igr.quality import topology
+from igr.config import FAST, Config
+from igr.judge.metrics import compare
+from igr.judge.quality import topology
 
 from .clouds import SCANS, Case, meshes, samples, scan
 from .peers import judged_poisson

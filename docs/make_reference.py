@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import igr
-from igr import presets
+from igr import config as presets
 
 TARGET = Path(__file__).with_name("python-reference.md")
-MODULES = ("igr.metrics", "igr.quality", "igr.grids", "igr.rays", "igr.config", "igr.presets")
+MODULES = ("igr.metrics", "igr.quality", "igr.rays", "igr.config", "igr.surface.export")
 """Modules whose public names are described after those of `igr` itself."""
 PRESETS = {value: name for name, value in vars(presets).items() if isinstance(value, igr.Config)}
 """What the presets are called."""
@@ -33,15 +33,14 @@ def reference() -> str:
     parts = [HEAD, "## igr"]
     named = [(name, getattr(igr, name)) for name in sorted(igr.__all__, key=str.lower)]
     parts += [described(f"igr.{name}", value) for name, value in named]
-    for module in map(importlib.import_module, MODULES):
-        parts += [f"## {module.__name__}", prose(module.__doc__ or "")]
+    for name in MODULES:
+        module = importlib.import_module(name)
+        parts += [f"## {name}", prose(module.__doc__ or "")]
         members = [value for value in vars(module).values() if inspect.isclass(value) or inspect.isfunction(value)]
         own = [value for value in members if value.__module__ == module.__name__]
         public = [value for value in own if not value.__name__.startswith("_") and value.__doc__]
         known = [value for _, value in named]
-        parts += [
-            described(f"{module.__name__}.{value.__name__}", value) for value in public if value not in known
-        ]
+        parts += [described(f"{name}.{value.__name__}", value) for value in public if value not in known]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

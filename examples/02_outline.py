@@ -4,7 +4,7 @@ import numpy as np
 
 import igr
 from igr.examples import write_example
-from igr.exports import write_curves
+from igr.mesh.write import write_curves
 
 write_example("outline", "leaf.xyz")
 leaf = igr.reconstruct("leaf.xyz")

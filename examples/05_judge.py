@@ -3,11 +3,11 @@
 import numpy as np
 
 import igr
-from igr.baselines import screened_poisson
-from igr.errormap import write_error_map
 from igr.examples import write_example
-from igr.metrics import compare
-from igr.triangles import read_mesh
+from igr.judge.baselines import screened_poisson
+from igr.judge.metrics import compare
+from igr.mesh.triangles import read_mesh
+from igr.show.colors import write_error_map
 
 write_example("torus", "torus.ply", reference=True)
 truth = read_mesh("torus_truth.ply")

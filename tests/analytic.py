@@ -4,7 +4,7 @@ import numpy as np
 from shapes import sphere
 
 from igr import FAST, Surface
-from igr.frame import Frame
+from igr.cloud.frame import Frame
 
 
 def to_sphere(x, radius=0.7):

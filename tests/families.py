@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import shapes
 
-from igr.config import LatentConfig, MLPConfig
-from igr.presets import FAST_SPACE
+from igr.config import FAST_SPACE, LatentConfig, MLPConfig
 
 SMALL = dataclasses.replace(
     FAST_SPACE,

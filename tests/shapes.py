@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from igr.presets import FAST
+from igr.config import FAST
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Scans for development, beside the repository; tests that read them are skipped where they are missing."""

@@ -13,11 +13,11 @@ from scipy.spatial import KDTree
 
 import igr
 from igr.body import Body
+from igr.config import FAST, FAST_SPACE, PAPER
 from igr.examples import example_cloud
-from igr.metrics import as_triangles, compare
-from igr.presets import FAST, FAST_SPACE, PAPER
+from igr.judge.metrics import as_triangles, compare
+from igr.mesh.triangles import face_normals, sample_mesh
 from igr.solids import sample_solid, solid_distance
-from igr.triangles import face_normals, sample_mesh
 
 pytestmark = pytest.mark.numerical
 

@@ -17,21 +17,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from machine import memory_below
 
-from igr.config import Config, FeatureConfig, LatentConfig, MLPConfig
+from igr.cloud.frame import Frame
+from igr.cloud.pointcloud import read_points
+from igr.cloud.read import read_arrays
+from igr.config import FAST, FAST_SPACE, PAPER, Config, FeatureConfig, LatentConfig, MLPConfig
 from igr.errors import InputError
-from igr.field import make_field
-from igr.formats import read_arrays
-from igr.frame import Frame
-from igr.inputs import check_file, read_small_text
-from igr.opening import load_model, load_shape
-from igr.points import read_points
-from igr.presets import FAST, FAST_SPACE, PAPER
-from igr.saved import parameter_shapes
+from igr.field.features import parameter_shapes
+from igr.field.field import make_field
+from igr.scans.folders import read_split
 from igr.settings import parse_json
-from igr.splits import read_split
-from igr.storage import read_tensors
-from igr.surface import Surface
-from igr.surfacefile import surface_file
+from igr.store.atomic import check_file, read_small_text
+from igr.store.tensors import read_tensors
+from igr.surface.file import surface_file
+from igr.surface.opening import load_model, load_shape
+from igr.surface.surface import Surface
 
 SHARED_FOLDER = HealthCheck.function_scoped_fixture
 FEATURES = FeatureConfig(levels=3, coarsest=4, finest=12, log2_rows=10, width=32, start_levels=1)
@@ -85,7 +84,7 @@ def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path, what, suffix)
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_pipe_in_a_folder_of_scans_does_not_stop_it(tmp_path):
-    from igr.dfaust import Preprocessing, preprocess
+    from igr.scans.preprocess import Preprocessing, preprocess
 
     scans = tmp_path / "scans"
     scans.mkdir()
@@ -98,7 +97,7 @@ def test_a_pipe_in_a_folder_of_scans_does_not_stop_it(tmp_path):
 
 
 def test_the_history_of_a_run_may_be_anything(tmp_path):
-    from igr.runfolder import RunFolder
+    from igr.store.run import RunFolder
 
     for content in ("step\n1,2,3\n", "a,b\nx,y\n", "\0", '"', "step,loss\n1,nan\n"):
         (tmp_path / "history.csv").write_text(content)
@@ -118,7 +117,7 @@ def test_counts_of_thousands_of_digits_are_no_counts(tmp_path):
 
 @pytest.mark.parametrize("shape", [(10**18, 3), (10**18, 0), (0, 10**18, 10**18), (-1, 3), (10**30, 6)])
 def test_an_array_cannot_announce_more_than_it_holds(tmp_path, shape):
-    from igr.scansampling import open_table
+    from igr.scans.batches import open_table
 
     (tmp_path / "a.npy").write_bytes(header(shape, "<f4") + bytes(100))
     refused(read_points, tmp_path / "a.npy", match="cut short|shape|damaged")
@@ -126,7 +125,7 @@ def test_an_array_cannot_announce_more_than_it_holds(tmp_path, shape):
 
 
 def test_samples_in_an_archive_are_no_samples(tmp_path):
-    from igr.scansampling import open_table
+    from igr.scans.batches import open_table
 
     np.savez(tmp_path / "a.npz", POINTS)
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
@@ -134,7 +133,7 @@ def test_samples_in_an_archive_are_no_samples(tmp_path):
 
 
 def test_signalling_nans_are_nans(tmp_path):
-    from igr.scansampling import read_rows
+    from igr.scans.batches import read_rows
 
     table = np.zeros((20, 6), np.float32)
     table.view(np.uint32)[:] = 0x7F800001
@@ -304,7 +303,7 @@ def test_a_model_cannot_ask_for_more_than_it_holds(tmp_path, lie):
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 @pytest.mark.parametrize("name", ["field.weight2", "frame.scale", "frame.center", "samples"])
 def test_a_model_holds_only_numbers_that_make_sense(tmp_path, name, value):
-    from igr.storage import write_tensors
+    from igr.store.tensors import write_tensors
 
     surface = model()
     arrays, entries = surface_file(surface)
@@ -355,7 +354,7 @@ def test_the_shapes_that_a_file_is_compared_with_are_those_of_the_network(config
     pytest.importorskip("torch")
     import torch
 
-    from igr.spacefield import SpaceField, SpaceNetwork, make_network
+    from igr.space.network import SpaceField, SpaceNetwork, make_network
 
     if config.latents is None:
         state = make_field(config, dimension).state()
@@ -418,7 +417,7 @@ HOCON = {
 @pytest.mark.parametrize("name", HOCON)
 def test_a_configuration_of_the_original_leads_nowhere(tmp_path, name):
     pytest.importorskip("pyhocon")
-    from igr.original import read_conf
+    from igr.cli.original_conf import read_conf
 
     (tmp_path / "a.conf").write_text(HOCON[name])
     refused(read_conf, tmp_path / "a.conf")
@@ -474,7 +473,7 @@ def checkpoints():
 
 def test_a_checkpoint_holds_tensors_of_its_own_size_and_no_code(tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    from igr.legacy import load_original
+    from igr.space.files import load_original
 
     monkeypatch.chdir(tmp_path)
     for name, content in checkpoints().items():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from shapes import directions
 
-from igr.baselines import screened_poisson
 from igr.errors import FitError, InputError
+from igr.judge.baselines import screened_poisson
 
 NORMALS = directions(3000)
 

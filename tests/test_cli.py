@@ -14,11 +14,11 @@ import shapes
 import trimesh
 
 import igr
-from igr.cli import main
+from igr.cli.main import main
+from igr.cli.output import FitDisplay
 from igr.errors import OutputError
-from igr.fit import Progress
-from igr.objective import Loss
-from igr.terminal import FitDisplay
+from igr.fit.loop import Progress
+from igr.fit.objective import Loss
 
 QUICK = ["--steps", "60", "--resolution", "48"]
 
@@ -215,7 +215,7 @@ def test_wrong_usage_is_status_2():
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, igr.cli\ntry:\n    igr.cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code = "import sys, igr.cli.main\ntry:\n    igr.cli.main.main(['--help'])\nexcept SystemExit: pass\n"
     code += "print([m for m in ('torch', 'scipy', 'trimesh', 'igl', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -228,9 +228,9 @@ class NoTorch:
         if name.partition(".")[0] == "torch":
             raise ImportError(name)
 sys.meta_path.insert(0, NoTorch())
-import igr.cli
-assert igr.cli.main(["reconstruct", {str(ball)!r}, "--steps", "20", "--resolution", "16"]) == 0"""
-    from igr import native
+import igr.cli.main
+assert igr.cli.main.main(["reconstruct", {str(ball)!r}, "--steps", "20", "--resolution", "16"]) == 0"""
+    from igr.field import native
 
     if not native.available():
         pytest.skip(f"the native core is not built: {native.unavailable_reason()}")
@@ -241,7 +241,7 @@ INTERRUPTED_SEARCH = """
 import os, signal, threading
 import numpy as np
 from scipy.spatial import KDTree
-import igr.cli
+import igr.cli.main
 
 def search():
     points = np.random.default_rng(0).random((100_000, 3))
@@ -250,8 +250,8 @@ def search():
     while True:
         tree.query(points, 200, workers=-1)
 
-igr.cli.tyro.extras.subcommand_cli_from_dict = lambda *args, **options: search
-igr.cli.run()
+igr.cli.main.tyro.extras.subcommand_cli_from_dict = lambda *args, **options: search
+igr.cli.main.run()
 """
 
 
@@ -262,8 +262,8 @@ def test_ctrl_c_while_neighbors_are_searched_for_does_not_crash():
 
 INTERRUPTED_FIT = """
 import os, signal
-import igr.cli
-from igr.sampling import CloudSampler
+import igr.cli.main
+from igr.fit.sampling import CloudSampler
 
 plain = CloudSampler.__call__
 
@@ -273,7 +273,7 @@ def interrupted(self, step):
     return plain(self, step)
 
 CloudSampler.__call__ = interrupted
-igr.cli.run()
+igr.cli.main.run()
 """
 
 
@@ -360,7 +360,7 @@ def test_a_run_is_not_overwritten_without_being_told_to(ball, tmp_path, monkeypa
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr("igr.points.as_cloud", None)  # no work is done before it is refused
+        patch.setattr("igr.cloud.pointcloud.as_cloud", None)  # no work is done before it is refused
         assert run(*command) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "run holds a run already: --resume continues it, --overwrite starts anew" in line
@@ -381,7 +381,7 @@ def test_a_new_run_takes_the_whole_folder(ball, tmp_path):
 
 
 def test_a_run_keeps_a_bounded_number_of_checkpoints(ball, tmp_path, monkeypatch):
-    monkeypatch.setattr("igr.runfolder.KEPT", 4)
+    monkeypatch.setattr("igr.store.run.KEPT", 4)
     run(
         "reconstruct", ball, "--run", tmp_path / "run", "--save-seconds", "1e-9", "--steps", 25, "--resolution", 32
     )
@@ -394,7 +394,7 @@ def test_a_run_that_cannot_be_saved_at_the_end_still_gives_its_mesh(ball, tmp_pa
     def full(*_):
         raise OutputError("run/state.safetensors cannot be written (No space left on device)")
 
-    monkeypatch.setattr("igr.runfolder.RunFolder.save", full)
+    monkeypatch.setattr("igr.store.run.RunFolder.save", full)
     assert run("reconstruct", ball, "-o", tmp_path / "m.ply", "--run", tmp_path / "run", *QUICK) == 1
     assert "the run is not saved: run/state.safetensors cannot be written" in capsys.readouterr().err
     assert trimesh.load(tmp_path / "m.ply").is_watertight
@@ -441,7 +441,7 @@ def test_what_runs_out_of_memory_says_so_in_one_sentence(tmp_path, monkeypatch, 
     def no_memory(*given, **options):
         raise MemoryError
 
-    monkeypatch.setattr("igr.points.as_cloud", no_memory)
+    monkeypatch.setattr("igr.cloud.pointcloud.as_cloud", no_memory)
     np.savetxt(tmp_path / "scan.xyz", np.random.default_rng(0).normal(size=(100, 3)))
     assert main(["reconstruct", str(tmp_path / "scan.xyz")]) == 1
     said = capsys.readouterr().err

@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 
 import igr
 from igr.config import (
+    FAST,
+    FAST_SPACE,
+    PAPER,
+    PRESETS,
     Config,
     FeatureConfig,
     LatentConfig,
@@ -20,8 +24,7 @@ from igr.config import (
     SamplingConfig,
 )
 from igr.errors import InputError
-from igr.fit import Schedule
-from igr.presets import FAST, FAST_SPACE, PAPER, PRESETS
+from igr.fit.loop import Schedule
 
 
 @pytest.mark.parametrize("config", PRESETS.values())

@@ -14,8 +14,8 @@ pytest.importorskip("torch")
 from families import SMALL
 from untrained import FEW, featured, space
 
-from igr.frame import Frame
-from igr.latentfit import Encoding
+from igr.cloud.frame import Frame
+from igr.space.encode import Encoding
 
 COPIES = {"pickle": lambda value: pickle.loads(pickle.dumps(value)), "copy": copy.copy, "deepcopy": copy.deepcopy}  # noqa: S301
 PLACES = np.random.default_rng(0).uniform(-2, 4, (50, 3))

@@ -5,8 +5,8 @@ import pytest
 import trimesh
 from shapes import arrays, ball
 
-from igr.crumbs import largest_piece, without_crumbs, without_curve_crumbs
 from igr.examples import example_cloud
+from igr.mesh.pieces import largest_piece, without_crumbs, without_curve_crumbs
 
 
 def parts(*meshes):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from shapes import torus
 
-from igr.detail import Sharpness, adapted, finest_cell, sharpness
-from igr.orientation import orient
-from igr.presets import FAST, PAPER
+from igr.config import FAST, PAPER
+from igr.fit.adapt import Sharpness, adapted, finest_cell, sharpness
+from igr.normals.estimate import orient
 
 
 @pytest.mark.parametrize("sigma", [0.001, 0.003, 0.01])

@@ -13,9 +13,9 @@ from shapes import QUICK as QUICK_FIT
 from shapes import ellipsoid, rotation
 
 import igr
-from igr.cli import main
-from igr.formats import read_table
-from igr.storage import read_tensors
+from igr.cli.main import main
+from igr.cloud.read import read_table
+from igr.store.tensors import read_tensors
 
 pytestmark = pytest.mark.numerical
 

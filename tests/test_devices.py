@@ -13,18 +13,17 @@ import pytest
 import torch
 from families import AXES, SMALL, ellipsoid
 
-from igr.config import LatentConfig
-from igr.field import make_field
-from igr.latentfit import EncodeOptions
-from igr.network import MLP
-from igr.parallel import in_bfloat16
-from igr.points import PointCloud
-from igr.presets import FAST, PAPER
-from igr.refinement import refine
-from igr.shapespace import ShapeSpace
-from igr.spaceeval import evaluate_scans, scans_of
-from igr.spacefield import SpaceField, SpaceNetwork, make_network, turn_places
-from igr.spacetraining import TrainingOptions
+from igr.cloud.pointcloud import PointCloud
+from igr.config import FAST, PAPER, LatentConfig
+from igr.field.field import make_field
+from igr.field.networks import MLP
+from igr.machine import in_bfloat16
+from igr.space.encode import EncodeOptions
+from igr.space.network import SpaceField, SpaceNetwork, make_network, turn_places
+from igr.space.predict import evaluate_scans, scans_of
+from igr.space.refine import refine
+from igr.space.space import ShapeSpace
+from igr.space.training import TrainingOptions
 
 INPUT = dataclasses.replace(SMALL, latents=LatentConfig(size=4, enters="input", shapes=4))
 QUICK = EncodeOptions(steps=3, points=50)
@@ -99,7 +98,7 @@ def test_a_shape_space_works_on_another_device(config, numbers, tmp_path):
 def test_a_shape_space_is_trained_and_validated_on_another_device(
     config, ellipsoids, numbers, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("igr.spaceeval.EncodeOptions", lambda: FIXED)
+    monkeypatch.setattr("igr.space.encode.EncodeOptions", lambda: FIXED)
     scans = scans_of(ellipsoids / "e4.npy")
     options = TrainingOptions(device="meta", run=tmp_path / "run", validation=scans)
     space = ShapeSpace.train(ellipsoids, config=dataclasses.replace(config, steps=2), options=options)
@@ -120,9 +119,8 @@ def test_one_surface_is_fitted_on_another_device(config, numbers):
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
 def test_the_program_s_threads_do_not_spin_while_they_wait(given, expected):
-    tell = (
-        "import atexit, os, igr.cli; atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'])); igr.cli.run()"
-    )
+    tell = "import atexit, os; from igr.cli.main import run; "
+    tell += "atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'])); run()"
     others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     program = [sys.executable, "-c", tell, "--version"]
     ran = subprocess.run(program, env=others | given, capture_output=True, text=True, check=True)

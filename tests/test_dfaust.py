@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from igr.dfaust import FOLDER, Preprocessing, placement, preprocess, sample_scan
 from igr.errors import InputError
-from igr.splits import write_split
+from igr.scans.folders import write_split
+from igr.scans.preprocess import FOLDER, Preprocessing, placement, preprocess, sample_scan
 
 SMALL = Preprocessing(samples=500)
 CENTER = np.array([5.0, -2.0, 1.0])

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from igr.cli import main
+from igr.cli.main import main
 from igr.examples import example_cloud
-from igr.fit import fit
+from igr.fit.loop import fit
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -92,7 +92,7 @@ def test_blocks_of_quick_pages_run_with_small_clouds_and_short_fits(page, tmp_pa
     def small(name, *, points=None, seed=0):
         return example_cloud(name, points=points or 5000, seed=seed)
 
-    monkeypatch.setattr("igr.reconstruction.fit", short)
+    monkeypatch.setattr("igr.fit.loop.fit", short)
     monkeypatch.setattr("igr.examples.example_cloud", small)
     run_page(page, tmp_path, monkeypatch, capsys, exact=False)
 
@@ -122,7 +122,9 @@ def test_the_reference_is_that_of_the_docstrings(monkeypatch):
     assert found.TARGET.read_text() == found.reference(), "run `make docs`"
 
 
-@pytest.mark.parametrize("name", ["frame", "grids", "colors", "orientation", "reconstruction"])
+@pytest.mark.parametrize(
+    "name", ["cloud.frame", "surface.export", "show.colors", "normals.estimate", "reconstruction"]
+)
 def test_examples_in_docstrings_print_what_they_show(name):
     module = importlib.import_module(f"igr.{name}")
     result = doctest.testmod(module)

@@ -5,7 +5,7 @@ import pytest
 from shapes import directions
 
 from igr.config import FeatureConfig
-from igr.encoding import feature_levels, initial_parameters, level_weights
+from igr.field.features import feature_levels, initial_parameters, level_weights
 
 
 @pytest.mark.parametrize("dimension", [2, 3])

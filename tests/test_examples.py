@@ -5,12 +5,12 @@ import pytest
 import trimesh
 from scipy.spatial import KDTree
 
-from igr.dfaust import Preprocessing, preprocess
+from igr.cloud.pointcloud import read_points
 from igr.errors import InputError
 from igr.examples import EXAMPLES, SUFFIXES, example_cloud, write_example
-from igr.points import read_points
+from igr.scans.folders import list_scans, read_split
+from igr.scans.preprocess import Preprocessing, preprocess
 from igr.solids import SOLIDS, solid_distance
-from igr.splits import list_scans, read_split
 
 
 @pytest.mark.parametrize("name", SOLIDS)

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from igr.errors import InputError
-from igr.exports import CURVE_FORMATS, MESH_FORMATS, check_output, write_curves, write_mesh
+from igr.mesh.write import CURVE_FORMATS, MESH_FORMATS, check_output, write_curves, write_mesh
 
 SPHERE = trimesh.creation.icosphere(subdivisions=3)
 ANGLE = np.linspace(0, 2 * np.pi, 101)

@@ -10,14 +10,14 @@ import pytest
 
 from igr.config import FeatureConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
 from igr.errors import FitError, OutputError
-from igr.fit import Schedule, fit
-from igr.objective import objective
-from igr.sampling import CloudSampler, local_sigma
+from igr.fit.loop import Schedule, fit
+from igr.fit.objective import objective
+from igr.fit.sampling import CloudSampler, local_sigma
 
 torch = pytest.importorskip("torch")
 
 from igr.config import Config  # noqa: E402
-from igr.torchfield import torch_field  # noqa: E402
+from igr.field.torch_field import torch_field  # noqa: E402
 
 CONFIG = Config(network=FeatureConfig(levels=4, coarsest=4, finest=32, width=16))
 SAMPLING = SamplingConfig(surface=64, neighbor=8)
@@ -152,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_end_the_fit(caplog):
 
 def test_a_budget_in_seconds_is_kept(monkeypatch):
     looks = itertools.count()
-    monkeypatch.setattr("igr.fit.time", SimpleNamespace(monotonic=lambda: 0.01 * next(looks)))
+    monkeypatch.setattr("igr.fit.loop.time", SimpleNamespace(monotonic=lambda: 0.01 * next(looks)))
     _, state = run(10**6, budget_seconds=0.3)
     assert 0.3 <= state.seconds < 0.35
     assert state.step > 3

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from machine import memory_below
 
+from igr.cloud.pointcloud import read_points
+from igr.cloud.read import read_table
 from igr.errors import InputError
-from igr.formats import read_table
-from igr.points import read_points
 
 POINTS = np.random.default_rng(7).normal(size=(40, 3)) + [5e5, 5e6, 100.0]
 NORMALS = POINTS - POINTS.mean(axis=0)
@@ -431,7 +431,7 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, name, place, near_start, pa
 
 def test_two_reads_at_once_leave_the_log_of_trimesh_as_it_was(caplog):
     """Each is silent for its own thread alone; overlapping ones left the log cut off for ever."""
-    from igr.meshfiles import _silent_trimesh
+    from igr.cloud.meshfile import _silent_trimesh
 
     log = logging.getLogger("trimesh")
     before = log.propagate, list(log.handlers), list(log.filters)

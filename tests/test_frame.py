@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy.spatial import KDTree
 from shapes import DATA, directions
 
-from igr import frame
-from igr.frame import Frame, stray_points, unit_frame
-from igr.points import read_points
+from igr.cloud import frame
+from igr.cloud.frame import Frame, stray_points, unit_frame
+from igr.cloud.pointcloud import read_points
 
 
 def solid(name, n, seed=0):

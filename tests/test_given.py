@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import blob, directions
 
+from igr.cloud.frame import unit_frame
+from igr.cloud.pointcloud import PointCloud
+from igr.config import FAST
 from igr.examples import example_cloud
-from igr.frame import unit_frame
-from igr.given import judge_normals
-from igr.points import PointCloud
-from igr.presets import FAST
+from igr.normals.given import judge_normals
 from igr.reconstruction import Options, prepare
 
 

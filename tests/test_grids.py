@@ -7,7 +7,7 @@ import pytest
 from analytic import sphere_surface
 
 from igr.errors import InputError
-from igr.grids import DistanceGrid
+from igr.surface.export import DistanceGrid
 
 
 @pytest.mark.parametrize("center", [(5.0, -3.0, 700_000.0), (5.0, -3.0)])

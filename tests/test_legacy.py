@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from igr.errors import InputError
-from igr.shapespace import ShapeSpace
+from igr.space.space import ShapeSpace
 
 
 class OriginalDecoder(nn.Module):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from igr.cli import main
+from igr.cli.main import main
 
 QUICK = ["--steps", "20", "--resolution", "24"]
 
@@ -84,7 +84,7 @@ def test_a_stopped_second_run_keeps_the_rows_of_all_finished_scans(scans, tmp_pa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("igr.manyclouds._one", stopped)
+        patch.setattr("igr.cli.scans._one", stopped)
         assert run("reconstruct", scans, "-o", out, "--skip", *QUICK) == 130
     assert table(out / "results.csv") == {name: row for name, row in before.items() if name != "a"}
     assert run("reconstruct", scans / "a.ply", scans / "c.ply", "-o", out, "--skip", *QUICK) == 0

@@ -10,16 +10,18 @@ from analytic import to_sphere
 from shapes import sphere
 
 import igr
-from igr import memory
-from igr.cli import main
+from igr import machine
+from igr.cli.main import main
+from igr.config import FAST, PAPER
 from igr.errors import InputError
-from igr.meshing import extract_mesh
-from igr.parallel import read_lines
-from igr.presets import FAST, PAPER
+from igr.fit import memory
+from igr.machine import read_lines
+from igr.mesh.extract import extract_mesh
+from igr.show import page
 
 
 def test_this_machine_says_what_is_free():
-    assert 1e6 < memory.available() < 1e15
+    assert 1e6 < machine.available() < 1e15
 
 
 def test_the_estimate_grows_with_what_it_depends_on():
@@ -33,7 +35,7 @@ def test_the_estimate_grows_with_what_it_depends_on():
 
 def test_what_does_not_fit_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
     main(["example", "sphere", str(tmp_path / "ball.ply"), "--points", "500"])
-    monkeypatch.setattr(memory, "available", lambda: 9e8)
+    monkeypatch.setattr(machine, "available", lambda: 9e8)
     asked = ["reconstruct", str(tmp_path / "ball.ply"), "--steps", "1000000"]
     assert main([*asked, "--resolution", "4096"]) == 2
     said = capsys.readouterr().err
@@ -44,7 +46,7 @@ def test_what_does_not_fit_is_refused_before_the_work(tmp_path, monkeypatch, cap
 
 
 def test_meshing_stops_before_it_takes_more_than_there_is(monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: 1e8)
+    monkeypatch.setattr(machine, "available", lambda: 1e8)
     box = np.array([[-1.0] * 3, [1.0] * 3])
     assert len(extract_mesh(to_sphere, box, resolution=128)[1])
     with pytest.raises(InputError, match=r"resolution of 512 takes up to \d+ MB of memory, and 100 MB are free"):
@@ -52,7 +54,7 @@ def test_meshing_stops_before_it_takes_more_than_there_is(monkeypatch):
 
 
 def test_a_cloud_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: 1e6)
+    monkeypatch.setattr(machine, "available", lambda: 1e6)
     points = np.random.default_rng(0).normal(size=(1000, 3))
     with pytest.raises(InputError, match=r"fitting 1,000 points takes up to .* use fewer points"):
         igr.reconstruct(points)
@@ -66,9 +68,9 @@ def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 1000000\n")
     (group / "memory.max").write_text("max\n")
     (group / "memory.current").write_text("1000\n")
-    monkeypatch.setattr(memory, "control_groups", lambda controller: [group, tmp_path / "a", tmp_path])
-    monkeypatch.setattr(memory, "read_lines", lambda path: read_lines(path) if tmp_path in path.parents else [])
-    assert memory.available() == 5e6
+    monkeypatch.setattr(machine, "control_groups", lambda controller: [group, tmp_path / "a", tmp_path])
+    monkeypatch.setattr(machine, "read_lines", lambda path: read_lines(path) if tmp_path in path.parents else [])
+    assert machine.available() == 5e6
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -76,12 +78,12 @@ def test_freed_memory_goes_back_to_the_system():
     def held():
         return 4096 * int(Path("/proc/self/statm").read_text().split()[1])
 
-    memory.give_back()
+    page.give_back()
     before = held()
     blocks = [bytearray(100_000) for _ in range(1000)]  # below the size that is mapped alone
     last = blocks[-1]
     del blocks
-    memory.give_back()
+    page.give_back()
     assert held() < before + 20e6
     assert len(last) == 100_000
 
@@ -91,5 +93,5 @@ def test_what_refers_to_itself_is_found():
     ring.append(ring)
     gone = weakref.ref(ring[0])
     del ring
-    memory.give_back(thoroughly=False)
+    page.give_back(thoroughly=False)
     assert gone() is None

@@ -6,9 +6,9 @@ import trimesh
 from analytic import sphere_surface, to_box, to_sphere, to_torus
 from skimage.measure import marching_cubes
 
-from igr import memory
+from igr import machine
 from igr.errors import FitError, InputError
-from igr.meshing import extract_contours, extract_mesh
+from igr.mesh.extract import extract_contours, extract_mesh
 
 BOX = np.array([[-1.0, -1, -1], [1, 1, 1]])
 
@@ -141,7 +141,7 @@ def test_a_resolution_is_a_whole_number_that_makes_sense(resolution):
 
 def test_a_huge_resolution_is_refused_before_memory_is_asked_for(monkeypatch):
     """By one sentence, and after few evaluations; numpy said that it could not allocate 58 GiB."""
-    monkeypatch.setattr(memory, "available", lambda: 16e9)
+    monkeypatch.setattr(machine, "available", lambda: 16e9)
     asked = []
     with pytest.raises(InputError, match=r"at a resolution of 20,000 takes up to .* GB .* use a lower resolution"):
         extract_mesh(lambda x: asked.append(len(x)) or to_sphere(x), BOX, resolution=20_000)
@@ -151,7 +151,7 @@ def test_a_huge_resolution_is_refused_before_memory_is_asked_for(monkeypatch):
 
 
 def test_a_surface_far_out_is_refused_before_memory_is_asked_for(monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: 1e9)
+    monkeypatch.setattr(machine, "available", lambda: 1e9)
     for level in (1e4, 1e38):
         with pytest.raises(InputError, match="a level closer to the surface"):
             extract_mesh(to_sphere, BOX, resolution=64, level=level)

@@ -6,7 +6,7 @@ import trimesh
 from shapes import ball
 
 from igr.errors import InputError
-from igr.metrics import PROTOCOLS, compare
+from igr.judge.metrics import PROTOCOLS, compare
 
 
 def test_concentric_spheres_are_their_gap_apart():
@@ -73,7 +73,7 @@ def test_results_scale_with_the_surfaces(protocol):
 
 def test_distances_agree_with_an_independent_implementation():
     oracle = pytest.importorskip("point_cloud_utils")
-    from igr import metrics
+    from igr.judge import metrics
 
     rng = np.random.default_rng(0)
     mesh, points = ball(subdivisions=3), rng.normal(size=(2000, 3))
@@ -90,7 +90,7 @@ def test_distances_agree_with_an_independent_implementation():
 @pytest.mark.parametrize("protocol", ["l1", "deepsdf", "shapenet", "srb"])
 def test_protocols_agree_with_an_independent_implementation(protocol):
     oracle = pytest.importorskip("point_cloud_utils")
-    from igr import metrics
+    from igr.judge import metrics
 
     mesh, reference = ball(1.1, subdivisions=3), ball(subdivisions=4)
     rule, rng = PROTOCOLS[protocol], np.random.default_rng(0)
@@ -154,7 +154,7 @@ def test_normals_that_differ_by_an_angle_agree_by_its_cosine():
 
 
 def test_samples_lie_evenly_on_the_triangles():
-    from igr.metrics import face_areas, sample_surface
+    from igr.judge.metrics import face_areas, sample_surface
 
     vertices, faces = mesh_of([*strip(0, 1), *strip(0, 3, [0, 0, 5]), [[9, 9, 9]] * 3])
     np.testing.assert_allclose(face_areas(vertices, faces), [0.5, 0.5, 1.5, 1.5, 0])
@@ -171,7 +171,7 @@ def test_samples_lie_evenly_on_the_triangles():
 
 @pytest.mark.parametrize(("scale", "shift"), [(1, 0), (1e-6, 7), (1e9, -3e9), (1, 100)])
 def test_order_goes_through_one_octant_after_the_other(scale, shift):
-    from igr.metrics import near_order
+    from igr.judge.metrics import near_order
 
     grid = np.stack(np.meshgrid(*[np.arange(8)] * 3, indexing="ij"), -1).reshape(-1, 3)
     grid = np.random.default_rng(0).permutation(grid)
@@ -182,13 +182,13 @@ def test_order_goes_through_one_octant_after_the_other(scale, shift):
 
 
 def test_equal_points_stay_in_order():
-    from igr.metrics import near_order
+    from igr.judge.metrics import near_order
 
     np.testing.assert_array_equal(near_order(np.full((5, 3), 7.0)), np.arange(5))
 
 
 def test_points_in_order_are_the_same_points_and_near_each_other():
-    from igr.metrics import near_order
+    from igr.judge.metrics import near_order
 
     points = np.random.default_rng(0).uniform(-5, 3, (20_000, 3))
     order = near_order(points)

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from igr import native
 from igr.config import FeatureConfig
-from igr.encoding import HASH_PRIMES, Level, feature_levels
+from igr.field import native
+from igr.field.features import HASH_PRIMES, Level, feature_levels
 
 pytestmark = pytest.mark.numerical
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from igr import native
 from igr.config import FeatureConfig
-from igr.encoding import feature_levels
+from igr.field import native
+from igr.field.features import feature_levels
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = FeatureConfig(levels=4, coarsest=4, finest=40, log2_rows=14)
@@ -24,8 +24,8 @@ START = """
     import resource
     import numpy as np
     from igr.config import FeatureConfig
-    from igr.encoding import feature_levels
-    from igr.native import NativeCore
+    from igr.field.features import feature_levels
+    from igr.field.native import NativeCore
 
     def core(threads, **sizes):
         made = NativeCore(3, feature_levels(FeatureConfig(**sizes), 3), 2, 64, 100.0, 1.2, threads)
@@ -176,13 +176,13 @@ EXERCISE = """
     import importlib.util, sys
     import numpy as np
 
-    spec = importlib.util.spec_from_file_location("igr.native._core", sys.argv[1])
+    spec = importlib.util.spec_from_file_location("igr.field._core", sys.argv[1])
     module = importlib.util.module_from_spec(spec)
-    sys.modules["igr.native._core"] = module
+    sys.modules["igr.field._core"] = module
     spec.loader.exec_module(module)
-    from igr import native
+    from igr.field import native
     from igr.config import FeatureConfig
-    from igr.encoding import feature_levels
+    from igr.field.features import feature_levels
 
     assert native._core is module
     rng = np.random.default_rng(0)

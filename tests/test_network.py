@@ -12,15 +12,14 @@ torch = pytest.importorskip("torch")
 
 from shapes import sphere  # noqa: E402
 
-from igr import native  # noqa: E402
-from igr.config import Config, FeatureConfig, MLPConfig  # noqa: E402
+from igr.config import FAST, PAPER, Config, FeatureConfig, MLPConfig  # noqa: E402  # noqa: E402
 from igr.errors import InputError  # noqa: E402
-from igr.field import NativeField  # noqa: E402
-from igr.network import MLP, softplus  # noqa: E402
-from igr.objective import objective  # noqa: E402
-from igr.presets import FAST, PAPER  # noqa: E402
-from igr.sampling import CloudSampler  # noqa: E402
-from igr.torchfield import TorchField, torch_field  # noqa: E402
+from igr.field import native  # noqa: E402
+from igr.field.field import NativeField  # noqa: E402
+from igr.field.networks import MLP, softplus  # noqa: E402
+from igr.field.torch_field import TorchField, torch_field  # noqa: E402
+from igr.fit.objective import objective  # noqa: E402
+from igr.fit.sampling import CloudSampler  # noqa: E402
 
 SMALL_MLP = Config(network=MLPConfig(width=24, layers=6, skip=(3,)))
 ODD_MLP = Config(network=MLPConfig(width=17, layers=5, skip=(2, 4), beta=10.0, radius=0.7))
@@ -275,8 +274,8 @@ def assert_close(ours, theirs, tolerance=1e-4):
 COMPILED = """
 import dataclasses, numpy as np, torch
 from igr.config import MLPConfig
-from igr.presets import PAPER
-from igr.torchfield import torch_field
+from igr.config import PAPER
+from igr.field.torch_field import torch_field
 config = dataclasses.replace(PAPER, network=MLPConfig(width=64, layers=4, skip=(2,)), steps=10_000)
 eager = torch_field(dataclasses.replace(config, steps=1), 3)
 x, df, dg = torch.rand(500, 3), torch.rand(500), torch.rand(500, 3)

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from igr import objective as terms
 from igr.config import ObjectiveConfig
-from igr.sampling import Batch
+from igr.fit import objective as terms
+from igr.fit.sampling import Batch
 
 torch = pytest.importorskip("torch")
 

@@ -8,9 +8,8 @@ from analytic import sphere_surface
 from shapes import sphere
 
 import igr
-from igr.config import MLPConfig
+from igr.config import FAST, PAPER, MLPConfig
 from igr.errors import InputError
-from igr.presets import FAST, PAPER
 
 pytestmark = pytest.mark.numerical
 
@@ -43,9 +42,9 @@ def test_onnxruntime_gives_the_same_distances_anywhere(tmp_path, config, d):
 def test_a_decoded_shape_has_a_model_too(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     torch = pytest.importorskip("torch")
-    from igr.frame import Frame
-    from igr.network import MLP
-    from igr.torchfield import TorchField
+    from igr.cloud.frame import Frame
+    from igr.field.networks import MLP
+    from igr.field.torch_field import TorchField
 
     network = MLP(NETWORK.network, 3, latent=5, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shapes import blob
 
 from igr.examples import example_cloud
-from igr.orientation import orient, orient_normals
+from igr.normals.estimate import orient, orient_normals
 
 
 def share_right(points, truth, normals=None):

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from igr.config import PAPER
 from igr.errors import InputError
-from igr.presets import PAPER
 
 pytest.importorskip("pyhocon")
 
-from igr.original import OriginalShapeSpace, read_conf
+from igr.cli.original_conf import OriginalShapeSpace, read_conf
 
 CONF = """
 train {

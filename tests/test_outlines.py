@@ -5,9 +5,9 @@ import pytest
 import scipy.optimize
 
 import igr
-from igr.given import judge_normals
-from igr.orientation import orient_normals
-from igr.outlines import inside, outline_normals
+from igr.normals.curves import inside, outline_normals
+from igr.normals.estimate import orient_normals
+from igr.normals.given import judge_normals
 
 pytestmark = pytest.mark.numerical
 

@@ -9,13 +9,17 @@ torch = pytest.importorskip("torch")
 
 from shapes import directions  # noqa: E402
 
-from igr.config import Config, MLPConfig, SamplingConfig  # noqa: E402
-from igr.fit import Schedule, fit  # noqa: E402
-from igr.network import MLP  # noqa: E402
-from igr.objective import objective  # noqa: E402
-from igr.presets import PAPER  # noqa: E402
-from igr.sampling import CloudSampler  # noqa: E402
-from igr.torchfield import torch_field  # noqa: E402
+from igr.config import (  # noqa: E402
+    PAPER,
+    Config,
+    MLPConfig,
+    SamplingConfig,
+)
+from igr.field.networks import MLP  # noqa: E402
+from igr.field.torch_field import torch_field  # noqa: E402
+from igr.fit.loop import Schedule, fit  # noqa: E402
+from igr.fit.objective import objective  # noqa: E402
+from igr.fit.sampling import CloudSampler  # noqa: E402
 
 
 class Reference(torch.nn.Module):

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 import igr
-from igr import parallel
+from igr import machine as parallel
 from igr.errors import InputError
-from igr.field import make_field
+from igr.field import torch_field
+from igr.field.field import make_field
 
 torch = pytest.importorskip("torch")
 
@@ -72,7 +73,7 @@ def test_threads_can_be_asked_for(machine, monkeypatch):
 
 
 def test_an_instruction_set_can_be_asked_for(monkeypatch):
-    native = pytest.importorskip("igr.native._core")
+    native = pytest.importorskip("igr.field._core")
     for name in native.instruction_sets():
         monkeypatch.setenv("IGR_INSTRUCTION_SET", name)
         assert make_field(igr.FAST, 3).machine()["program"] == f"native, {name}"
@@ -119,7 +120,7 @@ def test_a_network_runs_uncompiled_where_there_is_no_compiler_or_no_leave(monkey
     network = torch.nn.Linear(2, 1)
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "0" if missing == "compiler" else "1")
     monkeypatch.setenv("CXX", "a-compiler-that-is-not-there")
-    assert parallel.compiled(network) is network
+    assert torch_field.compiled(network) is network
 
 
 def test_a_network_that_cannot_be_compiled_runs_as_it_is_and_torch_is_left_alone(monkeypatch):
@@ -138,7 +139,7 @@ def test_a_network_that_cannot_be_compiled_runs_as_it_is_and_torch_is_left_alone
     monkeypatch.setattr(torch, "compile", failing)
     network, x = torch.nn.Linear(2, 1), torch.ones(3, 2)
     before = config.suppress_errors
-    quick = parallel.compiled(network)
+    quick = torch_field.compiled(network)
     for _ in range(3):
         torch.testing.assert_close(quick(x), network(x))
     assert len(failures) == 1

@@ -7,7 +7,7 @@ import pytest
 import trimesh
 from shapes import ball
 
-from igr.quality import field_quality, ghost_area, signed_distance, topology, volume_iou
+from igr.judge.quality import field_quality, ghost_area, signed_distance, topology, volume_iou
 
 
 def test_topology_counts_pieces_handles_and_holes():

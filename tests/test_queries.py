@@ -8,8 +8,8 @@ from analytic import sphere_surface
 from untrained import featured, space
 
 import igr
-from igr import queries
 from igr.errors import InputError
+from igr.surface import queries
 
 
 def decoded():

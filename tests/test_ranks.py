@@ -15,17 +15,17 @@ pytest.importorskip("torch")
 from families import SMALL
 from machine import free_port
 
-from igr.shapespace import ShapeSpace
-from igr.spacetraining import TrainingOptions
+from igr.space.space import ShapeSpace
+from igr.space.training import TrainingOptions
 
 TRAIN = """
 import dataclasses, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from families import SMALL
-from igr.parallel import rank_and_ranks
-from igr.shapespace import ShapeSpace
-from igr.spacetraining import TrainingOptions
+from igr.machine import rank_and_ranks
+from igr.space.space import ShapeSpace
+from igr.space.training import TrainingOptions
 
 killed = Path(sys.argv[2] + ".killed")
 

@@ -8,11 +8,10 @@ import trimesh
 from analytic import sphere_surface
 from shapes import arrays, ball
 
-from igr.colors import colorbar, colorize
-from igr.errormap import vertex_errors, write_error_map
 from igr.errors import InputError
-from igr.raster import rasterize
-from igr.render import VIEWS, View, render, render_mesh, save_film
+from igr.show.colors import colorbar, colorize, vertex_errors, write_error_map
+from igr.show.raster import rasterize
+from igr.show.render import VIEWS, View, render, render_mesh, save_film
 
 
 def covered(image):

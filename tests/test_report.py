@@ -7,8 +7,8 @@ import pytest
 import trimesh
 from analytic import sphere_surface
 
-from igr.plots import curves, cut, histogram
-from igr.report import write_mesh_report, write_report
+from igr.show.drawings import curves, cut, histogram
+from igr.show.report import write_mesh_report, write_report
 
 ADDRESS = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", re.IGNORECASE)
 HISTORY = [

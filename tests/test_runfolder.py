@@ -12,8 +12,8 @@ import pytest
 
 import igr
 from igr.errors import InputError, OutputError
-from igr.runfolder import STATE, RunFolder, open_run
-from igr.storage import read_tensors
+from igr.store.run import STATE, RunFolder, open_run
+from igr.store.tensors import read_tensors
 
 ANGLE = np.linspace(0, 2 * np.pi, 200, endpoint=False)
 CIRCLE = np.c_[np.cos(ANGLE), np.sin(ANGLE)]
@@ -21,7 +21,7 @@ STEPS = 12
 
 
 def test_a_run_folder_belongs_to_one_process_until_that_ends(tmp_path):
-    script = "import sys; from igr.runfolder import RunFolder; run = RunFolder(sys.argv[1]); run.claim(); "
+    script = "import sys; from igr.store.run import RunFolder; run = RunFolder(sys.argv[1]); run.claim(); "
     script += "print(1, flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", script, tmp_path / "run"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -143,7 +143,7 @@ def contents(folder):
 def test_a_finished_run_is_refused_before_any_work_and_can_be_resumed(tmp_path, monkeypatch):
     fit(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr("igr.reconstruction.as_cloud", killed)
+        patch.setattr("igr.cloud.pointcloud.as_cloud", killed)
         with pytest.raises(InputError, match=r"holds a run already: --resume continues it, --overwrite starts"):
             fit(tmp_path / "run")
     assert fit(tmp_path / "run", resume=True).details["fit"]["steps"] == STEPS
@@ -198,3 +198,14 @@ def test_killed_in_its_first_save_a_run_begins_anew_with_the_same_command(whole,
         fit(tmp_path / f"again{len(again)}", **again)
         assert checkpoints(tmp_path / f"again{len(again)}") == [STEPS]
     assert (tmp_path / "again1" / "model.safetensors").read_bytes() == whole
+
+
+def test_killed_in_its_first_save_again_and_again_a_run_can_be_resumed(whole, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    for step in (4, 6, 8):
+        with monkeypatch.context() as patch, pytest.raises(Killed):  # noqa: PT012 (as it is killed)
+            killed_before_rename(1, patch)
+            fit(folder, stop=step, resume=True)
+    assert checkpoints(folder) == [4, 6, 8]
+    fit(folder, resume=True)
+    assert (folder / "model.safetensors").read_bytes() == whole

@@ -6,7 +6,7 @@ import numpy as np
 from families import SMALL, ellipsoid
 
 from igr.config import LatentConfig
-from igr.scansampling import ScanSampler, read_rows, signed_distances
+from igr.scans.batches import ScanSampler, read_rows, signed_distances
 
 
 def test_shapes_are_visited_once_an_epoch_and_shared_by_ranks(ellipsoids):

@@ -79,7 +79,7 @@ def test_a_message_that_quotes_a_long_text_is_shortened():
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
 def test_the_command_line_survives_every_name(tmp_path, capsys):
-    from igr.cli import main
+    from igr.cli.main import main
 
     for name in (b"a\nb.xyz", b"\x1b[31m.xyz", b"\xff.xyz", b"-o.xyz", b"a b.xyz"):
         path = os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
@@ -109,7 +109,7 @@ class Tags(html.parser.HTMLParser):
 def test_a_report_shows_names_and_does_not_run_them(tmp_path):
     from analytic import sphere_surface
 
-    from igr.report import write_report
+    from igr.show.report import write_report
 
     surface = sphere_surface(1.0, (0, 0, 0))
     surface.details |= {"name": f"{NAME}\udcff.xyz", f"a{NAME}": [NAME, {NAME: NAME}], "command": f"igr '{NAME}'"}
@@ -124,7 +124,7 @@ def test_a_report_shows_names_and_does_not_run_them(tmp_path):
 
 def test_the_viewer_shows_names_as_they_are():
     pytest.importorskip("viser")
-    from igr.browser import plain
+    from igr.show.page import plain
 
     shown = plain(f"{NAME} [a](javascript:x) {{1+1}}\n# b")
     assert not set(shown) & set("<>[](){}\n`*_!")
@@ -179,7 +179,7 @@ def test_a_viewer_that_cannot_be_guarded_is_refused_without_assertions_too(tmp_p
     pytest.importorskip("viser")
     code = """
 import viser
-from igr.browser import open_server
+from igr.show.page import open_server
 from igr.errors import InputError
 
 def start(self, host, port, **options):
@@ -207,7 +207,7 @@ def test_a_viewer_leaves_other_servers_and_stdout_alone(monkeypatch, capsys):
     from viser import _client_autobuild
     from websockets.asyncio import server as websockets
 
-    from igr.browser import open_server, stop
+    from igr.show.page import open_server, stop
 
     before, meanwhile = (websockets.serve, sys.stdout), []
     monkeypatch.setattr(
@@ -226,7 +226,7 @@ def test_the_viewer_refuses_pages_of_other_origins():
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect
 
-    from igr.browser import open_server, stop
+    from igr.show.page import open_server, stop
 
     port = free_port()
     server = open_server(port)
@@ -262,7 +262,7 @@ def test_no_archive_is_unpacked_to_the_disk(tmp_path):
     import io
     import zipfile
 
-    from igr.points import read_points
+    from igr.cloud.pointcloud import read_points
 
     points = io.BytesIO()
     np.save(points, np.random.default_rng(0).normal(size=(50, 3)))
@@ -278,4 +278,4 @@ def test_no_archive_is_unpacked_to_the_disk(tmp_path):
 def test_nothing_imports_pickle_to_load_with_it():
     """`pickle` is named in one place, for the error that torch raises."""
     users = [path.name for path in MODULES if "import pickle\n" in path.read_text()]
-    assert users == ["legacy.py"]
+    assert users == ["files.py"]

@@ -12,22 +12,21 @@ import torch
 from families import AXES, SMALL, ellipsoid
 
 import igr
-from igr import latentfit
-from igr.animation import write_animation
-from igr.cli import main
-from igr.config import Config, MLPConfig
+from igr.cli.main import main
+from igr.cloud.frame import Frame
+from igr.cloud.pointcloud import PointCloud
+from igr.config import FAST_SPACE, PAPER_SPACE, SPACE_PRESETS, Config, MLPConfig
 from igr.errors import InputError
-from igr.frame import Frame
-from igr.latentfit import EncodeOptions, Encoding
-from igr.latentmap import latent_picture, latent_table
-from igr.points import PointCloud
-from igr.presets import FAST_SPACE, PAPER_SPACE, SPACE_PRESETS
-from igr.refinement import refine
-from igr.shapespace import ShapeSpace
-from igr.spacefield import GRID, make_network, rotations
-from igr.spacetraining import TrainingOptions, lengths_in_steps
-from igr.starts import _candidates, quarter_turns
-from igr.torchfield import TorchField
+from igr.field.torch_field import TorchField
+from igr.mesh.write import write_animation
+from igr.show.drawings import latent_picture, latent_table
+from igr.space import encode as latentfit
+from igr.space.encode import EncodeOptions, Encoding
+from igr.space.network import GRID, make_network, rotations
+from igr.space.refine import refine
+from igr.space.space import ShapeSpace
+from igr.space.starts import _candidates, quarter_turns
+from igr.space.training import TrainingOptions, lengths_in_steps
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +246,7 @@ def test_a_trained_run_is_not_overwritten_without_being_told_to(ellipsoids, tmp_
     ShapeSpace.train(ellipsoids, config=config, options=options)
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with monkeypatch.context() as patch:
-        patch.setattr("igr.spacetraining.training_scans", None)  # no work is done before it is refused
+        patch.setattr("igr.space.training.training_scans", None)  # no work is done before it is refused
         with pytest.raises(
             InputError, match=r"run holds a run already: --resume continues it, --overwrite starts"
         ):

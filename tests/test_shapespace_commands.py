@@ -9,11 +9,11 @@ import torch
 import trimesh
 from families import SMALL
 
-from igr.cli import main
+from igr.cli.main import main
 from igr.errors import FitError
-from igr.shapespace import ShapeSpace
-from igr.spacefield import SpaceField, SpaceNetwork, make_network
-from igr.surface import Surface
+from igr.space.network import SpaceField, SpaceNetwork, make_network
+from igr.space.space import ShapeSpace
+from igr.surface.surface import Surface
 
 
 @pytest.mark.slow

@@ -10,11 +10,11 @@ import trimesh
 from families import SMALL, ellipsoid
 
 from igr.errors import FitError, InputError
-from igr.latentfit import EncodeOptions
-from igr.shapespace import ShapeSpace
-from igr.spaceeval import evaluate_scans, read_scan, scan_errors, scans_of
-from igr.spacefield import SpaceField, SpaceNetwork, make_network
-from igr.surface import Surface
+from igr.space.encode import EncodeOptions
+from igr.space.network import SpaceField, SpaceNetwork, make_network
+from igr.space.predict import evaluate_scans, read_scan, scan_errors, scans_of
+from igr.space.space import ShapeSpace
+from igr.surface.surface import Surface
 
 QUICK = EncodeOptions(steps=5, pose="upright")
 

@@ -5,9 +5,8 @@ import torch
 from families import SMALL
 
 from igr.config import MLPConfig
-from igr.hypernetwork import HyperMLP
-from igr.network import MLP
-from igr.spacefield import SpaceField, SpaceNetwork, make_network, rotations
+from igr.field.networks import MLP
+from igr.space.network import HyperMLP, SpaceField, SpaceNetwork, make_network, rotations
 
 
 def small_networks():

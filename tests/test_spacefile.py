@@ -9,11 +9,11 @@ import torch
 from families import SMALL
 
 from igr.errors import InputError
-from igr.opening import is_space
-from igr.runfolder import RunFolder
-from igr.shapespace import ShapeSpace
-from igr.spacefield import SpaceField, SpaceNetwork, make_network
-from igr.storage import read_tensors, write_tensors
+from igr.space.network import SpaceField, SpaceNetwork, make_network
+from igr.space.space import ShapeSpace
+from igr.store.run import RunFolder
+from igr.store.tensors import read_tensors, write_tensors
+from igr.surface.opening import is_space
 
 
 @pytest.fixture

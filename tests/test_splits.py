@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shapes import DATA
 
 from igr.errors import InputError
-from igr.splits import choose, divide, list_scans, read_split, split_folder, subject_of, write_split
+from igr.scans.folders import choose, divide, list_scans, read_split, split_folder, subject_of, write_split
 
 SPLITS = DATA / "dfaust_splits"
 NAMES = [f"{s}/{m}/{m}.{f:06d}" for s in ("a", "b", "c", "d") for m in ("hips", "knees") for f in range(8)]

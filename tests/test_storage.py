@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from igr.errors import InputError, OutputError
-from igr.exports import check_folder
-from igr.files import locked, remove_left_over, write_bytes, write_files
-from igr.storage import read_tensors, tensor_bytes, write_tensors
+from igr.mesh.write import check_folder
+from igr.store.atomic import locked, remove_left_over, write_bytes, write_files
+from igr.store.tensors import read_tensors, tensor_bytes, write_tensors
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1e300]), "n": np.array([7], np.int64)}
 
@@ -48,7 +48,9 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
 def test_equal_models_are_equal_files():
     text = {f"entry {k}": str(k) for k in range(20)}
     assert len({tensor_bytes(ARRAYS, dict(order)) for order in (text.items(), text.items())}) == 1
-    script = "import numpy as np; from igr.storage import tensor_bytes as t; import sys; sys.stdout.buffer.write("
+    script = (
+        "import numpy as np; from igr.store.tensors import tensor_bytes as t; import sys; sys.stdout.buffer.write("
+    )
     script += f"t({{'a': np.zeros(2)}}, {text!r}))"
     runs = [subprocess.run([sys.executable, "-c", script], capture_output=True, check=True) for _ in range(2)]
     assert runs[0].stdout == runs[1].stdout
@@ -71,7 +73,7 @@ def _full_disk(full):
 
 
 def test_where_files_have_no_locks_they_are_still_written_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("igr.files.fcntl", None)
+    monkeypatch.setattr("igr.store.atomic.fcntl", None)
     (tmp_path / "a.123456789.tmp").write_bytes(b"half")
     write_files({tmp_path / "a": b"one", tmp_path / "b": b"two"})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"one", "b": b"two"}
@@ -105,7 +107,7 @@ def test_left_overs_of_this_and_of_earlier_versions_are_removed(tmp_path):
 
 WRITE = """
 import sys
-from igr.files import write_bytes
+from igr.store.atomic import write_bytes
 for _ in range(40):
     write_bytes(sys.argv[1], sys.argv[2].encode() * 100_000)
 """
@@ -140,7 +142,7 @@ def test_a_temporary_file_that_was_taken_for_a_left_over_is_made_again(tmp_path,
             assert not os.path.exists(file.name)
         lock(file, operation)
 
-    monkeypatch.setattr("igr.files.fcntl.flock", late)
+    monkeypatch.setattr("igr.store.atomic.fcntl.flock", late)
     write_bytes(tmp_path / "a", b"whole")
     assert looked
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"whole")]

@@ -7,11 +7,11 @@ from scipy.stats import spearmanr
 from shapes import QUICK, sphere
 
 import igr
-from igr.cli import main
+from igr.cli.main import main
+from igr.cloud.frame import Frame
 from igr.errors import InputError
 from igr.examples import example_cloud
-from igr.frame import Frame
-from igr.render import View, render
+from igr.show.render import View, render
 
 pytestmark = pytest.mark.numerical
 

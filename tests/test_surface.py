@@ -10,7 +10,7 @@ from shapes import QUICK, directions, rotation, sphere
 import igr
 from igr.config import ObjectiveConfig
 from igr.errors import InputError
-from igr.surfacefile import surface_file
+from igr.surface.file import surface_file
 
 pytestmark = pytest.mark.numerical
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from igr.fit import Progress
-from igr.objective import Loss
-from igr.runfolder import RunFolder
-from igr.terminal import FitDisplay, Interruptible
+from igr.cli.output import FitDisplay, Interruptible
+from igr.fit.loop import Progress
+from igr.fit.objective import Loss
+from igr.store.run import RunFolder
 
 
 class Terminal(io.StringIO):
@@ -27,7 +27,7 @@ def shown(monkeypatch, stream, shares, *, quiet=False):
     """What a fit that takes the shares in turn, a second each, leaves on stderr."""
     now = iter(range(1000))
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr("igr.terminal.time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    monkeypatch.setattr("igr.cli.output.time", SimpleNamespace(monotonic=lambda: float(next(now))))
     with FitDisplay(quiet=quiet) as display:
         for share in shares:
             display.show(progress(share))

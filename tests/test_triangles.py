@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from igr.errors import InputError
-from igr.triangles import face_normals, read_mesh, sample_mesh
+from igr.mesh.triangles import face_normals, read_mesh, sample_mesh
 
 CORNERS = np.array([[0.0, 0, 0], [3, 0, 0], [0, 4, 0], [0, 0, 5]])
 FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])

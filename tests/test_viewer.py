@@ -10,8 +10,8 @@ from analytic import AnalyticField, sphere_surface, to_sphere
 from chromium import CHROMIUM, Page
 from machine import free_port
 
+from igr.config import FAST
 from igr.errors import FitError, InputError
-from igr.presets import FAST
 
 pytest.importorskip("viser")
 pytestmark = [
@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture
 def server():
-    from igr.browser import open_server
+    from igr.show.page import open_server
 
     found = open_server(free_port())
     yield found
@@ -37,7 +37,7 @@ def wait_for(condition, seconds=600):
 
 
 def test_controls_change_the_mesh(server):
-    from igr.viewer import Viewer
+    from igr.show.viewer import Viewer
 
     viewer = Viewer(server, sphere_surface(50.0, (1e6, 0, 0)))
     assert np.linalg.norm(viewer.mesh[0] - [1e6, 0, 0], axis=1) == pytest.approx(50, abs=0.01)
@@ -62,7 +62,7 @@ def test_controls_change_the_mesh(server):
 @pytest.mark.parametrize("kind", [InputError, FitError])
 def test_what_cannot_be_shown_is_told_and_the_viewer_goes_on(server, kind):
     """Its thread died of the first mesh for which there was too little memory; the command ended as if closed."""
-    from igr.viewer import Viewer
+    from igr.show.viewer import Viewer
 
     surface = sphere_surface(50.0)
     viewer = Viewer(server, surface)
@@ -78,7 +78,7 @@ def test_what_cannot_be_shown_is_told_and_the_viewer_goes_on(server, kind):
 
 @pytest.mark.parametrize("kind", [InputError, FitError])
 def test_a_viewer_opens_though_the_first_mesh_cannot_be_made(server, kind):
-    from igr.viewer import Viewer
+    from igr.show.viewer import Viewer
 
     surface = sphere_surface(50.0)
     mesh, surface.mesh = surface.mesh, raising(kind("it takes too much memory"))
@@ -94,7 +94,7 @@ def test_a_viewer_opens_though_the_first_mesh_cannot_be_made(server, kind):
 def test_a_latent_that_is_no_surface_is_told_and_the_viewer_goes_on(server, kind):
     from untrained import space as untrained_space
 
-    from igr.spaceviewer import SpaceViewer
+    from igr.show.spaceviewer import SpaceViewer
 
     space = untrained_space()
     viewer = SpaceViewer(server, space)
@@ -111,8 +111,8 @@ def test_a_latent_that_is_no_surface_is_told_and_the_viewer_goes_on(server, kind
 
 def test_a_fit_goes_on_while_it_cannot_be_shown(server, monkeypatch):
     import igr
-    from igr.fit import Progress
-    from igr.watching import Watch
+    from igr.fit.loop import Progress
+    from igr.show.viewer import Watch
 
     monkeypatch.setattr(igr.Surface, "mesh", raising(InputError("it takes too much memory")))
     Watch(server, igr.FAST)(Progress(1, 0.1, 0.0, None), sphere_surface().field)
@@ -128,7 +128,7 @@ def raising(problem):
 
 
 def test_a_mesh_is_shown_without_a_field(server):
-    from igr.viewer import Viewer
+    from igr.show.viewer import Viewer
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     viewer = Viewer(server, (np.asarray(ball.vertices), np.asarray(ball.faces)))
@@ -137,7 +137,7 @@ def test_a_mesh_is_shown_without_a_field(server):
 
 
 def test_iso_lines_lie_on_level_sets():
-    from igr.viewer import ISO_STEP, iso_lines
+    from igr.show.viewer import ISO_STEP, iso_lines
 
     surface = sphere_surface(3.0, (5.0, 6.0, 7.0))
     segments, colors = iso_lines(surface, 1, 0.1)
@@ -149,8 +149,8 @@ def test_iso_lines_lie_on_level_sets():
 
 
 def test_curves_and_taken_ports_are_refused(server):
-    from igr.browser import open_server
-    from igr.viewer import Viewer
+    from igr.show.page import open_server
+    from igr.show.viewer import Viewer
 
     with pytest.raises(InputError, match="use igr report"):
         Viewer(server, sphere_surface(1.0, (0.0, 0.0)))
@@ -161,7 +161,7 @@ def test_curves_and_taken_ports_are_refused(server):
 def test_a_port_is_free_again_after_the_viewer_was_closed():
     from websockets.sync.client import connect
 
-    from igr.browser import open_server, stop
+    from igr.show.page import open_server, stop
 
     port = free_port()
     for _ in range(2):
@@ -176,12 +176,12 @@ def test_only_this_machine_is_answered(server):
 
 def test_watching_takes_at_most_a_twentieth_of_the_fit(server, monkeypatch):
     """By a clock that only the work moves: a step takes 10 ms, and each look at the field 10 ms more."""
-    from igr.fit import Progress
-    from igr.objective import Loss
-    from igr.watching import Watch
+    from igr.fit.loop import Progress
+    from igr.fit.objective import Loss
+    from igr.show.viewer import Watch
 
     now, looks = 0.0, 0
-    monkeypatch.setattr("igr.watching.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("igr.show.viewer.time", SimpleNamespace(monotonic=lambda: now))
 
     def distance(x):
         nonlocal now, looks
@@ -202,7 +202,7 @@ def test_watching_takes_at_most_a_twentieth_of_the_fit(server, monkeypatch):
 
 
 def test_a_watched_command_says_where_and_keeps_stdout_for_results(tmp_path, capsys):
-    from igr.cli import main
+    from igr.cli.main import main
 
     port = str(free_port())
     assert main(["example", "sphere", str(tmp_path / "ball.ply"), "--points", "500"]) == 0
@@ -224,7 +224,7 @@ def test_a_page_is_served_until_ctrl_c_and_its_port_is_free_again(tmp_path):
     import sys
     from urllib.request import urlopen
 
-    from igr.browser import open_server, stop
+    from igr.show.page import open_server, stop
 
     trimesh.creation.icosphere(subdivisions=2).export(tmp_path / "ball.ply")
     port = free_port()
@@ -242,8 +242,8 @@ def test_a_page_is_served_until_ctrl_c_and_its_port_is_free_again(tmp_path):
 def test_a_shape_space_is_walked_through(server, ellipsoids):
     from families import SMALL
 
-    from igr.shapespace import ShapeSpace
-    from igr.spaceviewer import COARSE, SpaceViewer
+    from igr.show.spaceviewer import COARSE, SpaceViewer
+    from igr.space.space import ShapeSpace
 
     space = ShapeSpace.train(ellipsoids, config=SMALL)
     viewer = SpaceViewer(server, space)
@@ -269,9 +269,9 @@ def test_a_space_of_curves_is_not_shown(server):
     import torch
     from families import SMALL
 
-    from igr.shapespace import ShapeSpace
-    from igr.spacefield import SpaceField, SpaceNetwork, make_network
-    from igr.spaceviewer import SpaceViewer
+    from igr.show.spaceviewer import SpaceViewer
+    from igr.space.network import SpaceField, SpaceNetwork, make_network
+    from igr.space.space import ShapeSpace
 
     field = SpaceField(SpaceNetwork(make_network(SMALL, 2), torch.zeros(1, 4)))
     with pytest.raises(InputError, match="this is a shape space of planar curves"):
@@ -279,9 +279,9 @@ def test_a_space_of_curves_is_not_shown(server):
 
 
 def test_a_space_is_told_from_a_surface(tmp_path):
-    from igr.opening import is_space
-    from igr.shapespace import FORMAT
-    from igr.storage import write_tensors
+    from igr.space.files import FORMAT
+    from igr.store.tensors import write_tensors
+    from igr.surface.opening import is_space
 
     for name, kind in (("surface.igr", "igr surface 1"), ("space.igr", FORMAT)):
         write_tensors(tmp_path / name, {"one": np.zeros(1)}, {"format": kind})
@@ -294,8 +294,8 @@ def test_a_space_is_told_from_a_surface(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_page_opens_a_slider_changes_the_surface_and_nothing_goes_wrong(tmp_path):
-    from igr.browser import open_server
-    from igr.viewer import Viewer
+    from igr.show.page import open_server
+    from igr.show.viewer import Viewer
 
     server = open_server(free_port())
     viewer = Viewer(server, sphere_surface(50.0, (1e6, 0, 0)))

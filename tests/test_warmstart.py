@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from shapes import sphere
 
-from igr.warmstart import indicator, known_space, point_areas
+from igr.cloud.neighbors import point_areas
+from igr.fit.far import indicator, known_space
 
 
 @pytest.mark.parametrize("d", [2, 3])

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 import igr
-from igr.field import make_field
-from igr.frame import Frame
+from igr.cloud.frame import Frame
+from igr.field.field import make_field
 
 FEW = dataclasses.replace(igr.FAST, network=dataclasses.replace(igr.FAST.network, levels=3, finest=16))
 
@@ -23,7 +23,7 @@ def space():
     """A shape space of two shapes, a and b."""
     from families import SMALL
 
-    from igr.spacefield import SpaceField, SpaceNetwork, first_latents, make_network
+    from igr.space.network import SpaceField, SpaceNetwork, first_latents, make_network
 
     field = SpaceField(SpaceNetwork(make_network(SMALL, 3), first_latents(SMALL, 2)))
     details = {"training": {"steps": 3}}

@@ -86,7 +86,7 @@ def random_kills(name: str, task: Task, top: Path, kills: int) -> Row:
     rng = np.random.default_rng(7)
     expected, seconds = uninterrupted(task, prepared(top, "whole"))
     total = Outcome()
-    for _ in range(3 * kills):
+    for _ in range(10 * kills):
         if total.kills >= kills:
             break
         outcome, found = kill_at_random(task, prepared(top, "killed"), min(5, kills - total.kills), seconds, rng)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from igr.errors import InputError
-from igr.storage import read_tensors
+from igr.store.tensors import read_tensors
 
 HOLD_OFF = """
 import os, signal, sys
@@ -38,7 +38,7 @@ def dies(name):
 
 for name in ("fsync", "replace", "unlink"):
     dies(name)
-from igr.cli import main
+from igr.cli.main import main
 sys.exit(main())
 """
 """Runs igr and is killed instead of the n-th fsync (half of that file being lost), rename or removal of a file."""
@@ -81,7 +81,8 @@ def uninterrupted(task: Task, folder: Path) -> tuple[dict[str, str], float]:
 def kill_at_random(
     task: Task, folder: Path, kills: int, seconds: float, rng: np.random.Generator
 ) -> tuple[Outcome, dict[str, str]]:
-    """Start and kill the task again and again, at up to so many seconds after each start; then let it finish."""
+    """Start and kill the task again and again, within the first half of so many seconds after each start (it may have become
+    quicker since they were measured); then let it finish."""
     outcome, command = Outcome(), [sys.executable, "-m", "igr", *task.arguments, *task.again]
     for _ in range(kills):
         began = time.time()
@@ -89,7 +90,7 @@ def kill_at_random(
             command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            process.wait(rng.uniform(0, seconds))
+            process.wait(rng.uniform(0, seconds / 2))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             killed = time.time()
@@ -154,7 +155,7 @@ def half_files(folder: Path) -> list[str]:
 
 
 def _check_ply(path: Path) -> None:
-    from igr.triangles import read_mesh
+    from igr.mesh.triangles import read_mesh
 
     read_mesh(path)
 

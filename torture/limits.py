@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from igr.triangles import read_mesh
+from igr.mesh.triangles import read_mesh
 
 from .kills import checksums
 from .rows import Row

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from igr.presets import FAST, FAST_SPACE
+from igr.config import FAST, FAST_SPACE
 
 from .rows import Row
 
@@ -84,8 +84,8 @@ def soak(name: str, work: Generator[None, None, None], seconds: float) -> Row:
 
 def viewing() -> Generator[None, None, None]:
     """Move the controls of the viewer; nobody looks."""
-    from igr.browser import open_server
-    from igr.viewer import Viewer
+    from igr.show.page import open_server
+    from igr.show.viewer import Viewer
 
     from .limits import ellipsoid
 
@@ -114,9 +114,9 @@ def viewing() -> Generator[None, None, None]:
 
 def training() -> Generator[None, None, None]:
     """Train a shape space on; every round is 3 steps."""
-    from igr.scansampling import Ahead, ScanSampler
-    from igr.spacefield import SpaceField, SpaceNetwork, first_latents, make_network
-    from igr.spacetraining import space_loss
+    from igr.scans.batches import Ahead, ScanSampler
+    from igr.space.network import SpaceField, SpaceNetwork, first_latents, make_network
+    from igr.space.training import space_loss
 
     from .limits import ellipsoid
 

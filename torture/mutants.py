@@ -58,7 +58,7 @@ class Copy:
     """Sources, tests and the compiled core in a folder of their own, and the process that runs the tests there."""
 
     def __init__(self, folder: Path, module: str, tests: tuple[str, ...]) -> None:
-        import igr.native._core as core
+        import igr.field._core as core
 
         for name in ("src", "tests", "benchmarks", "docs", "examples", "torture"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

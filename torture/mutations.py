@@ -190,7 +190,7 @@ def _in_model(data: bytes, damaged: Callable[[bytes], bytes], rng: Rng) -> bytes
 
 
 def seal(texts: dict[str, str], arrays: bytes) -> None:
-    """Put the checksum right, as someone would who means harm; see `igr.storage`."""
+    """Put the checksum right, as someone would who means harm; see `igr.store.tensors`."""
     texts.pop("checksum", None)
     told = json.dumps(texts, sort_keys=True).encode()
     texts["checksum"] = f"{zlib.crc32(arrays, zlib.crc32(told)):08x}"

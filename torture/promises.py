@@ -24,7 +24,7 @@ def one_sentence(message: str) -> None:
 
 
 def _cloud(path: Path) -> None:
-    from igr.points import as_cloud
+    from igr.cloud.pointcloud import as_cloud
 
     cloud = as_cloud(path)
     size = path.stat().st_size if path.is_file() else 0
@@ -33,7 +33,7 @@ def _cloud(path: Path) -> None:
 
 
 def _mesh(path: Path) -> None:
-    from igr.opening import load_shape
+    from igr.surface.opening import load_shape
 
     shape = load_shape(path)
     assert isinstance(shape, tuple), "a model out of a mesh"
@@ -42,7 +42,7 @@ def _mesh(path: Path) -> None:
 
 
 def _model(path: Path) -> None:
-    from igr.opening import load_model
+    from igr.surface.opening import load_model
 
     found = load_model(path)
     x = found.frame.to_input(found.samples[:20])
@@ -52,7 +52,7 @@ def _model(path: Path) -> None:
 
 
 def _run(path: Path) -> None:
-    from igr.runfolder import RunFolder
+    from igr.store.run import RunFolder
 
     _model(path)
     for row in RunFolder(path).history():
@@ -62,7 +62,7 @@ def _run(path: Path) -> None:
 
 
 def _space(path: Path) -> None:
-    from igr.shapespace import ShapeSpace
+    from igr.space.space import ShapeSpace
 
     space = ShapeSpace.load(path)
     mean, _ = space.principal()
@@ -70,7 +70,7 @@ def _space(path: Path) -> None:
 
 
 def _conf(path: Path) -> None:
-    from igr.original import read_conf
+    from igr.cli.original_conf import read_conf
 
     assert read_conf(path).config.steps >= 1
 
@@ -83,14 +83,14 @@ def _config(path: Path) -> None:
 
 
 def _split(path: Path) -> None:
-    from igr.splits import read_split
+    from igr.scans.folders import read_split
 
     assert all(".." not in Path(name).parts for name in read_split(path))
 
 
 def _samples(path: Path) -> None:
-    from igr.scansampling import read_rows
-    from igr.spaceeval import read_scan
+    from igr.scans.batches import read_rows
+    from igr.space.predict import read_scan
 
     rows = read_rows(path, 10, np.random.default_rng(0))
     assert len(rows) == 10
@@ -99,7 +99,7 @@ def _samples(path: Path) -> None:
 
 def _scans(path: Path) -> None:
     """The only one that writes: into a folder of its own, and nothing for scans that it refuses."""
-    from igr.dfaust import Preprocessing, preprocess
+    from igr.scans.preprocess import Preprocessing, preprocess
 
     with tempfile.TemporaryDirectory() as out:
         report = preprocess(path / "src", out, Preprocessing(samples=50), workers=1)
@@ -113,7 +113,7 @@ def _scans(path: Path) -> None:
 
 
 def _grid(path: Path) -> None:
-    from igr.grids import DistanceGrid
+    from igr.surface.export import DistanceGrid
 
     assert DistanceGrid.load(path).values.ndim in (2, 3)
 
@@ -137,7 +137,7 @@ def _command(*arguments: str) -> Callable[[Path], None]:
     """The command line on a file: status 0, or 2 with one sentence, nothing on stdout and nothing written."""
 
     def run(path: Path) -> None:
-        from igr.cli import main
+        from igr.cli.main import main
 
         with tempfile.TemporaryDirectory() as out:
             sphere = Path(out, "sphere.ply")

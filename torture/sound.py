@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from igr.config import Config, FeatureConfig, LatentConfig, MLPConfig
-from igr.presets import FAST, FAST_SPACE, PAPER
+from igr.config import FAST, FAST_SPACE, PAPER, Config, FeatureConfig, LatentConfig, MLPConfig
 
 NETWORK = FeatureConfig(levels=3, coarsest=4, finest=12, log2_rows=10, width=32, start_levels=1)
 PLAIN = MLPConfig(width=16, layers=3, skip=(2,), beta=100.0, radius=0.5)
@@ -93,9 +92,9 @@ def _gltf() -> Sound:
 
 
 def surface(network: FeatureConfig | MLPConfig):
-    from igr.field import make_field
-    from igr.frame import Frame
-    from igr.surface import Surface
+    from igr.cloud.frame import Frame
+    from igr.field.field import make_field
+    from igr.surface.surface import Surface
 
     config = dataclasses.replace(FAST if isinstance(network, FeatureConfig) else PAPER, network=network)
     samples = 0.5 * table()[:, 3:]
@@ -108,8 +107,7 @@ def _run() -> Sound:
     import tempfile
     from pathlib import Path
 
-    from igr.fit import FitState
-    from igr.runfolder import RunFolder
+    from igr.store.run import FitState, RunFolder
 
     history = [{"step": float(i), "seconds": 0.1 * i, "total": 1.0 / (i + 1)} for i in range(20)]
     with tempfile.TemporaryDirectory() as folder:
@@ -124,8 +122,8 @@ def _run() -> Sound:
 def _space() -> bytes:
     import torch
 
-    from igr.shapespace import ShapeSpace
-    from igr.spacefield import SpaceField, SpaceNetwork, make_network
+    from igr.space.network import SpaceField, SpaceNetwork, make_network
+    from igr.space.space import ShapeSpace
 
     latents = LatentConfig(size=4, enters="weights")
     config = dataclasses.replace(FAST_SPACE, network=PLAIN, latents=latents)
@@ -137,7 +135,7 @@ def _space() -> bytes:
 def _original(*, packed: bool = True) -> Sound:
     import torch
 
-    from igr.network import MLP
+    from igr.field.networks import MLP
 
     network = MLP(MLPConfig(width=16, layers=8, skip=(4,)), 3, latent=4)
     weights, codes = io.BytesIO(), io.BytesIO()

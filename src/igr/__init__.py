@@ -8,45 +8,47 @@
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .combine import difference, intersection, offset, placed, shell, union
-    from .config import Config
+    from .cloud.pointcloud import PointCloud, as_cloud, read_points
+    from .config import FAST, PAPER, Config
     from .errors import FitError, InputError
-    from .latentfit import EncodeOptions
-    from .orientation import orient_normals
-    from .points import PointCloud, as_cloud, read_points
-    from .presets import FAST, PAPER
+    from .normals.estimate import orient_normals
     from .reconstruction import Options, reconstruct
-    from .shapespace import ShapeSpace
-    from .spacetraining import TrainingOptions
-    from .surface import Surface
+    from .space.encode import EncodeOptions
+    from .space.space import ShapeSpace
+    from .space.training import TrainingOptions
+    from .surface.combine import difference, intersection, offset, placed, shell, union
+    from .surface.surface import Surface
 
 _HOME = {
     "Config": "config",
-    "EncodeOptions": "latentfit",
-    "TrainingOptions": "spacetraining",
-    "FAST": "presets",
-    "PAPER": "presets",
+    "EncodeOptions": "space.encode",
+    "TrainingOptions": "space.training",
+    "FAST": "config",
+    "PAPER": "config",
     "FitError": "errors",
     "InputError": "errors",
     "Options": "reconstruction",
-    "PointCloud": "points",
-    "ShapeSpace": "shapespace",
-    "Surface": "surface",
-    "as_cloud": "points",
-    "difference": "combine",
-    "intersection": "combine",
-    "offset": "combine",
-    "placed": "combine",
-    "shell": "combine",
-    "union": "combine",
-    "orient_normals": "orientation",
-    "read_points": "points",
+    "PointCloud": "cloud.pointcloud",
+    "ShapeSpace": "space.space",
+    "Surface": "surface.surface",
+    "as_cloud": "cloud.pointcloud",
+    "difference": "surface.combine",
+    "intersection": "surface.combine",
+    "offset": "surface.combine",
+    "placed": "surface.combine",
+    "shell": "surface.combine",
+    "union": "surface.combine",
+    "orient_normals": "normals.estimate",
+    "read_points": "cloud.pointcloud",
     "reconstruct": "reconstruction",
 }
 
@@ -78,6 +80,41 @@ __all__ = [
 _NEED_TORCH = ("EncodeOptions", "ShapeSpace", "TrainingOptions")
 
 
+_ROOMS = {
+    "baselines": "judge.baselines",
+    "dfaust": "scans.preprocess",
+    "errormap": "show.colors",
+    "exports": "mesh.write",
+    "grids": "surface.export",
+    "metrics": "judge.metrics",
+    "presets": "config",
+    "quality": "judge.quality",
+    "rays": "surface.rays",
+    "splits": "scans.folders",
+    "triangles": "mesh.triangles",
+}
+"""Documented names of modules, as in `igr.metrics.compare`, and where those are."""
+
+
+class _Named(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds the modules of `_ROOMS` when they are imported by their documented names."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        known = name.startswith("igr.") and name[4:] in _ROOMS
+        return importlib.machinery.ModuleSpec(name, self) if known else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
+        module = importlib.import_module(f"igr.{_ROOMS[spec.name[4:]]}")
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: Any) -> None:
+        module.__spec__ = module.__spec__.loader_state
+
+
+sys.meta_path.append(_Named())
+
+
 def _has_torch() -> bool:
     try:
         return importlib.util.find_spec("torch") is not None
@@ -95,6 +132,8 @@ def __getattr__(name: str) -> Any:
     Raises:
         ImportError: the name needs torch, which is not installed.
     """
+    if name in _ROOMS:
+        return importlib.import_module(f"igr.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'igr' has no attribute {name!r}")
     try:

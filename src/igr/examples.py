@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 
 from .body import Body
 from .errors import InputError
-from .exports import write_mesh
-from .files import make_folder, write_bytes
+from .mesh.write import write_mesh
 from .scanner import scan_mesh
+from .scans.folders import split_folder
 from .solids import SOLIDS, sample_solid, solid_mesh
-from .splits import split_folder
+from .store.atomic import make_folder, write_bytes
 
 EXAMPLES = {
     "body": "a standing body as a scanner sees it: millimetres, metres off the origin, noise, gaps, with normals",

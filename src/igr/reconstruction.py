@@ -11,23 +11,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .config import Config
-from .detail import adapted, sharpness
+from .cloud.frame import Frame, stray_points, unit_frame
+from .cloud.pointcloud import PointCloud, as_cloud
+from .config import FAST, PRESETS, Config
 from .errors import InputError, usual_arithmetic
-from .field import Field, make_field
-from .fit import FitState, Progress, Schedule, fit
-from .frame import Frame, stray_points, unit_frame
-from .given import judge_normals
-from .memory import fitting, require
-from .objective import objective
-from .orientation import orient
-from .points import PointCloud, as_cloud
-from .presets import FAST, PRESETS
-from .runfolder import RunFolder, check_run, open_run
-from .sampling import CloudSampler
+from .field.field import Field, make_field
+from .fit.adapt import adapted, sharpness
+from .fit.far import known_space
+from .fit.loop import Progress, Schedule, fit
+from .fit.memory import fitting
+from .fit.objective import objective
+from .fit.sampling import CloudSampler
+from .machine import require
+from .normals.estimate import orient
+from .normals.given import judge_normals
 from .settings import Checked, Positive, Weight
-from .surface import Surface
-from .warmstart import known_space
+from .store.run import FitState, RunFolder, check_run, open_run
+from .surface.surface import Surface
 
 logger = logging.getLogger(__name__)
 

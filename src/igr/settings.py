@@ -1,12 +1,15 @@
 """Dataclasses that are checked when they are made, from Python as from JSON: types, choices, and the ranges that
-stand beside their fields."""
+stand beside their fields.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import json
+import math
 import numbers
+import operator
 import os
 import types
 import typing
@@ -182,3 +185,34 @@ def _described(hint: Any) -> str:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def finite(value: Any, what: str) -> float:
+    """A finite number.
+
+    Args:
+        value: what was given.
+        what: its name, for the message.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        number = math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{what} must be a finite number, not {value!r}")
+    return number
+
+
+def whole(value: Any, what: str, lowest: int, highest: float = math.inf) -> int:
+    """A whole number from `lowest` to `highest`; arguments and errors as for `finite`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = lowest - 1
+    if not lowest <= number <= highest:
+        allowed = f"of {lowest:,} or more" if highest == math.inf else f"from {lowest:,} to {highest:,}"
+        raise InputError(f"{what} must be a whole number {allowed}, not {value!r}")
+    return number

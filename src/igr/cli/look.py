@@ -1,0 +1,171 @@
+"""What the subcommands that show a result and hand it on do: report, render, view, export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ..errors import InputError
+from .output import tell
+
+Output = Annotated[Path, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one page about a saved model or a mesh: pictures, the surface in 3D, cuts, curves, facts."""
+
+    source: Positional[Path]
+    """Model saved by --model, run folder, or mesh file."""
+    output: Output
+    """The page (.html)."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from ..mesh.write import check_folder
+        from ..show.report import write_mesh_report, write_report
+        from ..surface.opening import load_shape
+        from ..surface.surface import Surface
+
+        check_folder(self.output)
+        shape = load_shape(self.source)
+        if isinstance(shape, Surface):
+            write_report(self.output, shape)
+        else:
+            write_mesh_report(self.output, shape, name=self.source.name)
+        tell(f"wrote {self.output}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Render:
+    """Draw a picture of a saved model or a mesh, or a film all around it, without a screen."""
+
+    source: Positional[Path]
+    """Model saved by --model, run folder, or mesh file."""
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None
+    """The picture (.png)."""
+    turntable: Path | None = None
+    """A film all around (.gif, or .mp4 where imageio-ffmpeg is installed)."""
+    view: Literal["corner", "front", "back", "left", "right", "top", "bottom"] = "corner"
+    """Where it is seen from; z is up."""
+    azimuth: float | None = None
+    """Degrees around the z axis, instead of the view's."""
+    elevation: float | None = None
+    """Degrees above the x-y plane, instead of the view's."""
+    pixels: int = 800
+    """Height and width of the picture."""
+    resolution: int = 256
+    """Cells along the longest side, where a model has to be meshed for a film."""
+    confidence: bool = False
+    """Color the picture of a model by confidence: red where the surface was filled in."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        import numpy as np
+
+        from ..mesh.write import check_folder
+        from ..show import render
+        from ..surface.opening import load_shape
+        from ..surface.surface import Surface
+
+        self._check()
+        for path in (self.output, self.turntable):
+            if path is not None:
+                check_folder(path)
+        around, above = render.VIEWS[self.view]
+        azimuth = around if self.azimuth is None else self.azimuth
+        elevation = above if self.elevation is None else self.elevation
+        view = render.View(azimuth, elevation, self.pixels, self.confidence)
+        shape = load_shape(self.source)
+        if self.output is not None:
+            if isinstance(shape, Surface):
+                picture = render.render(shape, view)
+            else:
+                picture = render.render_mesh(*shape, view)
+            render.save_picture(self.output, picture)
+            tell(f"wrote {self.output}")
+        if self.turntable is not None:
+            if isinstance(shape, Surface):
+                mesh = shape.mesh(resolution=self.resolution)
+                shape = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+            render.save_film(self.turntable, render.turntable(*shape, view))
+            tell(f"wrote {self.turntable}")
+        return 0
+
+    def _check(self) -> None:
+        if self.output is None and self.turntable is None:
+            raise InputError("nothing to draw: name a picture with -o or a film with --turntable")
+        if self.output is not None and self.output.suffix.lower() != ".png":
+            raise InputError(f"{self.output}: pictures are written as .png")
+        if self.turntable is not None and self.turntable.suffix.lower() not in (".gif", ".mp4"):
+            raise InputError(f"{self.turntable}: films are written as .gif or .mp4")
+        if not 16 <= self.pixels <= 8192 or (self.turntable is not None and self.pixels % 2):
+            raise InputError(f"--pixels {self.pixels} is out of range; use 16 to 8192, even for a film")
+
+
+@dataclass(frozen=True)
+class View:
+    """Look at a saved model, a mesh or a shape space in the browser; the page is served to this machine only."""
+
+    source: Positional[Path]
+    """Model saved by --model, run folder, mesh file, or shape space (`bodies` is the shipped one)."""
+    port: int = 8080
+    """Port of the page."""
+
+    def __call__(self) -> int:
+        """Run the subcommand, until Ctrl-C."""
+        from ..show.page import HOST, open_server
+        from ..show.viewer import Viewer
+        from ..surface.opening import is_space, load_shape
+
+        if is_space(self.source):
+            from ..machine import torch_device
+            from ..show.spaceviewer import SpaceViewer
+
+            torch_device("cpu")  # says how to install torch where it is missing
+            from ..space.space import ShapeSpace
+
+            space = ShapeSpace.load(str(self.source))
+            viewer = SpaceViewer(open_server(self.port), space)
+        else:
+            shape = load_shape(self.source)
+            viewer = Viewer(open_server(self.port), shape)
+        tell(f"http://{HOST}:{self.port} (Ctrl-C ends it)")
+        try:
+            viewer.worker.join()
+        finally:
+            viewer.close()
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the field of a saved model for other programs: on a grid, or as a network."""
+
+    model: Positional[Path]
+    """A model saved by --model, or a run folder."""
+    output: Output
+    """.vti (VTK image data, for ParaView), .npz (numpy arrays), or .onnx (needs the extra `export`)."""
+    resolution: int = 128
+    """Cells of a grid along the longest side of the scan's box."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from ..mesh.write import check_folder
+        from ..surface.opening import load_model
+
+        check_folder(self.output)
+        suffix = self.output.suffix.lower()
+        if suffix not in (".vti", ".npz", ".onnx"):
+            raise InputError(f"{self.output}: fields are written as .vti, .npz or .onnx, not {suffix or 'bare'}")
+        surface = load_model(self.model)
+        if suffix == ".onnx":
+            surface.to_onnx(self.output)
+        else:
+            surface.to_grid(self.resolution).save(self.output)
+        tell(f"wrote {self.output}")
+        return 0

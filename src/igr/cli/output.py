@@ -1,0 +1,209 @@
+"""What the command line says: messages and the progress of a fit on stderr, results on stdout and in files."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, readable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import trimesh
+
+    from ..fit.loop import Progress
+    from ..store.run import RunFolder
+    from ..surface.surface import Surface
+
+
+def say(text: str) -> None:
+    """One message to the user, on stderr."""
+    print(readable(text), file=sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """One line of the result, on stdout."""
+    print(readable(text), flush=True)
+
+
+def report_result(result: dict[str, Any], *, as_json: bool) -> None:
+    """What a surface was written to: one JSON object on stdout, or a line or two."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    if recoveries := result.get("fit", {}).get("recoveries"):
+        times = "once" if recoveries == 1 else f"{recoveries} times"
+        say(f"fit   stepped back {times} from a state that was not finite, each at half the learning rate")
+    if "curves" in result:
+        pieces = f"{result['curves']} piece{'s' if result['curves'] != 1 else ''}"
+        say(f"curve  {pieces}, {'closed' if result['closed'] else 'open'}")
+    else:
+        filled = 1 - result["supported"]
+        shape = "watertight" if result["watertight"] else "not watertight"
+        pieces = f"{result['components']} component{'s' if result['components'] != 1 else ''}"
+        say(f"mesh  {result['resolution']}³, {result['triangles']:,} triangles, {shape}, {pieces}")
+        if filled >= 0.001:
+            say(f"      {filled:.1%} of the area is filled in, or fits its points badly (confidence below 0.5)")
+    tell(f"wrote {result['output']} in {result['seconds']:.1f} s")
+
+
+def check_request(
+    output: Path | None, resolution: int | None, trim: float | None, *, dimension: int | None = None
+) -> None:
+    """Refuse what cannot be written, before any work; once the cloud's dimension is known, also by that."""
+    from ..mesh.write import check_output
+
+    if resolution is not None and not 8 <= resolution <= 4096:
+        raise InputError(f"--resolution {resolution} is out of range; use 8 to 4096")
+    if trim is not None and not trim > 0:
+        raise InputError(f"--trim {trim:g} must be a positive distance, in the scan's units")
+    if output is not None:
+        check_output(output, dimension)
+
+
+def _supported_share(mesh: trimesh.Trimesh, confidence: np.ndarray) -> float:
+    """Share of the area whose confidence is at least one half."""
+    return float(mesh.area_faces[confidence[mesh.faces].mean(1) >= 0.5].sum() / mesh.area)
+
+
+def write_result(
+    surface: Surface,
+    output: Path | None,
+    source: Path,
+    resolution: int | None,
+    level: float,
+    trim: float | None,
+) -> dict[str, Any]:
+    """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
+    import numpy as np
+
+    from ..mesh.write import check_output, write_curves, write_mesh
+
+    planar = surface.dimension == 2
+    target = output or source.with_name(source.stem + ("_curve.svg" if planar else "_mesh.ply"))
+    check_output(target, surface.dimension)
+    if planar:
+        curves = surface.contour(resolution=resolution or 512, level=level, trim=trim)
+        write_curves(target, curves)
+        closed = all((curve[0] == curve[-1]).all() for curve in curves)
+        return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
+    mesh = surface.mesh(resolution=resolution or 256, level=level, trim=trim)
+    confidence = surface.confidence(np.asarray(mesh.vertices))
+    write_mesh(target, mesh.vertices, mesh.faces, attributes={"confidence": confidence})
+    return {
+        "output": str(target),
+        "resolution": resolution or 256,
+        "vertices": len(mesh.vertices),
+        "triangles": len(mesh.faces),
+        "watertight": bool(mesh.is_watertight),
+        "components": int(mesh.body_count),
+        "supported": round(_supported_share(mesh, confidence), 4),
+    }
+
+
+PLAIN_SECONDS = 5.0
+"""Where stderr is no terminal, a plain line of progress appears so often."""
+
+KNOWN, STEPS = 0.01, 100
+"""Share or steps of a run after which the time left can be told: its first steps also start everything up."""
+
+
+class FitDisplay:
+    """Live progress of a fit: a bar with the time left on a terminal, else a plain line now and then.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.live = sys.stderr.isatty() and not quiet
+        self.quiet = quiet
+        self.shown_at = time.monotonic()
+
+    def __enter__(self) -> FitDisplay:
+        if self.live:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("fit "),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:3.0f} %  {task.description}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self.bar.start()
+            self.task = self.bar.add_task("", total=1.0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.bar.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Update the display after a step."""
+        now = time.monotonic()
+        if self.quiet or (now - self.shown_at < (0.1 if self.live else PLAIN_SECONDS) and progress.share < 1):
+            return
+        self.shown_at = now
+        terms = "  ".join(f"{name} {value:.4f}" for name, value in progress.loss.terms.items())
+        if self.live:
+            self.bar.update(self.task, completed=progress.share, description=terms)
+        else:
+            known = progress.share >= KNOWN or progress.step >= STEPS
+            left = f"  {progress.seconds * (1 / progress.share - 1):.0f} s left" if known else ""
+            say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}{left}")
+
+
+class Interruptible:
+    """Shows the progress of a fit, and turns the first Ctrl-C into a clean stop after the running step.
+
+    Args:
+        folder: of the run; where nobody named it, it is told once something is saved in it.
+        quiet: show no progress.
+    """
+
+    def __init__(self, folder: RunFolder | None, *, quiet: bool) -> None:
+        self.folder, self.display, self.stop = folder, FitDisplay(quiet=quiet), False
+        self.untold = folder is not None and folder.numbered
+
+    def __enter__(self) -> Interruptible:
+        self.display.__enter__()
+        self.previous: Any = None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        self.display.__exit__(kind, *rest)
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+        if kind is KeyboardInterrupt and self.stop and self.folder is not None:
+            self._tell_where(self.folder)
+
+    def __call__(self, progress: Progress, fitted: object) -> bool:
+        """Show the progress; whether to stop."""
+        if self.previous is None:  # the fit has begun: from here on there is something to save
+            self.previous = signal.signal(signal.SIGINT, self._request)
+        self.display.show(progress)
+        if self.folder is not None and self.folder.written and self.untold:
+            self._tell_where(self.folder)
+        return self.stop
+
+    def _tell_where(self, folder: RunFolder) -> None:
+        self.untold = False
+        named = "" if folder.path == folder.named else f"--run {shlex.quote(str(folder.path))} "
+        say(f"saved in {folder.path}; the same command with {named}--resume continues")
+
+    def _request(self, number: int, frame: Any) -> None:
+        if self.stop:
+            raise KeyboardInterrupt
+        self.stop = True

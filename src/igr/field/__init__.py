@@ -1,0 +1,1 @@
+"""f(x) and its gradient, and back: the native core and torch."""

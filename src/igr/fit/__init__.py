@@ -1,0 +1,1 @@
+"""The paper's objective, the batches, and the only training loop."""

@@ -1,0 +1,113 @@
+"""How fine the features should be, as fine as the cloud's spacing carries, and no finer than its noise allows; and
+how the surface term averages that noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from ..config import Config, FeatureConfig
+
+CURVATURE, UNDER_NOISE = 3.0, 6.0
+"""Curvature, in 1/length of the unit frame, at which bias and variance are balanced: in scans, and in noisy
+clouds, where the surface term averages more."""
+CELLS_PER_SPACING = 1.0
+"""Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
+NORMALS_CARRY = 56
+"""Cells along an edge of the finest grid in space, at least, where the normals were measured: they carry so much
+detail through any noise of the points."""
+AROUND = {2: (2, (2, 6)), 3: (6, (4, 16, 64))}
+"""The neighbor at the distance of the spacing, and those that noise is measured by, by dimension."""
+APART = 3.0
+"""Noise is measured by neighbors at least so many times as far away as it is large: in a cloud that is a thick
+layer, the nearest neighbors are those that err alike."""
+NOISY = 0.2
+"""Noise, in spacings, from which on a surface passes between the points: scans have about 0.1."""
+HUBER = 1.0
+"""Residuals up to so many standard deviations of the noise are averaged, larger ones pull no harder."""
+STRONGER, PULL = 3.0, 0.03
+"""Weight of the surface term, times this at most, when it is quadratic, so that small residuals pull as before;
+and that factor times the noise, unit frame: where the noise is large, a strong pull would flatten the field."""
+SAMPLE = 20_000
+"""Points looked at; more do not change the medians."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sharpness:
+    """What a cloud can carry, in the units of its points."""
+
+    spacing: float
+    """Median distance to the sixth neighbor in space, to the second in the plane: those around a point."""
+    noise: float
+    """Standard deviation of the points along the normal."""
+
+
+def sharpness(points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], *, seed: int = 0) -> Sharpness:
+    """Spacing and noise of an oriented cloud.
+
+    Two neighbors of a smooth surface differ along the mean of their normals only in third order of their distance,
+    whatever the curvature; so what they do differ by is noise (and misalignment of the scans they stem from).
+
+    Args:
+        points: the cloud.
+        normals: unit normals; their own errors count only times the small distance to the neighbor.
+        seed: seed of the points looked at.
+    """
+    from scipy.spatial import KDTree
+
+    rng = np.random.default_rng([seed, 6])
+    chosen = rng.choice(len(points), min(SAMPLE, len(points)), replace=False)
+    around, compared = AROUND[points.shape[1]]
+    most = min(max(around, *compared), len(points) - 1)
+    distance, index = (np.asarray(part) for part in KDTree(points).query(points[chosen], k=most + 1, workers=-1))
+    noise = 0.0
+    for neighbor in compared:
+        if neighbor > most:
+            break
+        noise = _difference(points, normals, chosen, index[:, neighbor])
+        if np.median(distance[:, neighbor]) > APART * noise:
+            break
+    return Sharpness(float(np.median(distance[:, min(around, most)])), noise)
+
+
+def _difference(points: np.ndarray, normals: np.ndarray, chosen: np.ndarray, other: np.ndarray) -> float:
+    """Standard deviation of what points differ by from others along the mean of their normals."""
+    mean = normals[chosen] + normals[other]
+    length = np.linalg.norm(mean, axis=1)
+    smooth = length > 1.6  # leaves out sharp edges and the other side of thin plates
+    step = ((points[other] - points[chosen]) * mean).sum(1)[smooth] / length[smooth]
+    return float(np.median(np.abs(step)) / (0.6745 * np.sqrt(2))) if smooth.any() else 0.0
+
+
+def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
+    """Edge h of the finest cell where the error is least. A cell averages m = (h/spacing)^(d−1) points, so noise
+    leaves σ/√m, and a flat cell misses κh²/8 of the curvature κ; h is where the two are equal."""
+    thinning = cloud.spacing ** ((dimension - 1) / 2)
+    curvature = UNDER_NOISE if averages(cloud, dimension) else CURVATURE
+    balanced = (8 * cloud.noise * thinning / curvature) ** (2 / (dimension + 3))
+    return max(balanced, CELLS_PER_SPACING * cloud.spacing)
+
+
+def averages(cloud: Sharpness, dimension: int = 3) -> bool:
+    """Whether the surface term averages the noise of `cloud`: where a surface passes between the points."""
+    return dimension == 3 and cloud.noise > NOISY * cloud.spacing
+
+
+def adapted(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
+    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was, and with a surface
+    term that averages where the cloud is noisy."""
+    network = config.network
+    if not config.adapt or not isinstance(network, FeatureConfig):
+        return config
+    finest = round(2 * network.bound / finest_cell(cloud, dimension)) if cloud.spacing > 0 else network.finest
+    least = NORMALS_CARRY if measured_normals and dimension == 3 else 2 * network.coarsest
+    finest = int(np.clip(finest, min(least, network.finest), network.finest))
+    objective = config.objective
+    if averages(cloud, dimension):
+        weight, width = min(max(PULL / cloud.noise, 1), STRONGER) * objective.surface, HUBER * cloud.noise
+        objective = dataclasses.replace(objective, surface=weight, surface_width=width)
+    network = dataclasses.replace(network, finest=finest)
+    return dataclasses.replace(config, network=network, objective=objective, adapt=False)

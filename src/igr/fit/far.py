@@ -1,0 +1,125 @@
+"""What an oriented cloud tells about space before anything is fitted: the sign, and far away the distance.
+
+The oriented points are the gradient of the indicator function of the inside, smoothed; so the indicator solves a
+Poisson equation (Kazhdan et al. 2006), here on a grid by FFT. Its zero level is a membrane that closes the holes
+of the cloud. Far from cloud and membrane the distance to the nearest of their points is the distance to the
+surface, and fitting these signed distances first gives IGR a start without ghosts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from ..cloud.neighbors import point_areas
+from ..normals.openness import Indicator
+from .sampling import KnownSpace
+
+CELLS = {2: 256, 3: 128}
+"""Cells along an edge of the indicator's grid, by dimension."""
+MARGIN = 1.5
+"""In cells: closer to the surface than that, the nearest point says too little about the distance."""
+MANY = 300_000
+"""Points that the indicator is computed from, at most."""
+ENOUGH = 20_000
+"""Points that far places measure their distance to."""
+AROUND = 16
+"""Neighbors that trust in a normal is measured by."""
+HOLE = 2.5
+"""In cells: where the membrane is farther than that from every point, it closes a hole."""
+
+
+def indicator(
+    points: Float[np.ndarray, "n d"],
+    normals: Float[np.ndarray, "n d"],
+    *,
+    areas: Float[np.ndarray, " n"] | None = None,
+    bound: float = 1.25,
+) -> Indicator:
+    """The indicator of the inside of an oriented cloud in the unit frame, by one Poisson solve.
+
+    Args:
+        points: within [-1, 1]^d.
+        normals: outward unit normals.
+        areas: area that each point stands for; `point_areas` when missing.
+        bound: half the edge of the (periodic) grid's cube.
+    """
+    from scipy import fft
+
+    d, cells = points.shape[1], CELLS[points.shape[1]]
+    cell = 2 * bound / cells
+    areas = point_areas(points) if areas is None else areas
+    field = _splat((points + bound) / cell, normals * areas[:, None], cells) / cell**d
+    steps = np.fft.fftfreq(cells, cell).astype(np.float32) * np.float32(2 * np.pi)
+    grids = np.meshgrid(*[steps] * (d - 1), abs(steps[: cells // 2 + 1]), indexing="ij", sparse=True)
+    square = np.asarray(sum(wave * wave for wave in grids))
+    spectrum = np.asarray(
+        sum(1j * grids[axis] * np.asarray(fft.rfftn(field[axis], workers=-1)) for axis in range(d))
+    )
+    spectrum *= -np.exp(-0.5 * square * cell * cell) / np.where(square == 0, np.inf, square)
+    values = np.asarray(fft.irfftn(spectrum, s=[cells] * d, workers=-1)).astype(np.float32)
+    raw = Indicator(values, bound)
+    return Indicator(values - np.float32(np.median(raw(points))), bound)
+
+
+def known_space(
+    points: Float[np.ndarray, "n d"],
+    normals: Float[np.ndarray, "n d"],
+    *,
+    extent: float,
+    seed: int,
+    trust: Float[np.ndarray, " n"] | None = None,
+    count: int = 30_000,
+) -> KnownSpace:
+    """Random places of [-extent, extent]^d, those too close to the surface left out, with signed distances.
+
+    Args:
+        points: the cloud, unit frame.
+        normals: outward unit normals.
+        extent: half the edge of the cube.
+        seed: seed of the places.
+        trust: weight of each normal in [0, 1]; all 1 when missing.
+        count: how many places are drawn.
+    """
+    from scipy.spatial import KDTree
+
+    if len(points) > MANY:
+        chosen = np.random.default_rng([seed, 4]).choice(len(points), MANY, replace=False)
+        points, normals, trust = points[chosen], normals[chosen], None if trust is None else trust[chosen]
+    areas = point_areas(points) * (1.0 if trust is None else _among_neighbors(points, trust))
+    inside = indicator(points, normals, areas=areas)
+    membrane = inside.membrane()
+    reach = HOLE * inside.cell
+    gap = KDTree(points).query(membrane, workers=-1, distance_upper_bound=reach)[0] > reach
+    few = points[:: max(1, len(points) // ENOUGH)]  # s² / 2U too far at spacing s: little, where U is large
+    closed = KDTree(np.concatenate([few, membrane[gap]]))
+    places = np.random.default_rng([seed, 3]).uniform(-extent, extent, (count, points.shape[1]))
+    distance = closed.query(places, workers=-1)[0]
+    far = distance > MARGIN * inside.cell
+    target = np.where(inside(places) > 0, distance, -distance)
+    return KnownSpace(places[far].astype(np.float32), target[far].astype(np.float32))
+
+
+def _among_neighbors(points: Float[np.ndarray, "n d"], trust: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Trust in each normal beside the mean around it, in [0.1, 1]: whom a part of the cloud rather believes.
+    A part that is trusted less as a whole (the wall of a cavity, say) still bounds the inside as others do."""
+    from scipy.spatial import KDTree
+
+    near = np.asarray(KDTree(points).query(points, k=min(AROUND, len(points)), workers=-1)[1])
+    return np.clip(trust / np.maximum(trust[near].mean(1), 1e-3), 0.1, 1.0)
+
+
+def _splat(
+    place: Float[np.ndarray, "n d"], values: Float[np.ndarray, "n c"], cells: int
+) -> Float[np.ndarray, "c ..."]:
+    """`values` at `place` (in cells) shared among the corners of the cell around, multilinearly."""
+    d = place.shape[1]
+    corner = np.floor(place).astype(np.int64)
+    share = place - corner
+    grid = np.zeros((values.shape[1], cells**d), np.float32)
+    for offset in np.ndindex(*[2] * d):
+        weight = np.where(offset, share, 1 - share).prod(1)
+        rows = np.ravel_multi_index(tuple((corner + offset).T), [cells] * d)
+        for channel in range(len(grid)):
+            grid[channel] += np.bincount(rows, weight * values[:, channel], cells**d)
+    return grid.reshape(-1, *[cells] * d)

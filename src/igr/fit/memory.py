@@ -1,0 +1,54 @@
+"""How much memory a piece of work takes, and whether it is there: asked before, not found out in the middle.
+
+The figures are bounds: measured peaks stay below them, usually by 1.2 to 3 (`python -m torture memory`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from ..config import Config, FeatureConfig, MLPConfig
+
+PROGRAM = 250e6
+"""The program itself with its libraries, in bytes; torch takes as much again."""
+CHECK_NUMBER = 36
+"""Bytes that checking a cloud takes for each of its numbers."""
+FIT_POINT = {True: 350, False: 600}
+"""Bytes a point takes while it is prepared and fitted: with given normals, and without."""
+TORCH_NEURON = 34
+"""Bytes a neuron takes for each row of a batch in a training step of the paper's network."""
+MESH_CELL = 300
+"""Bytes that meshing takes for each cell of the finest level that is looked into."""
+MESH_FACE = 420
+"""Bytes that meshing, judging and writing together take for each triangle."""
+CONTOUR_CELL = 120
+"""Bytes that a planar contour takes for each cell of the square of its resolution."""
+
+
+def fitting(points: int, dimension: int, config: Config, *, with_normals: bool) -> float:
+    """Bytes that preparing and fitting a cloud of so many points takes."""
+    network, sampling = config.network, config.sampling
+    used = min(points, config.steps * sampling.surface)
+    columns = dimension * (2 if with_normals else 1)
+    cloud = max(points * columns * CHECK_NUMBER, points * columns * 8 + used * FIT_POINT[with_normals])
+    rows = min(points, sampling.surface) * (1 + sampling.near + sampling.uniform)
+    if isinstance(network, MLPConfig):
+        return PROGRAM + cloud + TORCH_NEURON * rows * network.width * network.layers
+    assert isinstance(network, FeatureConfig)
+    return PROGRAM + cloud + 12 * 4 * network.levels * network.features * 2**network.log2_rows / 4
+
+
+def meshing(points: Float[np.ndarray, "n d"], resolution: int) -> float:
+    """Bytes that a mesh or contour of a cloud takes, until it is written, by the area that the points cover.
+
+    What a surface has beyond its points (membranes, ghosts) is allowed for by as much area again.
+    """
+    from ..cloud.neighbors import point_areas
+
+    longest = 1.1 * float(np.ptp(points, axis=0).max())
+    if points.shape[1] == 2:
+        return PROGRAM + CONTOUR_CELL * resolution**2
+    few = points[:: max(1, len(points) // 20_000)]
+    cells = 2 * float(point_areas(few / longest).sum()) * resolution**2
+    return PROGRAM + 3 * MESH_FACE * max(cells, 3.0 * resolution**2)

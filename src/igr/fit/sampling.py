@@ -1,0 +1,108 @@
+"""Where a step looks: points of the cloud, points near it, and points anywhere (section 4 of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ..config import SamplingConfig
+from ..field.field import Array
+
+
+@dataclass
+class Batch:
+    """The points of one step, in this order: on the cloud, near it, anywhere; with what is known about them."""
+
+    points: Array
+    """(n, d), unit frame."""
+    surface: int
+    """The first so many rows lie on the cloud."""
+    normals: Array | None
+    """Unit normals (surface, d), or None."""
+    trust: Array | None
+    """How far each normal is trusted (surface,), in [0, 1], or None for entirely."""
+    target: Array
+    """Signed distances (m,) known for the last m rows; empty where the sign is unknown."""
+    shapes: tuple[int, ...] | None = None
+    """In a shape space: row i belongs to `shapes[i mod k]` of k shapes, in each of the three parts."""
+    nearest: Array | None = None
+    """Vector (n - surface, d) from the nearest point of the cloud to each row off it, where it was asked for."""
+
+
+@dataclass(frozen=True)
+class KnownSpace:
+    """Places of space whose signed distance is known from an oriented cloud, to draw from."""
+
+    points: np.ndarray
+    """(p, d) float32, uniform in the sampled cube, unit frame."""
+    target: np.ndarray
+    """(p,) float32: signed distance, negative inside."""
+
+
+def local_sigma(points: Float[np.ndarray, "n d"], neighbor: int) -> Float[np.ndarray, " n"]:
+    """Distance of each point to its `neighbor`-th nearest neighbor (supplement of the paper: 50th), from
+    positions only; clouds with fewer points use their farthest neighbor."""
+    from scipy.spatial import KDTree
+
+    k = min(neighbor, len(points) - 1)
+    distance, _ = KDTree(points).query(points, k=k + 1, workers=-1)
+    return distance[:, k]
+
+
+class CloudSampler:
+    """Draws the batches of one cloud. The cloud is shuffled once and read in slices, each sorted along one axis
+    order that keeps neighbors together, so a batch is known from its step and a resumed run sees the same."""
+
+    def __init__(
+        self,
+        points: Float[np.ndarray, "n d"],
+        config: SamplingConfig,
+        *,
+        seed: int,
+        normals: Float[np.ndarray, "n d"] | None = None,
+        trust: Float[np.ndarray, " n"] | None = None,
+        known: KnownSpace | None = None,
+        unsigned: bool = False,
+    ) -> None:
+        from scipy.spatial import KDTree
+
+        self.config = config
+        self.known = known
+        self.seed = seed
+        rng = np.random.default_rng([seed, 0])
+        order = rng.permutation(len(points))
+        self.points = points[order].astype(np.float32)
+        self.tree = KDTree(self.points) if unsigned else None
+        self.normals = None if normals is None else normals[order].astype(np.float32)
+        self.trust = None if trust is None else trust[order].astype(np.float32)
+        self.sigma = (config.spread * local_sigma(points, config.neighbor)[order]).astype(np.float32)
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of `step`: the same for the same seed and step, whatever came before."""
+        rng = np.random.default_rng([self.seed, 1, step])
+        count = min(self.config.surface, len(self.points))
+        rows = np.arange(step * count, (step + 1) * count) % len(self.points)
+        on = self.points[rows]
+        near_rows = rows if self.config.near == 1 else rows[rng.integers(0, count, int(self.config.near * count))]
+        spread = self.sigma[near_rows, None]
+        near = self.points[near_rows] + spread * rng.standard_normal((len(near_rows), on.shape[1]), np.float32)
+        anywhere, target = self._anywhere(rng, int(self.config.uniform * count), on.shape[1])
+        off = np.concatenate([near, anywhere])
+        nearest = None if self.tree is None else off - self.points[self.tree.query(off, workers=-1)[1]]
+        return Batch(
+            points=np.concatenate([on, off]),
+            surface=count,
+            normals=None if self.normals is None else self.normals[rows],
+            trust=None if self.trust is None else self.trust[rows],
+            target=target,
+            nearest=nearest,
+        )
+
+    def _anywhere(self, rng: np.random.Generator, count: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
+        if self.known is None:
+            uniform = rng.random((count, dimension), np.float32)
+            return (2 * uniform - 1) * np.float32(self.config.extent), np.empty(0, np.float32)
+        rows = rng.integers(0, len(self.known.points), count)
+        return self.known.points[rows], self.known.target[rows]

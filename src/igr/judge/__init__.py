@@ -1,0 +1,1 @@
+"""How good a result is: distances to a truth, quality, a peer."""

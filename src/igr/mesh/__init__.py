@@ -1,0 +1,1 @@
+"""The zero level set: cells, triangles or curves, files."""

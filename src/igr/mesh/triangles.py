@@ -1,0 +1,73 @@
+"""Triangle meshes as two arrays: reading them, their normals, points spread over them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..cloud.meshfile import BROKEN_MESH, load_mesh
+from ..errors import InputError
+from ..store.atomic import check_file
+
+Mesh = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
+"""Vertices in float64, and the corners of each triangle, counter-clockwise seen from outside."""
+
+
+def read_mesh(path: str | os.PathLike[str]) -> Mesh:
+    """The triangles of a mesh file, in the frame of its scene; a cloud has none.
+
+    Args:
+        path: ply, obj, off, stl, glb or gltf; polygons are cut into triangles.
+
+    Raises:
+        InputError: the file is missing, damaged, of an unknown kind, or refers to vertices that it lacks.
+    """
+    path = Path(path)
+    check_file(path)
+    try:
+        vertices, faces = load_mesh(path)
+    except OSError as problem:
+        raise InputError(f"{path} cannot be read: {problem.strerror or problem}") from None
+    except MemoryError:
+        raise InputError(f"{path} does not fit into memory") from None
+    except BROKEN_MESH:
+        raise InputError(f"{path} is damaged or no mesh file") from None
+    if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
+        raise InputError(f"{path} is damaged: a triangle names a vertex that is not there")
+    if len(faces) and not np.isfinite(vertices[faces]).all():
+        raise InputError(f"{path} has triangles with NaN or infinite corners")
+    return vertices, faces
+
+
+def face_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[np.ndarray, "f 3"]:
+    """Unit normals of triangles; zero where a triangle has no area."""
+    normals = _cross(vertices, faces)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
+
+
+def sample_mesh(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], count: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
+    """Points spread evenly over the area of a mesh, and the triangle of each, in the order of the triangles.
+
+    Raises:
+        InputError: the mesh has no area.
+    """
+    area = np.linalg.norm(_cross(vertices, faces), axis=1)
+    total = area.sum()
+    if not 0 < total < np.inf:
+        raise InputError("the mesh has no triangles with an area to sample")
+    face = np.sort(rng.choice(len(faces), count, p=area / total))
+    u, v = rng.random((2, count, 1))
+    u, v = np.where(u + v > 1, (1 - u, 1 - v), (u, v))
+    a, b, c = (vertices[corner] for corner in faces[face].T)
+    return a + u * (b - a) + v * (c - a), face
+
+
+def _cross(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Normals of triangles, as long as twice their area."""
+    a, b, c = (vertices[corner] for corner in faces.T)
+    return np.cross(b - a, c - a)

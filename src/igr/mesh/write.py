@@ -1,0 +1,201 @@
+"""Meshes, curves and films of meshes to files, whole or not at all, in the formats that other programs read."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from ..cloud.ply import ply_bytes
+from ..errors import InputError
+from ..store.atomic import destination, write_bytes
+
+MESH_FORMATS = (".ply", ".obj", ".stl", ".glb", ".off")
+"""Suffixes of mesh files."""
+CURVE_FORMATS = (".svg", ".dxf", ".json", ".npz")
+"""Suffixes of files for planar curves."""
+
+
+def check_output(path: str | os.PathLike[str], dimension: int | None = None) -> None:
+    """Refuse a file that could not be written, before the work that fills it.
+
+    Args:
+        path: the file.
+        dimension: 2 for a curve, 3 for a mesh, None while that is not known yet.
+
+    Raises:
+        InputError: unknown suffix, or a folder that is missing or cannot be written to.
+    """
+    path = Path(path)
+    known = {2: CURVE_FORMATS, 3: MESH_FORMATS}.get(dimension or 0, MESH_FORMATS + CURVE_FORMATS)
+    if path.suffix.lower() not in known:
+        what = {2: "a planar curve is", 3: "a mesh is"}.get(dimension or 0, "results are")
+        raise InputError(f"{path}: {what} written as {', '.join(known)}, not {path.suffix or 'without a suffix'}")
+    check_folder(path)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a file of any kind that cannot be written: no folder is there, it is no file, or may not be changed.
+
+    Raises:
+        InputError: it is so.
+    """
+    path = Path(path)
+    if not os.path.isdir(path.parent):
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    try:
+        folder = destination(path).parent
+    except OSError as problem:
+        raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from None
+    if not folder.is_dir():
+        raise InputError(f"{path} cannot be written: it is a link into {folder}, and there is no such folder")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written: no permission, or {folder} is read-only")
+
+
+def write_mesh(
+    path: str | os.PathLike[str],
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    *,
+    attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+) -> None:
+    """Write a triangle mesh in the format of the suffix.
+
+    A PLY is in float64, since coordinates far from the origin lose millimetres in float32; GLB and STL know only
+    float32.
+
+    Args:
+        path: .ply, .obj, .stl, .glb or .off.
+        vertices: positions, in the unit that the file shall have.
+        faces: triangles, counter-clockwise seen from outside.
+        attributes: further numbers of each vertex, by name; PLY and GLB (there as _NAME) keep them.
+        colors: red, green and blue of each vertex; STL has none.
+
+    Raises:
+        InputError: as `check_output`.
+    """
+    import trimesh
+
+    check_output(path, 3)
+    mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, vertex_colors=colors, process=False)
+    for name, values in (attributes or {}).items():
+        mesh.vertex_attributes[name] = np.asarray(values, np.float32)
+    suffix = Path(path).suffix.lower()
+    if suffix == ".ply":
+        data = ply_bytes(mesh.vertices, mesh.faces, attributes, colors)
+    elif suffix == ".obj":
+        data = mesh.export(file_type="obj", digits=9)
+    elif suffix == ".off":
+        data = mesh.export(file_type="off", digits=9)
+    else:
+        data = mesh.export(file_type=suffix[1:])
+    write_bytes(path, data.encode() if isinstance(data, str) else bytes(data))
+
+
+def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray, "m 2"]]) -> None:
+    """Write planar polylines; closed ones repeat their first point at the end.
+
+    Args:
+        path: .svg (y up, in the input's units), .dxf (LWPOLYLINE), .json (a list of curves) or .npz (curve0, …).
+        curves: the polylines.
+
+    Raises:
+        InputError: as `check_output`.
+    """
+    check_output(path, 2)
+    suffix = Path(path).suffix.lower()
+    if suffix == ".svg":
+        data = _svg(curves).encode()
+    elif suffix == ".dxf":
+        data = _dxf(curves).encode()
+    elif suffix == ".json":
+        data = (json.dumps({"curves": [curve.tolist() for curve in curves]}) + "\n").encode()
+    else:
+        stream = io.BytesIO()
+        np.savez(stream, **{f"curve{index}": curve for index, curve in enumerate(curves)})  # pyright: ignore
+        data = stream.getvalue()
+    write_bytes(path, data)
+
+
+def _svg(curves: Sequence[np.ndarray]) -> str:
+    points = np.concatenate(list(curves))
+    low, size = points.min(0), np.maximum(np.ptp(points, axis=0), 1e-12)
+    margin = 0.02 * size.max()
+    box = (low[0] - margin, -(low[1] + size[1]) - margin, size[0] + 2 * margin, size[1] + 2 * margin)
+    path = " ".join(
+        "M " + " L ".join(f"{x:.9g},{-y:.9g}" for x, y in curve) + (" Z" if (curve[0] == curve[-1]).all() else "")
+        for curve in curves
+    )
+    frame = " ".join(f"{value:.9g}" for value in box)
+    style = f'fill="none" stroke="black" stroke-width="{0.002 * size.max():.3g}" fill-rule="evenodd"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{frame}">\n<path {style} d="{path}"/>\n</svg>\n'
+
+
+def _dxf(curves: Sequence[np.ndarray]) -> str:
+    """The smallest DXF (R2000 entities) that CAD programs open: one light-weight polyline a curve."""
+    lines = ["0", "SECTION", "2", "ENTITIES"]
+    for curve in curves:
+        closed = bool((curve[0] == curve[-1]).all())
+        corners = curve[:-1] if closed else curve
+        lines += ["0", "LWPOLYLINE", "8", "0", "100", "AcDbEntity", "100", "AcDbPolyline"]
+        lines += ["90", str(len(corners)), "70", "1" if closed else "0"]
+        for x, y in corners:
+            lines += ["10", f"{x:.12g}", "20", f"{y:.12g}"]
+    return "\n".join([*lines, "0", "ENDSEC", "0", "EOF"]) + "\n"
+
+
+def write_animation(
+    path: str | os.PathLike[str], meshes: Sequence[tuple[np.ndarray, np.ndarray]], *, frame_seconds: float = 0.25
+) -> None:
+    """Write meshes (vertices (v, 3), faces (f, 3)) to a GLB that shows each for `frame_seconds`, there and back.
+
+    Each mesh is a node of its own, whose scale is animated in steps between 0 and 1.
+    """
+    import trimesh
+    from trimesh.exchange.gltf import export_glb
+
+    scene = trimesh.Scene()
+    for index, (vertices, faces) in enumerate(meshes):
+        mesh = trimesh.Trimesh(vertices, faces, process=False)
+        scene.add_geometry(mesh, node_name=f"frame{index:03d}", geom_name=f"frame{index:03d}")
+    order = [*range(len(meshes)), *range(len(meshes) - 2, 0, -1)]
+
+    def animate(tree: dict[str, Any]) -> None:
+        _add_animation(tree, order, frame_seconds)
+
+    write_bytes(path, export_glb(scene, include_normals=True, tree_postprocessor=animate))
+
+
+def _add_animation(tree: dict[str, Any], order: Sequence[int], frame_seconds: float) -> None:
+    """Keyframes of every node's scale, in a buffer of their own."""
+    times = (np.arange(len(order) + 1) * frame_seconds).astype("<f4")
+    nodes = {node["name"]: index for index, node in enumerate(tree["nodes"]) if "name" in node}
+    data, channels, samplers = [times.tobytes()], [], []
+    for index in sorted(set(order)):
+        shown = np.array([*(float(at == index) for at in order), float(order[0] == index)], "<f4")
+        data.append(np.repeat(shown[:, None], 3, 1).tobytes())
+    accessors, views = tree["accessors"], tree["bufferViews"]
+    first, buffer, at = len(accessors), len(tree["buffers"]), 0
+    for part, block in enumerate(data):
+        views.append({"buffer": buffer, "byteOffset": at, "byteLength": len(block)})
+        kind: dict[str, Any] = (
+            {"type": "VEC3"} if part else {"type": "SCALAR", "min": [0.0], "max": [float(times[-1])]}
+        )
+        accessors.append({"bufferView": len(views) - 1, "componentType": 5126, "count": len(times)} | kind)
+        at += len(block)
+    for index in sorted(set(order)):
+        samplers.append({"input": first, "output": first + 1 + index, "interpolation": "STEP"})
+        target = {"node": nodes[f"frame{index:03d}"], "path": "scale"}
+        channels.append({"sampler": len(samplers) - 1, "target": target})
+    uri = "data:application/octet-stream;base64," + base64.b64encode(b"".join(data)).decode()
+    tree["buffers"].append({"byteLength": at, "uri": uri})
+    tree["animations"] = [{"name": "interpolation", "channels": channels, "samplers": samplers}]

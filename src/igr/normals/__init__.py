@@ -1,0 +1,1 @@
+"""Which side is outside, and how sure that is."""

@@ -1,0 +1,1 @@
+"""Folders of many scans: names, splits, samples, batches."""

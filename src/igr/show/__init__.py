@@ -1,0 +1,1 @@
+"""Pictures, drawings, pages, viewers."""

@@ -1,0 +1,240 @@
+"""Pictures without a screen: of a fitted surface by rays through its field, of a mesh by a depth buffer."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from ..errors import InputError
+from ..store.atomic import write_bytes
+
+if TYPE_CHECKING:
+    from ..surface.rays import RayHits
+    from ..surface.surface import Surface
+
+LIGHTS = ((np.array([0.35, 0.5, 0.8]), 0.75), (np.array([-0.8, 0.2, 0.3]), 0.25))
+"""Direction of each light (right, up, toward the viewer) and its strength."""
+COLOR = np.array([179, 197, 220], np.uint8)
+"""Color of the surface, red, green, blue."""
+INVENTED = np.array([217, 64, 51], np.uint8)
+"""Color of confidence 0."""
+ROUGH = 64
+"""Height and width in pixels of the picture that tells where a surface is seen."""
+SMOOTH = 256
+"""A model is lit as smoothly as its mesh of so many cells along the longest side."""
+VIEWS = {
+    "corner": (-60.0, 15.0),
+    "front": (-90.0, 0.0),
+    "back": (90.0, 0.0),
+    "left": (180.0, 0.0),
+    "right": (0.0, 0.0),
+    "top": (-90.0, 90.0),
+    "bottom": (-90.0, -90.0),
+}
+"""Azimuth and elevation by name; z is up, and the front looks along y."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a picture is taken from."""
+
+    azimuth: float = -60.0
+    """Degrees around the z axis from the x axis."""
+    elevation: float = 15.0
+    """Degrees above the x-y plane."""
+    pixels: int = 800
+    """Height and width of the picture."""
+    confidence: bool = False
+    """Color a model by confidence: the usual color where data supports it, red where it was filled in."""
+    tight: bool = True
+    """Fill the picture with what is seen; otherwise with the ball around it, the same from all sides."""
+
+    def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Right, up, and toward the viewer, as unit vectors."""
+        around, above = np.deg2rad([self.azimuth, self.elevation])
+        toward = np.array([np.cos(around) * np.cos(above), np.sin(around) * np.cos(above), np.sin(above)])
+        right = np.array([-np.sin(around), np.cos(around), 0.0])
+        return right, np.cross(toward, right), toward
+
+
+def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture of the surface seen along parallel rays, lit from above, on white.
+
+    Raises:
+        InputError: the surface is a planar curve.
+    """
+    if surface.dimension != 3:
+        raise InputError("a planar curve cannot be rendered; write it as svg instead")
+    view = view or View()
+    low, high = surface.frame.to_input(surface.box)
+    center, reach = (low + high) / 2, 0.5 * float(np.linalg.norm(high - low))
+    axes = np.stack(view.axes())
+    if view.tight:
+        rough, _, _ = _cast(surface, axes, ROUGH, center, reach)
+        if len(rough):
+            middle, half = _window((rough - center) @ axes[:2].T, 2 * reach / ROUGH)
+            center, reach = center + middle @ axes[:2], half
+    places, hit, _ = _cast(surface, axes, view.pixels, center, reach)
+    normals = _smooth_normals(surface, places, float((high - low).max()) / SMOOTH)
+    return _picture(view, hit, normals, confidence_colors(surface, places) if view.confidence else COLOR)
+
+
+def _cast(surface: Surface, axes: np.ndarray, pixels: int, center: np.ndarray, reach: float) -> RayHits:
+    """Where the rays through the pixels of a picture of half the width `reach` meet the surface."""
+    steps = ((np.arange(pixels) + 0.5) / pixels * 2 - 1) * reach
+    across, upward = np.meshgrid(steps, -steps)
+    corners = surface.frame.to_input(surface.box)
+    back = float(np.abs((corners - center) @ axes[2]).max() + np.linalg.norm(corners[1] - corners[0]))
+    eyes = center + across.ravel()[:, None] * axes[0] + upward.ravel()[:, None] * axes[1] + back * axes[2]
+    return surface.cast_rays(eyes, np.broadcast_to(-axes[2], eyes.shape), multiple_hits=False)
+
+
+def _smooth_normals(surface: Surface, places: Float[np.ndarray, "n 3"], step: float) -> Float[np.ndarray, "n 3"]:
+    """Normals by differences of the field over `step` each way: they do not jump at the borders of its cells."""
+    ends = [surface.distance(places + step * axis) - surface.distance(places - step * axis) for axis in np.eye(3)]
+    return np.stack(ends, 1) / np.maximum(np.linalg.norm(ends, axis=0), 1e-300)[:, None]
+
+
+def _window(places: Float[np.ndarray, "n 2"], margin: float) -> tuple[np.ndarray, float]:
+    """Middle and half the side of the square that holds `places` with a margin of its own 8 % and `margin`."""
+    low, high = places.min(0), places.max(0)
+    return (low + high) / 2, max(0.54 * float((high - low).max()) + margin, 1e-300)
+
+
+def confidence_colors(surface: Surface, x: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n 3"]:
+    """Color (n, 3) of places on a surface by its confidence: blue where it was measured, red where filled in."""
+    share = surface.confidence(x)[:, None]
+    return (INVENTED * (1 - share) + COLOR * share).astype(np.uint8)
+
+
+def render_mesh(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    view: View | None = None,
+    *,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The same picture of a mesh, smooth between its vertices.
+
+    Args:
+        vertices, faces: the mesh, counter-clockwise seen from outside.
+        view: where it is seen from.
+        colors: of the vertices; one light blue when missing.
+
+    Raises:
+        InputError: the mesh has no triangles.
+    """
+    from ..mesh.triangles import face_normals
+    from .raster import rasterize
+
+    if len(faces) == 0:
+        raise InputError("a mesh without triangles cannot be rendered")
+    view = view or View()
+    low, high = vertices.min(0), vertices.max(0)
+    right, up, toward = ((vertices - (low + high) / 2) @ np.stack(view.axes()).T).T
+    reach = 0.55 * max(float(np.linalg.norm(high - low)), 1e-300)
+    if view.tight:
+        middle, reach = _window(np.stack([right, up], 1), 0.0)
+        right, up = right - middle[0], up - middle[1]
+    right, up, toward = right / reach, up / reach, toward / reach
+    half = view.pixels / 2
+    shown = rasterize(np.stack([half * (1 + right), half * (1 - up), -toward], 1), faces, view.pixels)
+    normals = np.zeros(vertices.shape)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], face_normals(vertices, faces))
+    corners = faces[shown.faces]
+    color = COLOR if colors is None else np.einsum("pk,pkc->pc", shown.weights, colors[corners].astype(float))
+    smooth = np.einsum("pk,pkc->pc", shown.weights, normals[corners])
+    smooth /= np.maximum(np.linalg.norm(smooth, axis=1, keepdims=True), 1e-12)
+    return _picture(view, shown.pixels, smooth, color)
+
+
+def save_picture(path: str | os.PathLike[str], image: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    write_bytes(path, png(image))
+
+
+def png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """The bytes of a PNG file."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def turntable(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], view: View, *, frames: int = 48
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Pictures of a mesh from all around, starting at `view`."""
+    for turn in np.arange(frames) * (360 / frames):
+        yield render_mesh(vertices, faces, dataclasses.replace(view, azimuth=view.azimuth + turn, tight=False))
+
+
+def save_film(
+    path: str | os.PathLike[str], images: Iterator[UInt8[np.ndarray, "h w 3"]], *, rate: int = 16
+) -> None:
+    """Write pictures as a film, whole or not at all.
+
+    Args:
+        path: .gif (endless), or .mp4, which needs imageio-ffmpeg and pictures of even size.
+        images: of one size.
+        rate: pictures a second.
+
+    Raises:
+        InputError: another suffix, or imageio-ffmpeg is missing.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".gif":
+        from PIL import Image
+
+        pictures = [Image.fromarray(image).quantize(64) for image in images]
+        stream = io.BytesIO()
+        pictures[0].save(
+            stream, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 / rate), loop=0
+        )
+        write_bytes(path, stream.getvalue())
+    elif suffix == ".mp4":
+        write_bytes(path, _mp4(images, rate))
+    else:
+        raise InputError(f"{path}: films are written as .gif or .mp4")
+
+
+def _mp4(images: Iterator[np.ndarray], rate: int) -> bytes:
+    import tempfile
+
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        raise InputError("mp4 needs imageio-ffmpeg: pip install imageio-ffmpeg; or write a .gif") from None
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder) / "film.mp4"
+        writer = None
+        for image in images:
+            if writer is None:
+                writer = imageio_ffmpeg.write_frames(str(film), image.shape[1::-1], fps=rate, macro_block_size=2)
+                writer.send(None)
+            writer.send(np.ascontiguousarray(image))
+        if writer is not None:
+            writer.close()
+        return film.read_bytes()
+
+
+def _picture(view: View, hit: np.ndarray, normals: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """The lit picture: pixels `hit` (p,) have `normals` (p, 3) and `color` (3,) or (p, 3)."""
+    axes = np.stack(view.axes())
+    shade = np.full(len(normals), 0.18)
+    for direction, strength in LIGHTS:
+        light = direction @ axes
+        shade += strength * np.clip(normals @ (light / np.linalg.norm(light)), 0, None)
+    image = np.full((view.pixels**2, 3), 255, np.uint8)
+    image[hit] = np.clip(shade[:, None] * color, 0, 255).astype(np.uint8)
+    return image.reshape(view.pixels, view.pixels, 3)

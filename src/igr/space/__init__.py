@@ -1,0 +1,1 @@
+"""Shape spaces: many shapes as one network (torch)."""

@@ -1,0 +1,127 @@
+"""How well data supports a place: which parts of a surface were measured, and which were filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..errors import InputError
+
+NEIGHBORS = 8
+"""Nearest samples that speak for a place."""
+HALF = 3.0
+"""Confidence is one half where the error to be expected is so many times that at the samples themselves."""
+PROBES = 5000
+"""Samples from which that is measured."""
+
+
+class Support:
+    """The samples of a fitted surface, and what the fitted field makes of them.
+
+    Args:
+        samples: points that the surface was fitted to (s, d).
+        misfit: distance of each to the surface (s,), in the same units.
+        normals: unit normals of the field there (s, d).
+    """
+
+    def __init__(
+        self,
+        samples: Float[np.ndarray, "s d"],
+        misfit: Float[np.ndarray, " s"],
+        normals: Float[np.ndarray, "s d"],
+    ) -> None:
+        from scipy.spatial import KDTree
+
+        self.samples, self.misfit, self.normals = samples, misfit, normals
+        self.tree = KDTree(samples)
+        probes = np.arange(0, len(samples), max(1, len(samples) // PROBES))
+        alone = self._expected(samples[probes], normals[probes], first=1)  # each without itself
+        self.typical = max(float(np.median(alone)), 1e-12)
+
+    def expected_error(
+        self, x: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"]
+    ) -> Float[np.ndarray, " n"]:
+        """How far the surface at `x` may be from the truth, in the samples' units; only its order is promised.
+
+        The sum of three lengths: to the nearest sample; how far the nearest samples and the place miss the tangent
+        planes of each other, as they do where the surface had to bend without data; and how far those samples lie
+        off the surface.
+
+        Args:
+            x: places, on or near the surface.
+            normals: unit normals of the field there.
+        """
+        return self._expected(x, normals, first=0)
+
+    def confidence(
+        self, x: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"]
+    ) -> Float[np.ndarray, " n"]:
+        """How well the samples support `x`, in [0, 1]: 0.9 at a typical sample, 0.5 where the expected error is
+        three times as large, falling with its square; NaN where the field has no normal."""
+        known = np.isfinite(normals).all(1)
+        values = np.full(len(x), np.nan)
+        error = self.expected_error(x[known], normals[known])
+        values[known] = 1 / (1 + (error / (HALF * self.typical)) ** 2)
+        return values
+
+    def _expected(self, x: np.ndarray, normals: np.ndarray, first: int) -> np.ndarray:
+        count = min(NEIGHBORS, len(self.samples) - first)
+        distance, index = self.tree.query(x, k=count + first, workers=-1)
+        distance = np.asarray(distance).reshape(len(x), count + first)[:, first]
+        index = np.asarray(index).reshape(len(x), count + first)[:, first:]
+        bend = np.zeros(len(x))
+        for near in index.T:
+            step = x - self.samples[near]
+            bend += np.abs((step * self.normals[near]).sum(1)) + np.abs((step * normals).sum(1))
+        return distance + bend / count + self.misfit[index].mean(1)
+
+
+def check_trimmed(kept: int, trim: float) -> None:
+    """Refuse a trimmed result of no parts.
+
+    Raises:
+        InputError: it has none.
+    """
+    if not kept:
+        raise InputError(f"nothing of the surface lies within {trim:g} of a sample; use a larger distance to trim")
+
+
+def trimmed_mesh(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    samples: Float[np.ndarray, "s 3"],
+    distance: float,
+) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
+    """The mesh without the triangles whose middle is farther than `distance` from every sample; what is left is
+    open at their borders, and may be empty."""
+    from scipy.spatial import KDTree
+
+    gap = KDTree(samples).query(vertices[faces].mean(1), workers=-1)[0]
+    used, renumbered = np.unique(faces[gap <= distance], return_inverse=True)
+    return vertices[used], renumbered.reshape(-1, 3)
+
+
+def trimmed_curves(
+    curves: list[Float[np.ndarray, "m 2"]], samples: Float[np.ndarray, "s 2"], distance: float
+) -> list[Float[np.ndarray, "k 2"]]:
+    """The same for polylines: the parts whose segments lie within `distance` of a sample."""
+    from scipy.spatial import KDTree
+
+    tree = KDTree(samples)
+    return [part for curve in curves for part in _kept_parts(curve, tree, distance)]
+
+
+def _kept_parts(curve: np.ndarray, tree: object, distance: float) -> Iterator[np.ndarray]:
+    near = tree.query((curve[1:] + curve[:-1]) / 2)[0] <= distance  # pyright: ignore[reportAttributeAccessIssue]
+    if near.all() or not near.any():
+        yield from [curve] * bool(near.all())
+        return
+    if (curve[0] == curve[-1]).all():  # a closed curve is cut where it is not kept
+        cut = int(np.argmin(near))
+        curve, near = np.concatenate([curve[cut:-1], curve[: cut + 1]]), np.roll(near, -cut)
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], near, [False]]).astype(int)))
+    for start, stop in list(pairwise(ends))[::2]:
+        yield curve[start : stop + 1]
