@@ -21,6 +21,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(wildcard src/igr/field/core/*.cpp src/igr/field/core/*.h tests/*.cpp)
 	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
 
 # Two processes share out the files of tests, in random order.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -12,12 +12,12 @@ from accuracy import FAST_ROWS, SLOW_ROWS, Row
 from scipy.spatial import KDTree
 
 import igr
-from igr.body import Body
 from igr.config import FAST, FAST_SPACE, PAPER
 from igr.examples import example_cloud
+from igr.examples.body import Body
+from igr.examples.solids import sample_solid, solid_distance
 from igr.judge.metrics import as_triangles, compare
 from igr.mesh.triangles import face_normals, sample_mesh
-from igr.solids import sample_solid, solid_distance
 
 pytestmark = pytest.mark.numerical
 

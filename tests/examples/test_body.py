@@ -5,8 +5,8 @@ import pytest
 import trimesh
 from scipy.spatial import KDTree
 
-from igr.body import Body
-from igr.motions import MOTIONS
+from igr.examples.body import Body
+from igr.examples.motions import MOTIONS
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..errors import InputError
+from ..mesh.write import write_mesh
+from ..scans.folders import split_folder
+from ..store.atomic import make_folder, write_bytes
 from .body import Body
-from .errors import InputError
-from .mesh.write import write_mesh
 from .scanner import scan_mesh
-from .scans.folders import split_folder
 from .solids import SOLIDS, sample_solid, solid_mesh
-from .store.atomic import make_folder, write_bytes
 
 EXAMPLES = {
     "body": "a standing body as a scanner sees it: millimetres, metres off the origin, noise, gaps, with normals",

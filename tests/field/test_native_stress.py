@@ -15,7 +15,7 @@ from igr.config import FeatureConfig
 from igr.field import native
 from igr.field.features import feature_levels
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = FeatureConfig(levels=4, coarsest=4, finest=40, log2_rows=14)
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")

@@ -8,9 +8,9 @@ from scipy.spatial import KDTree
 from igr.cloud.pointcloud import read_points
 from igr.errors import InputError
 from igr.examples import EXAMPLES, SUFFIXES, example_cloud, write_example
+from igr.examples.solids import SOLIDS, solid_distance
 from igr.scans.folders import list_scans, read_split
 from igr.scans.preprocess import Preprocessing, preprocess
-from igr.solids import SOLIDS, solid_distance
 
 
 @pytest.mark.parametrize("name", SOLIDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from .mesh.triangles import Mesh, sample_mesh
+from ..mesh.triangles import Mesh, sample_mesh
 
 TUBES = {"torus": 0.35, "knot": 0.28}
 """Radius of the tube around a closed curve."""
