@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from .cloud.frame import Frame, stray_points, unit_frame
+from .cloud.frame import Frame
+from .cloud.neighbors import Neighbors
 from .cloud.pointcloud import PointCloud, as_cloud
+from .cloud.strays import stray_points, unit_frame
 from .config import FAST, PRESETS, Config
 from .errors import InputError, usual_arithmetic
 from .field.field import Field, make_field
-from .fit.adapt import adapted, sharpness
+from .fit.adapt import adapted, lasting_normals
 from .fit.far import known_space
 from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
@@ -26,17 +28,13 @@ from .machine import require
 from .normals.estimate import orient
 from .normals.given import judge_normals
 from .settings import Checked, Positive, Weight
-from .store.run import FitState, RunFolder, check_run, open_run
+from .store.claim import check_run, open_run
+from .store.run import FitState, RunFolder
 from .surface.surface import Surface
 
 logger = logging.getLogger(__name__)
 
 Normals = Literal["auto", "ignore"]
-SURE = 4.0
-"""Confidence of an estimated normal, times this, is the trust in it where directions err at random: it is then
-low because the neighborhood is rough, not because the side is doubtful."""
-FIELD_KNOWS = 0.4
-"""Share of the run after which the field knows the sides of such normals better than their estimate."""
 MISSED = 3.0
 """Points that lie farther than this from the surface, as a multiple of their spacing or noise, are missed."""
 MAX_SAMPLES = 100_000
@@ -103,28 +101,19 @@ def reconstruct(
     """
     options = options or Options()
     check_run(options.run, resume=options.resume, overwrite=options.overwrite)
-    config = _config(config)
-    given = None if isinstance(normals, str) else normals
-    if given is not None and options.normals == "ignore":
-        raise InputError("normals are given as an array, and the options say to ignore them; leave out one")
-    if isinstance(normals, str) and normals in ("auto", "ignore"):
-        options = dataclasses.replace(options, normals=normals if normals == "ignore" else options.normals)
-    elif isinstance(normals, str):
-        raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
+    config, (given, use) = _config(config), _wanted(normals, options.normals)
     cloud = as_cloud(source, given)
-    use_normals = cloud.normals is not None and options.normals == "auto"
-    needed = fitting(len(cloud), cloud.dimension, config, with_normals=use_normals)
+    needed = fitting(len(cloud), cloud.dimension, config, with_normals=cloud.normals is not None and use == "auto")
     require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
-    cloud, trust, frame, config, details = prepare(cloud, config, options.normals, notify)
-    if cloud.normals is not None:
-        sharp = sharpness(cloud.points, cloud.normals)
-        config = adapted(config, sharp, dimension=cloud.dimension, measured_normals=trust is None)
-        details |= {"spacing": sharp.spacing * frame.scale, "noise": sharp.noise * frame.scale}
-    sampler = cloud_sampler(cloud, trust, config)
+
+    cloud, near, frame, details = cleaned(cloud, config, notify)
+    cloud, trust, config, found = oriented(cloud, near, config, use, notify)
+    config, sharp = adapted(config, cloud, near, measured_normals=trust is None)
+    details |= found | {name: length * frame.scale for name, length in sharp.items()}
+    sampler = cloud_sampler(cloud, trust, config, near)
     field = make_field(config, cloud.dimension, device=options.device)
-    surface = Surface(field, frame, config, samples=_samples(cloud.points, config.seed), details=details)
     details["machine"] = field.machine()
-    step = None if on_step is None else (lambda progress: on_step(progress, field))
+    model = partial(Surface, field, frame, config, details=details, **_samples(near, config.seed))
     asked_for = options.run is not None or options.resume
     told = {"resume": options.resume, "overwrite": options.overwrite}
     with open_run(options.run or options.rescue, at_once=asked_for, **told) as folder:
@@ -133,27 +122,28 @@ def reconstruct(
             sampler,
             lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
             Schedule(config.optimizer, config.steps, options.seconds),
-            state=_resumed(folder, surface) if options.resume else None,
-            on_step=step,
-            save=None if folder is None else (lambda state: folder.save(surface, state)),
+            state=_resumed(folder, model()) if options.resume else None,
+            on_step=None if on_step is None else (lambda progress: on_step(progress, field)),
+            save=None if folder is None else (lambda state: folder.save(model(), state)),
             save_seconds=options.save_seconds,
         )
-        residual = _residual(surface, notify)
+        residual = _residual(model(), notify)
         details["fit"] = {"steps": state.step, "recoveries": state.recoveries, "residual": residual}
+        surface = model()
         surface.history, surface.seconds = state.history, state.seconds
         if folder is not None and (asked_for or folder.written):
-            _save_at_end(folder, surface, state, notify)
+            surface.unsaved = _saved_at_end(folder, surface, state, notify)
     return surface
 
 
-def prepare(
-    cloud: PointCloud, config: Config, normals: Normals, notify: Callable[[str], None]
-) -> tuple[PointCloud, np.ndarray | None, Frame, Config, dict[str, Any]]:
-    """The cloud in the unit frame, without strays and with normals where the configuration wants them; the trust
-    in normals that were estimated; the frame; the configuration for such normals; and what was noticed."""
+def cleaned(
+    cloud: PointCloud, config: Config, notify: Callable[[str], None]
+) -> tuple[PointCloud, Neighbors, Frame, dict[str, Any]]:
+    """The cloud in the unit frame without strays, its neighbors, the frame, and what was noticed."""
     for note in cloud.notes:
         notify(note)
-    strays = stray_points(cloud.points)
+    near = Neighbors(cloud.points)
+    strays = stray_points(cloud.points, near)
     if strays.any():
         notify(_strays_left_out(int(strays.sum()), len(cloud)))
         cloud = _select(cloud, ~strays)
@@ -164,49 +154,44 @@ def prepare(
         rng = np.random.default_rng([config.seed, 7])
         cloud = _select(cloud, np.sort(rng.choice(len(cloud), visited, replace=False)))
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
-    points, given, trust = frame.to_unit(cloud.points), cloud.normals if normals == "auto" else None, None
-    details["normals"] = "none"
+    near = near if len(cloud) == len(near.points) else Neighbors(cloud.points)
+    near = near.in_frame(frame)
+    return PointCloud(near.points, cloud.normals, name=cloud.name), near, frame, details
+
+
+def oriented(
+    cloud: PointCloud, near: Neighbors, config: Config, normals: Normals, notify: Callable[[str], None]
+) -> tuple[PointCloud, np.ndarray | None, Config, dict[str, Any]]:
+    """The cloud with the normals to fit, where the configuration wants them; the trust in them, None for entirely;
+    the configuration for such normals; and what was noticed."""
+    given, trust = cloud.normals if normals == "auto" else None, None
+    details: dict[str, Any] = {"normals": "none"}
     if given is not None:
-        judged = judge_normals(points, given, seed=config.seed)
+        judged = judge_normals(near.points, given, near, seed=config.seed)
         if judged.sentence:
             notify(judged.sentence)
         given, trust, details["normals"] = judged.normals, judged.trust, judged.use
         figures = {"angle": judged.angle, "roughness": judged.roughness, "right": judged.right}
         details["given_normals"] = {name: round(figure, 3) for name, figure in figures.items()}
     if given is None and config.objective.estimated_normals:
-        found = orient(points)
+        found = orient(near.points, near)
         notify(f"no normals are used as given; estimated them, {found.quality:.0%} of them with a clear side")
         given, trust = found.normals, found.confidence
         details["normals"] = "ignored, estimated" if cloud.normals is not None else "estimated"
         details["orientation"] = round(found.quality, 4)
         if found.errs_at_random:
-            trust, config = np.clip(SURE * trust, 0, 1), _lasting_normals(config)
-    return PointCloud(points, given, name=cloud.name), trust, frame, config, details
+            trust, config = lasting_normals(trust, config)
+    return PointCloud(near.points, given, name=cloud.name), trust, config, details
 
 
-def _strays_left_out(count: int, total: int) -> str:
-    if count == 1:
-        return "left out 1 stray point, far from all others"
-    return f"left out {count:,} stray points ({count / total:.2%}), scattered apart from the surface"
-
-
-def _lasting_normals(config: Config) -> Config:
-    """`config` for estimated normals that err at random: they keep their weight, on the side the field finds."""
-    weights = dataclasses.replace(
-        config.objective, estimated_normals=config.objective.normals, field_side=FIELD_KNOWS
-    )
-    return dataclasses.replace(config, objective=weights)
-
-
-def cloud_sampler(cloud: PointCloud, trust: np.ndarray | None, config: Config) -> CloudSampler:
+def cloud_sampler(
+    cloud: PointCloud, trust: np.ndarray | None, config: Config, near: Neighbors | None = None
+) -> CloudSampler:
     """The batches of a prepared cloud, with what its normals tell about the space around."""
-    known = None
-    weights = config.objective
-    wanted = weights.kind == "igr" and (weights.warm_start or weights.far_sign)
-    if cloud.normals is not None and wanted:
-        known = known_space(
-            cloud.points, cloud.normals, extent=config.sampling.extent, seed=config.seed, trust=trust
-        )
+    known, weights = None, config.objective
+    if cloud.normals is not None and weights.kind == "igr" and (weights.warm_start or weights.far_sign):
+        told = {"extent": config.sampling.extent, "seed": config.seed, "trust": trust}
+        known = known_space(cloud.points, cloud.normals, near, **told)
     return CloudSampler(
         cloud.points,
         config.sampling,
@@ -214,8 +199,30 @@ def cloud_sampler(cloud: PointCloud, trust: np.ndarray | None, config: Config) -
         normals=cloud.normals,
         trust=trust,
         known=known,
-        unsigned=config.objective.kind != "igr",
+        near=near,
+        unsigned=weights.kind != "igr",
     )
+
+
+def _wanted(normals: Any, use: Normals) -> tuple[np.ndarray | None, Normals]:
+    """Normals given as an array, and whether the cloud's are used.
+
+    Raises:
+        InputError: they are given and to be ignored at once, or a word of another meaning.
+    """
+    if not isinstance(normals, str):
+        if normals is not None and use == "ignore":
+            raise InputError("normals are given as an array, and the options say to ignore them; leave out one")
+        return normals, use
+    if normals not in ("auto", "ignore"):
+        raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
+    return None, "ignore" if normals == "ignore" else use
+
+
+def _strays_left_out(count: int, total: int) -> str:
+    if count == 1:
+        return "left out 1 stray point, far from all others"
+    return f"left out {count:,} stray points ({count / total:.2%}), scattered apart from the surface"
 
 
 def _config(config: Config | str) -> Config:
@@ -232,13 +239,15 @@ def _config(config: Config | str) -> Config:
 
 def _select(cloud: PointCloud, keep: np.ndarray) -> PointCloud:
     normals = None if cloud.normals is None else cloud.normals[keep]
-    return dataclasses.replace(cloud, points=cloud.points[keep], normals=normals)
+    return replace(cloud, points=cloud.points[keep], normals=normals)
 
 
-def _samples(points: np.ndarray, seed: int) -> np.ndarray:
-    if len(points) <= MAX_SAMPLES:
-        return points
-    return points[np.random.default_rng([seed, 5]).choice(len(points), MAX_SAMPLES, replace=False)]
+def _samples(near: Neighbors, seed: int) -> dict[str, Any]:
+    """The points that a surface carries along, with their neighbors where they are all."""
+    if len(near.points) <= MAX_SAMPLES:
+        return {"samples": near.points, "near": near}
+    chosen = np.random.default_rng([seed, 5]).choice(len(near.points), MAX_SAMPLES, replace=False)
+    return {"samples": near.points[chosen]}
 
 
 def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:
@@ -261,10 +270,11 @@ def _residual(surface: Surface, notify: Callable[[str], None]) -> float:
     return float(f"{residual:.4g}")
 
 
-def _save_at_end(folder: RunFolder, surface: Surface, state: FitState, notify: Callable[[str], None]) -> None:
-    """Save the finished run; where that is not possible the surface is still worth having."""
+def _saved_at_end(folder: RunFolder, surface: Surface, state: FitState, notify: Callable[[str], None]) -> str:
+    """Save the finished run; where that is not possible, say why: the surface is still worth having."""
     try:
         folder.save(surface, state)
     except InputError as problem:
-        surface.unsaved = str(problem)
         notify(f"the run is not saved: {problem}")
+        return str(problem)
+    return ""

@@ -7,7 +7,7 @@ import pytest
 from shapes import torus
 
 from igr.config import FAST, PAPER
-from igr.fit.adapt import Sharpness, adapted, finest_cell, sharpness
+from igr.fit.adapt import Sharpness, as_sharp, finest_cell, sharpness
 from igr.normals.estimate import orient
 
 
@@ -46,7 +46,7 @@ def test_more_noise_means_coarser_cells():
 
 def test_measured_normals_carry_detail_through_noise():
     cloud = Sharpness(0.01, 0.05)
-    assert adapted(FAST, cloud).network.finest > adapted(FAST, cloud, measured_normals=False).network.finest
+    assert as_sharp(FAST, cloud).network.finest > as_sharp(FAST, cloud, measured_normals=False).network.finest
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,17 @@ def test_the_balance_is_where_noise_and_bias_are_equal(noise, dimension, curvatu
 
 
 def test_only_an_adapting_preset_adapts():
-    assert adapted(PAPER, Sharpness(0.01, 0.01)) is PAPER
-    assert adapted(dataclasses.replace(FAST, adapt=False), Sharpness(0.01, 0.01)).network == FAST.network
-    coarse = adapted(FAST, Sharpness(0.01, 0.01))
+    assert as_sharp(PAPER, Sharpness(0.01, 0.01)) is PAPER
+    assert as_sharp(dataclasses.replace(FAST, adapt=False), Sharpness(0.01, 0.01)).network == FAST.network
+    coarse = as_sharp(FAST, Sharpness(0.01, 0.01))
     assert coarse.network.finest < FAST.network.finest
-    assert adapted(coarse, Sharpness(0.01, 0.0)) is coarse
+    assert as_sharp(coarse, Sharpness(0.01, 0.0)) is coarse
 
 
 def test_the_surface_term_averages_noisy_points_only():
     noisy, clean = Sharpness(0.02, 0.008), Sharpness(0.02, 0.002)
-    weights = adapted(FAST, noisy).objective
+    weights = as_sharp(FAST, noisy).objective
     assert weights.surface_width == noisy.noise
     assert weights.surface > FAST.objective.surface
-    assert adapted(FAST, Sharpness(0.02, 0.1)).objective.surface == FAST.objective.surface
-    assert adapted(FAST, clean).objective == FAST.objective
+    assert as_sharp(FAST, Sharpness(0.02, 0.1)).objective.surface == FAST.objective.surface
+    assert as_sharp(FAST, clean).objective == FAST.objective

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from shapes import sphere
 
-from igr.cloud.neighbors import point_areas
+from igr.cloud.neighbors import Neighbors
 from igr.fit.far import indicator, known_space
 
 
 @pytest.mark.parametrize("d", [2, 3])
 def test_areas_add_up_to_the_surface(d):
     points, _ = sphere(4000, d, radius=0.7)
-    assert point_areas(points).sum() == pytest.approx(2 * np.pi * 0.7 if d == 2 else 4 * np.pi * 0.7**2, rel=0.15)
+    assert Neighbors(points).areas().sum() == pytest.approx(
+        2 * np.pi * 0.7 if d == 2 else 4 * np.pi * 0.7**2, rel=0.15
+    )
 
 
 @pytest.mark.parametrize("d", [2, 3])

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from igr.cloud.neighbors import Neighbors
 from igr.config import FeatureConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
 from igr.errors import FitError, OutputError
 from igr.fit.loop import Schedule, fit
 from igr.fit.objective import objective
-from igr.fit.sampling import CloudSampler, local_sigma
+from igr.fit.sampling import CloudSampler
 
 torch = pytest.importorskip("torch")
 
@@ -165,11 +166,11 @@ def test_history_has_every_term_and_grows_with_the_run():
     assert state.history[-1]["loss"] < state.history[0]["loss"]
 
 
-def test_local_sigma_is_the_distance_to_the_neighbor_in_position_only():
+def test_spacing_is_the_distance_to_the_neighbor_or_the_farthest():
     points = np.c_[np.arange(10.0), np.zeros(10)]
-    assert local_sigma(points, 1).tolist() == [1.0] * 10
-    assert local_sigma(points, 3)[0] == 3.0
-    assert local_sigma(points, 50)[0] == 9.0
+    assert Neighbors(points).spacing(1).tolist() == [1.0] * 10
+    assert Neighbors(points).spacing(3)[0] == 3.0
+    assert Neighbors(points).spacing(50)[0] == 9.0
 
 
 def test_a_batch_depends_on_seed_and_step_only():

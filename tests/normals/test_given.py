@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import blob, directions
 
-from igr.cloud.frame import unit_frame
 from igr.cloud.pointcloud import PointCloud
+from igr.cloud.strays import unit_frame
 from igr.config import FAST
 from igr.examples import example_cloud
 from igr.normals.given import judge_normals
-from igr.reconstruction import Options, prepare
+from igr.reconstruction import cleaned, oriented
 
 
 def cloud(name="knot", points=8000):
@@ -92,7 +92,8 @@ def test_the_run_says_what_it_did_with_the_normals():
     points, normals = cloud()
     notes = []
     random = PointCloud(points, directions(len(normals)))
-    prepared, trust, _, _, details = prepare(random, FAST, Options().normals, notes.append)
+    clean, near, *_ = cleaned(random, FAST, notes.append)
+    prepared, trust, _, details = oriented(clean, near, FAST, "auto", notes.append)
     assert details["normals"] == "ignored, estimated"
     assert ((prepared.normals * normals).sum(1) > 0).mean() > 0.99
     assert trust is not None

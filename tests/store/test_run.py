@@ -12,7 +12,8 @@ import pytest
 
 import igr
 from igr.errors import InputError, OutputError
-from igr.store.run import STATE, RunFolder, open_run
+from igr.store.claim import open_run
+from igr.store.run import STATE, RunFolder
 from igr.store.tensors import read_tensors
 
 ANGLE = np.linspace(0, 2 * np.pi, 200, endpoint=False)

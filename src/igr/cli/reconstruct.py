@@ -104,7 +104,7 @@ class Reconstruct:
         """
         from ..cloud.pointcloud import as_cloud
         from ..reconstruction import Options, reconstruct
-        from ..store.run import choose_folder
+        from ..store.claim import choose_folder
         from .output import Interruptible
 
         began = time.monotonic()

@@ -62,7 +62,7 @@ class Train:
         from ..machine import rank_and_ranks
         from ..space.space import ShapeSpace
         from ..space.training import TrainingOptions, training_scans
-        from ..store.run import choose_folder
+        from ..store.claim import choose_folder
         from .output import Interruptible
 
         run = choose_folder(self.run, "runs/shapespace", resume=self.resume, overwrite=self.overwrite)

@@ -1,19 +1,92 @@
-"""How dense a cloud is: everybody asks here."""
+"""Who is near whom in a cloud: one k-d tree and one table of neighbors, whoever asks."""
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float
+from typing import TYPE_CHECKING
 
-NEIGHBORS = 8
+import numpy as np
+from jaxtyping import Float, Int
+
+from .frame import Frame
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
+
+WIDTH = 16
+"""Neighbors that the table has at least: what most questions need, found in one go."""
+SHARE = 8
 """Points that share the area around one: the disk through the farthest of them."""
 
 
-def point_areas(points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-    """Area (in 2D length) of the surface that each point stands for, from the distance to its neighbors."""
-    from scipy.spatial import KDTree
+class Neighbors:
+    """The points of a cloud and their nearest neighbors; tree and table are made when they are first needed.
 
-    n, d = points.shape
-    k = min(NEIGHBORS, n - 1)
-    distance = KDTree(points).query(points, k=k + 1, workers=-1)[0][:, k]
-    return np.pi * distance**2 / k if d == 3 else 2 * distance / k
+    Args:
+        points: positions (n, d), any frame and units.
+    """
+
+    def __init__(self, points: Float[np.ndarray, "n d"]) -> None:
+        self.points = points
+        self._tree: KDTree | None = None
+        self._table: tuple[np.ndarray, np.ndarray] | None = None
+        self._frame: Frame | None = None
+
+    def in_frame(self, frame: Frame) -> Neighbors:
+        """The same cloud in the unit frame; what is known of it already is kept."""
+        moved = Neighbors(frame.to_unit(self.points))
+        moved._tree, moved._frame = self.tree, frame
+        if self._table is not None:
+            moved._table = self._table[0] / frame.scale, self._table[1]
+        return moved
+
+    @property
+    def tree(self) -> KDTree:
+        """The k-d tree, in the frame that the cloud was first given in."""
+        if self._tree is None:
+            from scipy.spatial import KDTree
+
+            self._tree = KDTree(self.points)
+        return self._tree
+
+    def table(self, count: int) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, "n k"]]:
+        """Distances to, and rows of, each point's `count` nearest others, in fewer points all others, nearest
+        first; column 0 is the point itself."""
+        count = min(count, len(self.points) - 1) + 1
+        if self._table is None or self._table[0].shape[1] < count:
+            self._table = self.at(self.points, max(count, min(WIDTH + 1, len(self.points))))
+        return self._table[0][:, :count], self._table[1][:, :count]
+
+    def of(self, rows: np.ndarray, count: int) -> tuple[Float[np.ndarray, "m k"], Int[np.ndarray, "m k"]]:
+        """The same for some rows only."""
+        count = min(count, len(self.points) - 1) + 1
+        if self._table is not None and self._table[0].shape[1] >= count:
+            return self._table[0][rows, :count], self._table[1][rows, :count]
+        return self.at(self.points[rows], count)
+
+    def at(
+        self, x: Float[np.ndarray, "m d"], count: int = 1, *, within: float = np.inf
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Distances to, and rows of, the nearest points to places.
+
+        Args:
+            x: the places.
+            count: how many, at most all.
+            within: look no farther; where there is nothing the distance is infinite.
+
+        Returns:
+            Distances and rows, (m, count), or (m,) for one.
+        """
+        scale = 1.0 if self._frame is None else self._frame.scale
+        places = x if self._frame is None else self._frame.to_input(x)
+        distance, index = self.tree.query(places, k=count, workers=-1, distance_upper_bound=within * scale)
+        distance, index = np.asarray(distance) / scale, np.asarray(index)
+        return (distance, index) if count > 1 else (distance.reshape(len(x)), index.reshape(len(x)))
+
+    def spacing(self, neighbor: int) -> Float[np.ndarray, " n"]:
+        """Distance of each point to its `neighbor`-th nearest other, or to the farthest where there are fewer."""
+        return self.table(neighbor)[0][:, -1]
+
+    def areas(self) -> Float[np.ndarray, " n"]:
+        """Area (in 2D length) of the surface that each point stands for, from the distance to its neighbors."""
+        distance, k = self.spacing(SHARE), min(SHARE, len(self.points) - 1)
+        return np.pi * distance**2 / k if self.points.shape[1] == 3 else 2 * distance / k

@@ -9,6 +9,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from ..cloud.neighbors import Neighbors
+from ..cloud.pointcloud import PointCloud
 from ..config import Config, FeatureConfig
 
 CURVATURE, UNDER_NOISE = 3.0, 6.0
@@ -31,6 +33,11 @@ HUBER = 1.0
 STRONGER, PULL = 3.0, 0.03
 """Weight of the surface term, times this at most, when it is quadratic, so that small residuals pull as before;
 and that factor times the noise, unit frame: where the noise is large, a strong pull would flatten the field."""
+SURE = 4.0
+"""Confidence of an estimated normal, times this, is the trust in it where directions err at random: it is then
+low because the neighborhood is rough, not because the side is doubtful."""
+FIELD_KNOWS = 0.4
+"""Share of the run after which the field knows the sides of such normals better than their estimate."""
 SAMPLE = 20_000
 """Points looked at; more do not change the medians."""
 
@@ -45,7 +52,13 @@ class Sharpness:
     """Standard deviation of the points along the normal."""
 
 
-def sharpness(points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], *, seed: int = 0) -> Sharpness:
+def sharpness(
+    points: Float[np.ndarray, "n d"],
+    normals: Float[np.ndarray, "n d"],
+    near: Neighbors | None = None,
+    *,
+    seed: int = 0,
+) -> Sharpness:
     """Spacing and noise of an oriented cloud.
 
     Two neighbors of a smooth surface differ along the mean of their normals only in third order of their distance,
@@ -54,15 +67,14 @@ def sharpness(points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"
     Args:
         points: the cloud.
         normals: unit normals; their own errors count only times the small distance to the neighbor.
+        near: the neighbors of the points, where somebody has asked for them already.
         seed: seed of the points looked at.
     """
-    from scipy.spatial import KDTree
-
     rng = np.random.default_rng([seed, 6])
     chosen = rng.choice(len(points), min(SAMPLE, len(points)), replace=False)
     around, compared = AROUND[points.shape[1]]
     most = min(max(around, *compared), len(points) - 1)
-    distance, index = (np.asarray(part) for part in KDTree(points).query(points[chosen], k=most + 1, workers=-1))
+    distance, index = (near or Neighbors(points)).of(chosen, most)
     noise = 0.0
     for neighbor in compared:
         if neighbor > most:
@@ -96,7 +108,27 @@ def averages(cloud: Sharpness, dimension: int = 3) -> bool:
     return dimension == 3 and cloud.noise > NOISY * cloud.spacing
 
 
-def adapted(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
+def adapted(
+    config: Config, cloud: PointCloud, near: Neighbors, *, measured_normals: bool = True
+) -> tuple[Config, dict[str, float]]:
+    """`config` for a cloud in the unit frame, and the cloud's spacing and noise, where it has normals."""
+    if cloud.normals is None:
+        return config, {}
+    sharp = sharpness(cloud.points, cloud.normals, near)
+    config = as_sharp(config, sharp, dimension=cloud.dimension, measured_normals=measured_normals)
+    return config, {"spacing": sharp.spacing, "noise": sharp.noise}
+
+
+def lasting_normals(trust: np.ndarray, config: Config) -> tuple[np.ndarray, Config]:
+    """Trust and configuration for estimated normals that err at random: they keep their weight, on the side that
+    the field finds; the configuration as it is where it does not adapt."""
+    objective = config.objective
+    if config.adapt:
+        objective = dataclasses.replace(objective, estimated_normals=objective.normals, field_side=FIELD_KNOWS)
+    return np.clip(SURE * trust, 0, 1), dataclasses.replace(config, objective=objective)
+
+
+def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
     """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was, and with a surface
     term that averages where the cloud is noisy."""
     network = config.network

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from ..cloud.neighbors import point_areas
+from ..cloud.neighbors import Neighbors
 from ..normals.openness import Indicator
 from .sampling import KnownSpace
 
@@ -41,14 +41,14 @@ def indicator(
     Args:
         points: within [-1, 1]^d.
         normals: outward unit normals.
-        areas: area that each point stands for; `point_areas` when missing.
+        areas: area that each point stands for; as `Neighbors.areas` has it when missing.
         bound: half the edge of the (periodic) grid's cube.
     """
     from scipy import fft
 
     d, cells = points.shape[1], CELLS[points.shape[1]]
     cell = 2 * bound / cells
-    areas = point_areas(points) if areas is None else areas
+    areas = Neighbors(points).areas() if areas is None else areas
     field = _splat((points + bound) / cell, normals * areas[:, None], cells) / cell**d
     steps = np.fft.fftfreq(cells, cell).astype(np.float32) * np.float32(2 * np.pi)
     grids = np.meshgrid(*[steps] * (d - 1), abs(steps[: cells // 2 + 1]), indexing="ij", sparse=True)
@@ -65,6 +65,7 @@ def indicator(
 def known_space(
     points: Float[np.ndarray, "n d"],
     normals: Float[np.ndarray, "n d"],
+    near: Neighbors | None = None,
     *,
     extent: float,
     seed: int,
@@ -76,37 +77,36 @@ def known_space(
     Args:
         points: the cloud, unit frame.
         normals: outward unit normals.
+        near: the neighbors of the points, where somebody has asked for them already.
         extent: half the edge of the cube.
         seed: seed of the places.
         trust: weight of each normal in [0, 1]; all 1 when missing.
         count: how many places are drawn.
     """
-    from scipy.spatial import KDTree
-
     if len(points) > MANY:
         chosen = np.random.default_rng([seed, 4]).choice(len(points), MANY, replace=False)
         points, normals, trust = points[chosen], normals[chosen], None if trust is None else trust[chosen]
-    areas = point_areas(points) * (1.0 if trust is None else _among_neighbors(points, trust))
+        near = None
+    near = near or Neighbors(points)
+    areas = near.areas() * (1.0 if trust is None else _among_neighbors(near, trust))
     inside = indicator(points, normals, areas=areas)
     membrane = inside.membrane()
     reach = HOLE * inside.cell
-    gap = KDTree(points).query(membrane, workers=-1, distance_upper_bound=reach)[0] > reach
+    gap = near.at(membrane, within=reach)[0] > reach
     few = points[:: max(1, len(points) // ENOUGH)]  # s² / 2U too far at spacing s: little, where U is large
-    closed = KDTree(np.concatenate([few, membrane[gap]]))
+    closed = Neighbors(np.concatenate([few, membrane[gap]]))
     places = np.random.default_rng([seed, 3]).uniform(-extent, extent, (count, points.shape[1]))
-    distance = closed.query(places, workers=-1)[0]
+    distance = closed.at(places)[0]
     far = distance > MARGIN * inside.cell
     target = np.where(inside(places) > 0, distance, -distance)
     return KnownSpace(places[far].astype(np.float32), target[far].astype(np.float32))
 
 
-def _among_neighbors(points: Float[np.ndarray, "n d"], trust: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def _among_neighbors(near: Neighbors, trust: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Trust in each normal beside the mean around it, in [0.1, 1]: whom a part of the cloud rather believes.
     A part that is trusted less as a whole (the wall of a cavity, say) still bounds the inside as others do."""
-    from scipy.spatial import KDTree
-
-    near = np.asarray(KDTree(points).query(points, k=min(AROUND, len(points)), workers=-1)[1])
-    return np.clip(trust / np.maximum(trust[near].mean(1), 1e-3), 0.1, 1.0)
+    around = trust[near.table(AROUND - 1)[1]].mean(1)
+    return np.clip(trust / np.maximum(around, 1e-3), 0.1, 1.0)
 
 
 def _splat(

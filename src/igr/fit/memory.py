@@ -5,10 +5,14 @@ The figures are bounds: measured peaks stay below them, usually by 1.2 to 3 (`py
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
+from ..cloud.neighbors import Neighbors
 from ..config import Config, FeatureConfig, MLPConfig
+from ..machine import require
 
 PROGRAM = 250e6
 """The program itself with its libraries, in bytes; torch takes as much again."""
@@ -44,11 +48,24 @@ def meshing(points: Float[np.ndarray, "n d"], resolution: int) -> float:
 
     What a surface has beyond its points (membranes, ghosts) is allowed for by as much area again.
     """
-    from ..cloud.neighbors import point_areas
-
     longest = 1.1 * float(np.ptp(points, axis=0).max())
     if points.shape[1] == 2:
         return PROGRAM + CONTOUR_CELL * resolution**2
     few = points[:: max(1, len(points) // 20_000)]
-    cells = 2 * float(point_areas(few / longest).sum()) * resolution**2
+    cells = 2 * float(Neighbors(few / longest).areas().sum()) * resolution**2
     return PROGRAM + 3 * MESH_FACE * max(cells, 3.0 * resolution**2)
+
+
+def affordable(cells: np.ndarray) -> tuple[int, ...]:
+    """The shape of a grid of so many cells along each axis, which is evaluated everywhere.
+
+    Raises:
+        InputError: there is not enough memory for it.
+    """
+    shape = tuple(int(count) + 1 for count in cells)
+    require(
+        (MESH_CELL if len(shape) == 3 else CONTOUR_CELL) * math.prod(shape),
+        f"a grid of {' × '.join(f'{count:,}' for count in shape)} places",
+        "use a lower resolution, or a level closer to the surface",
+    )
+    return shape

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ..cloud.neighbors import Neighbors
 from ..config import SamplingConfig
 from ..field.field import Array
 
@@ -41,16 +42,6 @@ class KnownSpace:
     """(p,) float32: signed distance, negative inside."""
 
 
-def local_sigma(points: Float[np.ndarray, "n d"], neighbor: int) -> Float[np.ndarray, " n"]:
-    """Distance of each point to its `neighbor`-th nearest neighbor (supplement of the paper: 50th), from
-    positions only; clouds with fewer points use their farthest neighbor."""
-    from scipy.spatial import KDTree
-
-    k = min(neighbor, len(points) - 1)
-    distance, _ = KDTree(points).query(points, k=k + 1, workers=-1)
-    return distance[:, k]
-
-
 class CloudSampler:
     """Draws the batches of one cloud. The cloud is shuffled once and read in slices, each sorted along one axis
     order that keeps neighbors together, so a batch is known from its step and a resumed run sees the same."""
@@ -64,20 +55,20 @@ class CloudSampler:
         normals: Float[np.ndarray, "n d"] | None = None,
         trust: Float[np.ndarray, " n"] | None = None,
         known: KnownSpace | None = None,
+        near: Neighbors | None = None,
         unsigned: bool = False,
     ) -> None:
-        from scipy.spatial import KDTree
-
+        near = near or Neighbors(points)
         self.config = config
         self.known = known
         self.seed = seed
         rng = np.random.default_rng([seed, 0])
         order = rng.permutation(len(points))
         self.points = points[order].astype(np.float32)
-        self.tree = KDTree(self.points) if unsigned else None
+        self.tree = Neighbors(self.points) if unsigned else None
         self.normals = None if normals is None else normals[order].astype(np.float32)
         self.trust = None if trust is None else trust[order].astype(np.float32)
-        self.sigma = (config.spread * local_sigma(points, config.neighbor)[order]).astype(np.float32)
+        self.sigma = (config.spread * near.spacing(config.neighbor)[order]).astype(np.float32)
 
     def __call__(self, step: int) -> Batch:
         """The batch of `step`: the same for the same seed and step, whatever came before."""
@@ -90,7 +81,7 @@ class CloudSampler:
         near = self.points[near_rows] + spread * rng.standard_normal((len(near_rows), on.shape[1]), np.float32)
         anywhere, target = self._anywhere(rng, int(self.config.uniform * count), on.shape[1])
         off = np.concatenate([near, anywhere])
-        nearest = None if self.tree is None else off - self.points[self.tree.query(off, workers=-1)[1]]
+        nearest = None if self.tree is None else off - self.points[self.tree.at(off)[1]]
         return Batch(
             points=np.concatenate([on, off]),
             surface=count,

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import FitError, InputError
-from ..fit.memory import CONTOUR_CELL, MESH_CELL
+from ..fit.memory import MESH_CELL, affordable
 from ..machine import require
 from ..settings import whole
 from .cells import SAFETY, Grid, all_voxels, complete, refine, sample
@@ -145,7 +145,7 @@ def extract_contours(
 
     samples = _Samples(distance, level)
     corners, step, levels = _prepare(box, 2, resolution, level, limit)
-    _affordable(np.ceil((corners[1] - corners[0]) / step))
+    affordable(np.ceil((corners[1] - corners[0]) / step))
     low, coarse, slope = _enclose(samples, corners, step * 2**levels, limit, gradient)
     values = samples.on_lattice(low, step, (np.array(coarse.shape) - 1) * 2**levels)
     least = np.float32(END * step * slope)  # a curve exactly through a grid point would be there on four edges
@@ -203,7 +203,7 @@ class _Samples:
 
     def on_lattice(self, low: np.ndarray, step: float, cells: np.ndarray) -> np.ndarray:
         """The field at all corners of a grid of so many `cells` along each axis."""
-        shape = _affordable(cells)
+        shape = affordable(cells)
         values = np.empty(math.prod(shape), np.float32)
         for start in range(0, values.size, BATCH):
             places = np.arange(start, min(start + BATCH, values.size))
@@ -250,21 +250,6 @@ def _prepare(
     halvings = max(0, int(math.log2(resolution / COARSEST)))
     most = LEVELS if dimension == 2 else max(LEVELS, halvings - 1)
     return corners, float((corners[1] - corners[0]).max()) / resolution, min(halvings, most)
-
-
-def _affordable(cells: np.ndarray) -> tuple[int, ...]:
-    """The shape of a grid of so many cells along each axis, which is evaluated everywhere.
-
-    Raises:
-        InputError: there is not enough memory for it.
-    """
-    shape = tuple(int(count) + 1 for count in cells)
-    require(
-        (MESH_CELL if len(shape) == 3 else CONTOUR_CELL) * math.prod(shape),
-        f"a grid of {' × '.join(f'{count:,}' for count in shape)} places",
-        "use a lower resolution, or a level closer to the surface",
-    )
-    return shape
 
 
 def _enclose(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from ..cloud.neighbors import Neighbors
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -85,7 +87,7 @@ def inside(curves: list[Float[np.ndarray, "m 2"]], x: Float[np.ndarray, "k 2"]) 
 
 def _edges(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Edges (m, 2) that may belong to a curve, and their lengths relative to the spacing at their ends."""
-    from scipy.spatial import Delaunay, KDTree
+    from scipy.spatial import Delaunay
 
     corners = Delaunay(points).simplices
     edges = np.unique(np.sort(np.concatenate([corners[:, pair] for pair in combinations(range(3), 2)])), axis=0)
@@ -95,7 +97,7 @@ def _edges(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rank = np.empty(len(end), int)
     rank[order] = np.arange(len(end)) - np.searchsorted(end[order], end[order])
     kept = rank.reshape(2, -1).max(0) < CANDIDATES
-    spacing = np.asarray(KDTree(points).query(points, k=3)[0])[:, 2]
+    spacing = Neighbors(points).spacing(2)
     relative = length / np.maximum(np.sqrt(spacing[edges].prod(1)), 1e-300)
     return edges[kept], relative[kept]
 

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from ..cloud.frame import unit_frame
+from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import positions
+from ..cloud.strays import unit_frame
 from ..errors import usual_arithmetic
 from .curves import outline_normals
 from .openness import Indicator, openness_votes, outsideness
 from .patches import patch_signs
 
 if TYPE_CHECKING:
-    from scipy.spatial import KDTree
+    pass
 
 NEIGHBORHOODS = {
     2: {4: 0.204, 8: 0.306, 16: 0.373, 32: 0.413},
@@ -97,24 +98,23 @@ def orient_normals(
     return found.normals, found.confidence
 
 
-def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
+def orient(points: Float[np.ndarray, "n d"], near: Neighbors | None = None) -> Orientation:
     """The normals of bare points; see the module's text for the method.
 
     Args:
         points: positions in any frame and units; strays should have been left out.
+        near: their neighbors, where they are in the unit frame and somebody has asked for them already.
     """
-    from scipy.spatial import KDTree
-
     if len(points) > ENOUGH:
         return _by_nearest(points)
-    frame = unit_frame(points, strays=np.zeros(len(points), bool))
-    unit = frame.to_unit(points)
-    normals, flatness, spacing, errs_at_random = estimate_normals(unit)
-    d = unit.shape[1]
-    count = min(PARTNERS[d], len(unit) - 1)
-    distance, index = KDTree(unit).query(unit, k=count + 1, workers=-1)
-    neighbors = np.asarray(index)[:, 1:]
-    votes = _votes(unit, normals, float(np.median(np.asarray(distance)[:, min(ADJOINING[d], count)])), spacing)
+    scale = 1.0
+    if near is None:
+        frame = unit_frame(points, strays=np.zeros(len(points), bool))
+        near, scale = Neighbors(frame.to_unit(points)), frame.scale
+    unit, d = near.points, points.shape[1]
+    normals, flatness, spacing, errs_at_random = estimate_normals(near)
+    neighbors = near.table(PARTNERS[d])[1][:, 1:]
+    votes = _votes(unit, normals, float(np.median(near.spacing(ADJOINING[d]))), spacing)
     sign, agreement = patch_signs(unit, normals, votes, neighbors)
     normals, votes = normals * sign[:, None], votes * sign
     typical = max(float(np.median(np.abs(votes))), 1e-12)
@@ -123,9 +123,9 @@ def orient(points: Float[np.ndarray, "n d"]) -> Orientation:
     outline = outline_normals(unit) if d == 2 else None
     if outline is not None and outline[1].mean() > sure.mean():
         quality = float((outline[1] > 0.5).mean())
-        return Orientation(*outline, quality, spacing * frame.scale, errs_at_random=False)
+        return Orientation(*outline, quality, spacing * scale, errs_at_random=False)
     quality = float((clear > 0.2).mean())
-    return Orientation(normals, sure * flatness, quality, spacing * frame.scale, errs_at_random)
+    return Orientation(normals, sure * flatness, quality, spacing * scale, errs_at_random)
 
 
 def _votes(points: np.ndarray, normals: np.ndarray, adjoining: float, spacing: float) -> Float[np.ndarray, " n"]:
@@ -143,11 +143,9 @@ def _votes(points: np.ndarray, normals: np.ndarray, adjoining: float, spacing: f
 
 def _by_nearest(points: np.ndarray) -> Orientation:
     """The orientation of a large cloud: that of enough of its points, each other one like the nearest of them."""
-    from scipy.spatial import KDTree
-
     chosen = np.random.default_rng(0).choice(len(points), ENOUGH, replace=False)
     found = orient(points[chosen])
-    nearest = np.asarray(KDTree(points[chosen]).query(points, workers=-1)[1])
+    nearest = Neighbors(points[chosen]).at(points)[1]
     thinned = found.spacing * np.sqrt(ENOUGH / len(points))
     return dataclasses.replace(
         found, normals=found.normals[nearest], confidence=found.confidence[nearest], spacing=thinned
@@ -155,7 +153,7 @@ def _by_nearest(points: np.ndarray) -> Orientation:
 
 
 def estimate_normals(
-    points: Float[np.ndarray, "n d"],
+    near: Neighbors,
 ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], float, bool]:
     """Unsigned normals of points from their neighborhoods.
 
@@ -163,26 +161,21 @@ def estimate_normals(
         Unit normals (n, d) of arbitrary sign, flatness (n,) of the neighborhoods in [0, 1], the spacing (median
         distance to the sixth neighbor), and whether the normals err at random (see `Orientation`).
     """
-    from scipy.spatial import KDTree
-
-    tree, n = KDTree(points), len(points)
-    size, errs_at_random = neighborhood(points, tree)
-    count = min(size, n - 1)
-    distance, index = tree.query(points, k=max(count, min(6, n - 1)) + 1, workers=-1)
-    index = np.asarray(index)[:, : count + 1]
+    points, n = near.points, len(near.points)
+    size, errs_at_random = neighborhood(near)
+    index = near.table(size)[1]
     parts = [smallest_direction(points, rows) for rows in np.array_split(index, max(1, n // 20_000))]
     normals, variation = (np.concatenate(part) for part in zip(*parts, strict=True))
-    spacing = float(np.median(np.asarray(distance)[:, min(6, n - 1)]))
+    spacing = float(np.median(near.spacing(6)))
     return normals, np.clip(1 - variation / 0.15, 0, 1), spacing, errs_at_random
 
 
-def neighborhood(points: np.ndarray, tree: KDTree) -> tuple[int, bool]:
+def neighborhood(near: Neighbors) -> tuple[int, bool]:
     """How many neighbors normals are estimated from, see `NEIGHBORHOODS`; and whether more would be flatter, as
     they are where noise bends the neighborhoods and not the surface."""
-    n, d = points.shape
+    points, (n, d) = near.points, near.points.shape
     sizes, shapeless = list(NEIGHBORHOODS[d]), NEIGHBORHOODS[d].values()
-    sample = points[:: max(1, n // 3000)]
-    index = np.asarray(tree.query(sample, k=min(sizes[-1], n - 1) + 1, workers=-1)[1])
+    index = near.of(np.arange(0, n, max(1, n // 3000)), sizes[-1])[1]
     across = [np.median(smallest_direction(points, index[:, : size + 1])[1]) for size in sizes]
     rough = [float(share / ball) for share, ball in zip(across, shapeless, strict=True)]
     flat = [place for place, share in enumerate(rough) if share < FLAT]

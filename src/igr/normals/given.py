@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
+from ..cloud.neighbors import Neighbors
 from .estimate import Orientation, neighborhood, orient, smallest_direction
 
 SAMPLE = 3000
@@ -66,20 +67,25 @@ class Judgement:
 
 
 def judge_normals(
-    points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], *, seed: int = 0
+    points: Float[np.ndarray, "n d"],
+    normals: Float[np.ndarray, "n d"],
+    near: Neighbors | None = None,
+    *,
+    seed: int = 0,
 ) -> Judgement:
     """Decide what to do with the unit normals of a cloud (unit frame, strays left out)."""
     if len(points) < FEW:
         return _judged_as_a_whole(points, normals)
-    angle, roughness, opposed = _local_figures(points, normals, seed)
+    near = near or Neighbors(points)
+    angle, roughness, opposed = _local_figures(near, normals, seed)
     if angle > USELESS:
         sentence = f"left out the normals: they are {angle:.0f}° off the planes of their neighborhoods"
         return Judgement("ignored", sentence, None, None, angle, roughness, opposed, 0.5)
-    found = orient(points) if len(points) <= SAMPLE else None
+    found = orient(points, near) if len(points) <= SAMPLE else None
     right = _right_sides(points, normals, seed, found)
     use, trust, sentence = "given", None, ""
     if opposed > MIXED or 1 - UNSURE < right < UNSURE:
-        found = found or orient(points)
+        found = found or orient(points, near)
         normals = normals * np.where((normals * found.normals).sum(1) < 0, -1.0, 1.0)[:, None]
         use, trust = "re-oriented", found.confidence
         cause = f"{opposed:.0%} of neighbors" if opposed > MIXED else f"{min(right, 1 - right):.0%} of them"
@@ -87,7 +93,7 @@ def judge_normals(
     elif right < 0.5:
         use, normals, sentence = "turned", -normals, "the normals point inward; turned them around"
     if min(angle, roughness) > NOISY:
-        own = _agreement(points, normals)
+        own = _agreement(near, normals)
         trust = own if trust is None else own * trust
         use = "down-weighted" if use == "given" else use
         sentence += "; " * bool(sentence) + f"trust the normals less: neighbors differ by {roughness:.0f}°"
@@ -101,18 +107,15 @@ def _judged_as_a_whole(points: np.ndarray, normals: np.ndarray) -> Judgement:
     return Judgement(use, sentence, -normals if inward else normals, None, 0.0, 0.0, 0.0, right)
 
 
-def _local_figures(points: np.ndarray, normals: np.ndarray, seed: int) -> tuple[float, float, float]:
+def _local_figures(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float, float]:
     """Angle and roughness in degrees, and the share of neighbors on opposite sides."""
-    from scipy.spatial import KDTree
-
     rng = np.random.default_rng([seed, 8])
-    centers = rng.choice(len(points), min(CENTERS, len(points)), replace=False)
-    tree, own = KDTree(points), normals[centers]
-    size = max(neighborhood(points, tree)[0], NEIGHBORS)
-    near = np.asarray(tree.query(points[centers], k=min(size + 1, len(points)))[1])
-    planes = smallest_direction(points, near)[0]
+    centers = rng.choice(len(near.points), min(CENTERS, len(near.points)), replace=False)
+    own, size = normals[centers], max(neighborhood(near)[0], NEIGHBORS)
+    index = near.of(centers, size)[1]
+    planes = smallest_direction(near.points, index)[0]
     angle = np.degrees(np.arccos(np.clip(np.abs((planes * own).sum(1)), 0, 1)))
-    around = normals[near[:, 1 : NEIGHBORS + 1]]
+    around = normals[index[:, 1 : NEIGHBORS + 1]]
     main = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))[1][:, :, -1]
     rough = np.degrees(np.arccos(np.clip(np.abs((main * own).sum(1)), 0, 1)))
     alike = np.einsum("nkd,nd->nk", around[:, : NEIGHBORS // 2], own)
@@ -130,12 +133,9 @@ def _right_sides(points: np.ndarray, normals: np.ndarray, seed: int, found: Orie
     return float(np.average((normals[chosen] * found.normals).sum(1) > 0, weights=found.confidence))
 
 
-def _agreement(points: np.ndarray, normals: np.ndarray) -> Float[np.ndarray, " n"]:
+def _agreement(near: Neighbors, normals: np.ndarray) -> Float[np.ndarray, " n"]:
     """Trust in each normal from its angle to the mean of its neighbors': 1 at 0°, 0.05 from 60° on."""
-    from scipy.spatial import KDTree
-
-    near = np.asarray(KDTree(points).query(points, k=min(2 * NEIGHBORS, len(points) - 1) + 1, workers=-1)[1])
-    mean = normals[near].sum(1)
+    mean = normals[near.table(2 * NEIGHBORS)[1]].sum(1)
     cosine = (mean * normals).sum(1) / np.maximum(np.linalg.norm(mean, axis=1), 1e-12)
     return np.clip(1 - np.degrees(np.arccos(np.clip(cosine, -1, 1))) / 60, 0.05, 1)
 
@@ -163,12 +163,10 @@ def outwardness(
         normals: unit directions.
         seed: for the choice of at most 20,000 points that are looked at.
     """
-    from scipy.spatial import KDTree
-
     dimension, neighbors = points.shape[1], min(8, len(points) - 1)
     order = np.random.default_rng(seed).permutation(len(points))[:20_000]
     points, normals = (points[order] - points[order].mean(axis=0)) / np.ptp(points), normals[order]
-    spacing = KDTree(points).query(points, neighbors + 1)[0][:, -1]
+    spacing = Neighbors(points).spacing(neighbors)
     weights = (2 / np.pi * spacing if dimension == 2 else spacing**2 / 2) / neighbors  # area over half a sphere's
     lengths, heights = np.square(points).sum(axis=1), (points * normals).sum(axis=1)
     doubled = []

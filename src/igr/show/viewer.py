@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cloud.frame import Frame, sides, unit_frame
+from ..cloud.frame import Frame, sides
+from ..cloud.strays import unit_frame
 from ..config import Config
 from ..errors import FitError, InputError
 from ..field.field import Field
@@ -121,13 +122,11 @@ class Viewer(LiveMesh):
 
             normals = trimesh.Trimesh(vertices, self.mesh[1], process=False).vertex_normals
             return (127.5 * (normals + 1)).astype(np.uint8)
-        from scipy.spatial import KDTree
-
         assert self.surface is not None  # only a field is offered the other colors
         if self.colors.value == "confidence":
             self.legend = "; blue: measured, red: filled in"
             return confidence_colors(self.surface, self.mesh[0])
-        gap = np.asarray(KDTree(self.surface.samples).query(vertices, workers=-1)[0])
+        gap = self.surface.near.at(vertices)[0]
         high = max(float(np.quantile(gap, 0.98)), 1e-9)
         self.legend = f"; dark: on a point, yellow: {high * self.frame.scale:.3g} or more away"
         return colorize(gap, 0.0, high)

@@ -18,9 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..cloud.frame import Frame, stray_points
-from ..cloud.neighbors import point_areas
+from ..cloud.frame import Frame
+from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import PointCloud, as_cloud
+from ..cloud.strays import stray_points
 from ..config import Config, LatentConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
 from ..errors import InputError
 from ..fit.loop import Schedule, fit
@@ -251,7 +252,7 @@ def _frame(cloud: PointCloud, space: ShapeSpace, options: EncodeOptions) -> Fram
     """The scan's center, by area as the training's samples are centered, and the space's scale in its units."""
     if options.pose == "fixed":
         return Frame(np.zeros(space.dimension), space.scale / (options.units or 1.0))
-    areas = point_areas(cloud.points)
+    areas = Neighbors(cloud.points).areas()
     center = np.average(cloud.points, axis=0, weights=np.minimum(areas, 4 * np.median(areas)))
     if options.units is not None:
         return Frame(center, space.scale / options.units)

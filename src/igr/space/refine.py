@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from ..cloud.frame import stray_points
+from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import PointCloud
+from ..cloud.strays import stray_points
 from ..config import ObjectiveConfig, OptimizerConfig, SamplingConfig
 from ..fit.loop import Schedule, fit
 from ..fit.objective import objective
-from ..fit.sampling import CloudSampler, KnownSpace, local_sigma
+from ..fit.sampling import CloudSampler, KnownSpace
 from ..surface.surface import Surface
 
 ANCHORS = 20_000
@@ -58,13 +59,11 @@ def refine(surface: Surface, cloud: PointCloud, *, seconds: float | None = None,
 
 def _anchors(surface: Surface, points: np.ndarray, rng: np.random.Generator) -> KnownSpace:
     """Places far from every point, on and off the surface, with the distances they have now."""
-    from scipy.spatial import KDTree
-
-    spacing = float(np.median(local_sigma(points[:5000], 1))) * np.sqrt(min(len(points), 5000) / len(points))
+    spacing = float(np.median(Neighbors(points[:5000]).spacing(1))) * np.sqrt(min(len(points), 5000) / len(points))
     around = surface.samples[rng.integers(0, len(surface.samples), ANCHORS // 2)]
     around = around + 0.03 * rng.standard_normal(around.shape)
     places = np.concatenate([around, rng.uniform(-1, 1, (ANCHORS // 2, surface.dimension))])
-    far = KDTree(points).query(places, workers=-1)[0] > max(SUPPORT * spacing, 0.05)
+    far = Neighbors(points).at(places)[0] > max(SUPPORT * spacing, 0.05)
     places = places[far] if far.any() else places
     target = surface.distance(surface.frame.to_input(places)) / surface.frame.scale
     return KnownSpace(places.astype(np.float32), target.astype(np.float32))

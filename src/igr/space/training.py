@@ -24,7 +24,8 @@ from ..scans.batches import Ahead, ScanSampler, open_table, read_rows
 from ..scans.folders import choose, read_split, scan_name
 from ..scans.preprocess import FOLDER
 from ..settings import Checked, Positive, Weight
-from ..store.run import FitState, RunFolder, check_run, open_run
+from ..store.claim import check_run, open_run
+from ..store.run import FitState, RunFolder
 from .network import SpaceField, SpaceNetwork, first_latents, make_network
 from .predict import evaluate_scans
 

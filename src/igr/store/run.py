@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import io
@@ -10,7 +9,6 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -103,7 +101,7 @@ class RunFolder:
                 raise
             except InputError:  # in use
                 continue
-            if not _holds_run(path):
+            if not holds_run(path):
                 return path, lock
             lock.close()
         raise AssertionError
@@ -207,72 +205,7 @@ class RunFolder:
         raise InputError(f"{self.path} has no checkpoint {which!r}; there are: {known}")
 
 
-@contextlib.contextmanager
-def open_run(
-    path: str | os.PathLike[str] | None, *, at_once: bool, resume: bool = False, overwrite: bool = False
-) -> Iterator[RunFolder | None]:
-    """The run folder `path`, which no other process writes to meanwhile; None where there is no path.
-
-    Args:
-        path: the folder, perhaps a `RunFolder`.
-        at_once: claim it now, so that what is wrong with it is known before the work. Else it is claimed at the
-            first save, and a path with a run in it is `numbered`.
-        resume: a run that it holds is continued.
-        overwrite: a run that it holds is replaced, at the first save.
-
-    Raises:
-        InputError: another process has it, or it cannot be written to, or as `check_run`.
-    """
-    folder = path if isinstance(path, RunFolder) or path is None else None
-    if path is not None and folder is None:
-        folder = RunFolder(path, numbered=not (at_once or overwrite))
-    try:
-        if folder is not None and at_once:
-            folder.claim()
-            check_run(folder, resume=resume, overwrite=overwrite)  # again, now that nobody else can save there
-        yield folder
-    finally:
-        if folder is not None:
-            folder.release()
-
-
-def choose_folder(
-    named: str | os.PathLike[str] | None, otherwise: str | os.PathLike[str], *, resume: bool, overwrite: bool
-) -> RunFolder:
-    """The run folder that was named; or else `otherwise`, `numbered` unless it is said what becomes of its run.
-
-    Raises:
-        InputError: as `check_run`.
-    """
-    numbered = named is None and not resume and not overwrite
-    folder = RunFolder(otherwise if named is None else named, numbered=numbered)
-    check_run(folder, resume=resume, overwrite=overwrite)
-    return folder
-
-
-def check_run(path: str | os.PathLike[str] | None, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder with a run in it, unless it is said what shall become of that.
-
-    Raises:
-        InputError: it holds a run; or there is nothing to resume it from; or both were said.
-    """
-    if resume and overwrite:
-        raise InputError("--resume continues a run and --overwrite replaces it; give one of them")
-    if path is None or overwrite or (isinstance(path, RunFolder) and path.numbered) or not _holds_run(Path(path)):
-        return
-    folder = Path(path)
-    if not resume:
-        raise InputError(
-            f"{folder} holds a run already: --resume continues it, --overwrite starts anew in its place; "
-            "or choose another folder"
-        )
-    if not (folder / STATE).exists() and (folder / MODEL).exists():  # else: first saves, cut short
-        raise InputError(
-            f"{folder} holds models of a run, but no {STATE} to resume it from; --overwrite replaces it"
-        )
-
-
-def _holds_run(path: Path) -> bool:
+def holds_run(path: Path) -> bool:
     """Whether something of a run is there; one model alone is what a first save leaves that was cut short."""
     models = list((path / "checkpoints").glob("*.safetensors"))
     return any(map(os.path.lexists, (path / STATE, path / MODEL))) or len(models) > 1

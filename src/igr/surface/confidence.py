@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..cloud.neighbors import Neighbors
 from ..errors import InputError
 
 NEIGHBORS = 8
@@ -22,21 +23,19 @@ class Support:
     """The samples of a fitted surface, and what the fitted field makes of them.
 
     Args:
-        samples: points that the surface was fitted to (s, d).
+        near: the points that the surface was fitted to, and their neighbors.
         misfit: distance of each to the surface (s,), in the same units.
         normals: unit normals of the field there (s, d).
     """
 
     def __init__(
         self,
-        samples: Float[np.ndarray, "s d"],
+        near: Neighbors,
         misfit: Float[np.ndarray, " s"],
         normals: Float[np.ndarray, "s d"],
     ) -> None:
-        from scipy.spatial import KDTree
-
-        self.samples, self.misfit, self.normals = samples, misfit, normals
-        self.tree = KDTree(samples)
+        self.near, self.misfit, self.normals = near, misfit, normals
+        samples = near.points
         probes = np.arange(0, len(samples), max(1, len(samples) // PROBES))
         alone = self._expected(samples[probes], normals[probes], first=1)  # each without itself
         self.typical = max(float(np.median(alone)), 1e-12)
@@ -68,13 +67,13 @@ class Support:
         return values
 
     def _expected(self, x: np.ndarray, normals: np.ndarray, first: int) -> np.ndarray:
-        count = min(NEIGHBORS, len(self.samples) - first)
-        distance, index = self.tree.query(x, k=count + first, workers=-1)
-        distance = np.asarray(distance).reshape(len(x), count + first)[:, first]
-        index = np.asarray(index).reshape(len(x), count + first)[:, first:]
+        count = min(NEIGHBORS, len(self.near.points) - first)
+        distance, index = self.near.at(x, count + first)
+        distance = distance.reshape(len(x), count + first)[:, first]
+        index = index.reshape(len(x), count + first)[:, first:]
         bend = np.zeros(len(x))
         for near in index.T:
-            step = x - self.samples[near]
+            step = x - self.near.points[near]
             bend += np.abs((step * self.normals[near]).sum(1)) + np.abs((step * normals).sum(1))
         return distance + bend / count + self.misfit[index].mean(1)
 
@@ -92,30 +91,25 @@ def check_trimmed(kept: int, trim: float) -> None:
 def trimmed_mesh(
     vertices: Float[np.ndarray, "v 3"],
     faces: Int[np.ndarray, "f 3"],
-    samples: Float[np.ndarray, "s 3"],
+    near: Neighbors,
     distance: float,
 ) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
     """The mesh without the triangles whose middle is farther than `distance` from every sample; what is left is
     open at their borders, and may be empty."""
-    from scipy.spatial import KDTree
-
-    gap = KDTree(samples).query(vertices[faces].mean(1), workers=-1)[0]
+    gap = near.at(vertices[faces].mean(1))[0]
     used, renumbered = np.unique(faces[gap <= distance], return_inverse=True)
     return vertices[used], renumbered.reshape(-1, 3)
 
 
 def trimmed_curves(
-    curves: list[Float[np.ndarray, "m 2"]], samples: Float[np.ndarray, "s 2"], distance: float
+    curves: list[Float[np.ndarray, "m 2"]], near: Neighbors, distance: float
 ) -> list[Float[np.ndarray, "k 2"]]:
     """The same for polylines: the parts whose segments lie within `distance` of a sample."""
-    from scipy.spatial import KDTree
-
-    tree = KDTree(samples)
-    return [part for curve in curves for part in _kept_parts(curve, tree, distance)]
+    return [part for curve in curves for part in _kept_parts(curve, near, distance)]
 
 
-def _kept_parts(curve: np.ndarray, tree: object, distance: float) -> Iterator[np.ndarray]:
-    near = tree.query((curve[1:] + curve[:-1]) / 2)[0] <= distance  # pyright: ignore[reportAttributeAccessIssue]
+def _kept_parts(curve: np.ndarray, cloud: Neighbors, distance: float) -> Iterator[np.ndarray]:
+    near = cloud.at((curve[1:] + curve[:-1]) / 2)[0] <= distance
     if near.all() or not near.any():
         yield from [curve] * bool(near.all())
         return

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..cloud.frame import Frame, sides
+from ..cloud.neighbors import Neighbors
 from ..config import Config
 from ..errors import InputError, readable, usual_arithmetic
 from ..field.field import Field, NumpyField
@@ -48,6 +49,7 @@ class Surface:
         samples: points of the cloud it was fitted to (s, d), unit frame; they say where the surface is looked
             for, and where it is supported by data.
         details: what was found out on the way (units, normals, strays, timing), for reports.
+        near: the neighbors of the samples, where somebody has asked for them already.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class Surface:
         *,
         samples: np.ndarray,
         details: dict[str, Any] | None = None,
+        near: Neighbors | None = None,
     ) -> None:
         self.field, self.frame, self.config = field, frame, config
         self.samples = np.asarray(samples, np.float32)
+        self.near = near or Neighbors(self.samples.astype(float))
         self._unit = NumpyField(field, config.network)
         self.details = {} if details is None else details
         self.history: list[dict[str, float]] = []
@@ -110,8 +114,8 @@ class Surface:
         probability.
         """
         if self._support is None:
-            samples = self.samples.astype(float)
-            self._support = Support(samples, np.abs(self._unit.distance(samples)), self._unit.normals(samples))
+            samples = self.near.points
+            self._support = Support(self.near, np.abs(self._unit.distance(samples)), self._unit.normals(samples))
         u = self._unit_places(x)
         return like(x, self._support.confidence(u, self._unit.normals(u)))
 
@@ -152,7 +156,7 @@ class Surface:
             if crumbs:
                 logger.info("left out %d small pieces on which no point lies", crumbs)
         if trim is not None:
-            vertices, faces = trimmed_mesh(vertices, faces, self.samples, trim / self.frame.scale)
+            vertices, faces = trimmed_mesh(vertices, faces, self.near, trim / self.frame.scale)
             check_trimmed(len(faces), trim)
         return trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
 
@@ -180,7 +184,7 @@ class Surface:
         )
         curves = without_curve_crumbs(curves, self.samples)
         if trim is not None:
-            curves = trimmed_curves(curves, self.samples, trim / self.frame.scale)
+            curves = trimmed_curves(curves, self.near, trim / self.frame.scale)
             check_trimmed(len(curves), trim)
         return [self.frame.to_input(curve) for curve in curves]
 
