@@ -1,9 +1,8 @@
-"""Everything that decides a run, as frozen dataclasses; `presets.py` has the instances.
+"""Everything that decides a run, as frozen dataclasses; at the end the presets by name: `paper`, the published
+method, and `fast`, the default.
 
 A run's configuration is saved beside its weights and, with the cloud and the seed, is enough to repeat it.
-Lengths are in the unit frame (the cloud in a ball of radius about 1), see `frame.py`.
-
-At the end are the configurations by name: `paper`, the published method, and `fast`, the default.
+Lengths are in the unit frame (the cloud in a ball of radius about 1), see `cloud/frame.py`.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ class ObjectiveConfig(Checked):
     surface: Weight = 1.0
     """mean |f| on the cloud (equation 2 of the paper)."""
     surface_width: Weight = 0.0
-    """|f| up to which that term is quadratic (Huber 1964); follows the noise of the points, see `detail.py`."""
+    """|f| up to which that term is quadratic (Huber 1964); follows the noise of the points, see `fit/adapt.py`."""
     normals: Weight = 1.0
     """mean ‖∇f − n‖ on the cloud, where normals are known (equation 2)."""
     estimated_normals: Weight = 0.0
@@ -197,7 +196,8 @@ class Config(Checked):
     radius: Weight = 0.9
     """Radius of the ball that the cloud is scaled into; 0: not scaled (shape spaces)."""
     adapt: bool = False
-    """Make the finest grid as coarse as the cloud's spacing and noise ask for, see `detail.py`."""
+    """Follow the cloud, see `fit/adapt.py`: the finest grid as coarse as its spacing and noise ask, a term of the
+    surface that averages noise, and estimated normals that err at random on the field's side. Off: as set here."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the products in the training steps of an MLP; what is stored and evaluated is always float32. bfloat16 is
     several times faster on processors that have it, and good to about 1e-3 in f; the last tenth of a run is in

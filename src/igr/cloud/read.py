@@ -1,6 +1,6 @@
 """Point cloud files as tables of numbers, with 2, 3, 4 or 6 columns: x y, x y z, x y nx ny, x y z nx ny nz.
 
-Decided here is what a file holds and whether it is whole; whether its points make sense is up to `points.py`.
+Decided here is what a file holds and whether it is whole; whether its points make sense is up to `pointcloud.py`.
 Nothing is allocated on the word of a header: what it announces is compared with the size of the file first.
 """
 

@@ -2,7 +2,7 @@
 
 A field maps points of the unit frame to a signed distance f (negative inside) and knows its spatial gradient.
 IGR's losses depend on f and ∇f and on nothing else, so a field takes back dL/df and dL/d∇f, and the loop in
-`fit.py` needs no double backward: whatever computes the field fits into the same loop.
+`fit/loop.py` needs no double backward: whatever computes the field fits into the same loop.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class NativeField:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps what `backward` needs."""
         if shapes is not None:
-            raise ValueError("this field has one shape; see spacefield.py for several")
+            raise ValueError("this field has one shape; see space/network.py for several")
         return self.core.forward(x) if training else self.core.evaluate_with_gradient(x)
 
     def backward(self, df: np.ndarray, dg: np.ndarray) -> None:

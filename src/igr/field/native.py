@@ -1,7 +1,7 @@
 """The native core: multiresolution features and a small MLP in C++, value and spatial gradient together.
 
 f(x) = MLP([x, w·features(x)]), two hidden layers with softplus. Input of the MLP: the coordinates, then the
-features of each level, coarse to fine. Features are multilinear on the grids of `igr.encoding.Level` over
+features of each level, coarse to fine. Features are multilinear on the grids of `igr.field.features.Level` over
 [-bound, bound]^d; a point's place on a level is p = (x/bound + 1)/2 · resolution clamped to [0, resolution], its
 cell i = min(floor(p), resolution - 1). So outside the cube the features are those of the nearest place on its
 boundary and their derivative along an axis that is outside is 0, while the MLP still sees the true x.

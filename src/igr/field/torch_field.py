@@ -29,7 +29,7 @@ class TorchField:
     """A torch network as a `Field` (see `field.py`): value and gradient, backward, Adam.
 
     Args:
-        network: `MLP`, `FeatureNetwork` or, in spacefield.py, `SpaceNetwork`.
+        network: `MLP`, `FeatureNetwork` or, in space/network.py, `SpaceNetwork`.
         device: where it computes, such as "cpu" or "cuda".
         beta2: decay of Adam's second moment.
         rates: parameters whose untouched rows keep value and moments, and their learning rates as multiples.
@@ -80,7 +80,7 @@ class TorchField:
     ) -> tuple[Tensor, Tensor]:
         """Value (n,) and spatial gradient (n, d) at `x`; `training` keeps the graph for `backward`."""
         if shapes is not None:
-            raise ValueError("this field has one shape; see spacefield.py for several")
+            raise ValueError("this field has one shape; see space/network.py for several")
         if not training:
             with torch.no_grad():
                 return self.network(x)

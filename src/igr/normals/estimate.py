@@ -2,11 +2,11 @@
 
 1. *Directions*: the normal of a point is the direction in which its neighbors vary least, in a neighborhood as
    small as the noise allows.
-2. *Votes*: the outside is where much of the space around sees the border (`visibility.py`). For points that
+2. *Votes*: the outside is where much of the space around sees the border (`openness.py`). For points that
    nothing sees, on the walls of closed cavities, the sheets between them and the border are counted instead.
 3. *Patches*: points on one smooth patch of the surface decide together (`patches.py`).
 
-A few points in the plane are joined to curves instead (`outlines.py`).
+A few points in the plane are joined to curves instead (`curves.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training a shape space: the loop of `fit.py` over batches of many scans."""
+"""Training a shape space: the loop of `fit/loop.py` over batches of many scans."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ struct Cell {
 
 template <int D>
 IGR_INLINE Cell<D> find_cell(const Level& level, float bound, const float* x) {
-  constexpr uint32_t primes[3] = {1u, 2654435761u, 805459861u};  // igr.encoding.HASH_PRIMES
+  constexpr uint32_t primes[3] = {1u, 2654435761u, 805459861u};  // igr.field.features.HASH_PRIMES
   const float edge = float(level.resolution), scale = edge / (2 * bound);
   Cell<D> cell;
   Bits low[D], high[D];  // what the cell's lower and upper corner contribute to the row along each axis

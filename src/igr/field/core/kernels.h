@@ -10,7 +10,7 @@ namespace igr {
 // a tile's layer fits in first-level cache and is a whole number of vectors on every instruction set.
 constexpr int kTile = 48;
 
-// One grid of features, see igr.encoding.Level.
+// One grid of features, see igr.field.features.Level.
 struct Level {
   int32_t resolution;
   int32_t rows;

@@ -1,4 +1,4 @@
-// The Python module igr.native._core: checks every array once, then computes without the interpreter's lock.
+// The Python module igr.field._core: checks every array once, then computes without the interpreter's lock.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
