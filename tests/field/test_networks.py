@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from shapes import sphere  # noqa: E402
 
-from igr.config import FAST, PAPER, Config, FeatureConfig, MLPConfig  # noqa: E402  # noqa: E402
+from igr.config import FAST, PAPER, Config, FeatureConfig, MLPConfig  # noqa: E402
 from igr.errors import InputError  # noqa: E402
 from igr.field import native  # noqa: E402
 from igr.field.field import NativeField  # noqa: E402
@@ -297,3 +297,14 @@ def test_a_compiled_step_is_the_same_step():
     environment = os.environ | {"TORCH_COMPILE_DISABLE": "0"}
     done = subprocess.run([sys.executable, "-c", COMPILED], env=environment, check=False, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+
+def test_derivatives_that_meet_in_one_row_are_summed_in_one_order():
+    field = torch_field(SMALL_FEATURES, 3)
+    x, found = places(3, 20_000).float(), []
+    for _ in range(5):
+        field.network.zero_grad()
+        f, g = field.distance_and_gradient(x, training=True)
+        field.backward(torch.sin(99 * f), torch.cos(99 * g))
+        found.append(field.network.table.grad.clone())
+    assert all(torch.equal(found[0], other) for other in found)

@@ -232,7 +232,8 @@ class FeatureNetwork(nn.Module):
             cell = place.detach().floor().clamp(max=level.resolution - 1)
             share = (place - cell).unsqueeze(1)  # (n, 1, d)
             index = cell.long().unsqueeze(1) + self.corners  # (n, 2^d, d)
-            rows = self.table[self._rows(index, level.resolution, level.rows, level.offset, level.hashed)]
+            rows = self._rows(index, level.resolution, level.rows, level.offset, level.hashed)
+            rows = nn.functional.embedding(rows, self.table)  # whose derivatives are summed in one order
             factor = torch.where(self.corners == 1, share, 1 - share)  # (n, 2^d, d)
             values.append(weight * (factor.prod(-1).unsqueeze(1) @ rows).squeeze(1))
             sign = 2.0 * self.corners - 1
