@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from igr.examples.body import Body
+from examples.clouds.body import Body
 from igr.mesh.triangles import face_normals, sample_mesh
 from igr.scans.preprocess import FOLDER
 from igr.space.space import ShapeSpace

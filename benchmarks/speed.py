@@ -14,8 +14,9 @@ import torch
 import trimesh
 
 import igr as package
+from examples.clouds.solids import sample_solid
 from igr.config import PAPER
-from igr.examples import example_cloud, write_example
+from igr.examples import example_cloud, write_cloud
 from igr.field.networks import MLP
 from igr.field.torch_field import TorchField, torch_field
 from igr.judge.metrics import compare
@@ -95,7 +96,7 @@ def reading() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         for suffix in (".xyz", ".npy", ".npz", ".ply"):
             path = Path(folder) / f"points{suffix}"
-            write_example("torus", path, points=1_000_000)
+            write_cloud(path, *sample_solid("torus", 1_000_000, np.random.default_rng(0)))
             yield f"| read {suffix} | {median_seconds(lambda path=path: package.read_points(path), 3):.2f} |"
     mesh, reference = (trimesh.creation.icosphere(subdivisions=6, radius=radius) for radius in (1.1, 1.0))
     for protocol in ("surface", "srb"):
@@ -140,8 +141,6 @@ def sizes() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         for count in (10_000, 100_000, 1_000_000, 10_000_000):
             path, target = Path(folder) / "cloud.npy", Path(folder) / "mesh.ply"
-            cloud = example_cloud("torus", points=count)
-            assert cloud.normals is not None
-            np.save(path, np.c_[cloud.points, cloud.normals])
+            np.save(path, np.hstack(sample_solid("torus", count, np.random.default_rng(0))))
             run = process(igr("reconstruct", path, "-o", target, "--json"))
             yield f"| {count:,} | {run.seconds:.1f} | {run.result['fit']['seconds']:.1f} | {run.megabytes:.0f} |"

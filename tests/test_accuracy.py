@@ -12,10 +12,10 @@ from accuracy import FAST_ROWS, SLOW_ROWS, Row
 from scipy.spatial import KDTree
 
 import igr
+from examples.clouds.body import Body
+from examples.clouds.solids import sample_solid, solid_distance
 from igr.config import FAST, FAST_SPACE, PAPER
 from igr.examples import example_cloud
-from igr.examples.body import Body
-from igr.examples.solids import sample_solid, solid_distance
 from igr.judge.metrics import as_triangles, compare
 from igr.mesh.triangles import face_normals, sample_mesh
 

@@ -5,8 +5,8 @@ import pytest
 import trimesh
 from scipy.spatial import KDTree
 
-from igr.examples.body import Body
-from igr.examples.motions import MOTIONS
+from examples.clouds.body import Body
+from examples.clouds.motions import MOTIONS
 
 
 @pytest.fixture(scope="module")

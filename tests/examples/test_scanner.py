@@ -7,7 +7,7 @@ import pytest
 import trimesh
 from shapes import arrays, ball
 
-from igr.examples.scanner import Scanner, scan_mesh
+from examples.clouds.scanner import Scanner, scan_mesh
 
 PERFECT = Scanner(noise=0, tilt=0, drift=0, turn=0)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from igr.examples.solids import SOLIDS, sample_solid, solid_distance, solid_mesh
+from examples.clouds.solids import SOLIDS, sample_solid, solid_distance, solid_mesh
 
 VOLUMES = {"sphere": 4 / 3 * np.pi, "torus": 2 * np.pi**2 * 0.35**2, "box": 2 * 1.4 * 1.0}
 

@@ -39,7 +39,7 @@ def test_what_does_not_fit_is_refused_before_the_work(tmp_path, monkeypatch, cap
     asked = ["reconstruct", str(tmp_path / "ball.ply"), "--steps", "1000000"]
     assert main([*asked, "--resolution", "4096"]) == 2
     said = capsys.readouterr().err
-    assert "500 points with normals, box 1.999 × 1.983 × 2; takes up to " in said
+    assert "500 points with normals, box 1.994 × 1.997 × 1.995; takes up to " in said
     assert "ball.ply at a resolution of 4096 takes up to" in said
     assert "use fewer points, a lower resolution" in said
     assert [path.name for path in tmp_path.iterdir()] == ["ball.ply"]

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import blob
 
+from examples.clouds.solids import sample_solid
 from igr.examples import example_cloud
 from igr.normals.estimate import orient, orient_normals
 
@@ -67,7 +68,7 @@ def test_units_and_place_do_not_matter():
 
 
 def test_clean_solids_are_trusted_and_confidence_knows_its_errors():
-    knot = orient(example_cloud("knot", points=8000).points)
+    knot = orient(sample_solid("knot", 8000, np.random.default_rng(0))[0])
     assert knot.quality > 0.95
     assert knot.confidence.mean() > 0.8
     body = example_cloud("body", points=8000)

@@ -241,9 +241,9 @@ class Example:
     output: Positional[Path]
     """File (ply, xyz, npy, npz), or the folder for dfaust."""
     points: int | None = None
-    """Number of points."""
+    """Number of points, drawn at random from all there are."""
     seed: int = 0
-    """Seed of the virtual scanner."""
+    """Seed of the choice of points, or of the split of the folder."""
     reference: bool = False
     """Also write the true surface beside it."""
 

@@ -1,4 +1,4 @@
-"""Poses of the shipped body through a dozen motions, such as people make in a scanner.
+"""Poses of the body through a dozen motions, such as people make in a scanner.
 
 A body at rest stands upright, faces −y and holds its arms a little away. A rotation is a vector in degrees in the
 frame of the bone's parent: about x, negative swings a limb forward; about y, positive lowers the left arm and

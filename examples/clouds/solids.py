@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from ..mesh.triangles import Mesh, sample_mesh
+from igr.mesh.triangles import Mesh, sample_mesh
 
 TUBES = {"torus": 0.35, "knot": 0.28}
 """Radius of the tube around a closed curve."""
@@ -44,24 +44,30 @@ def sample_solid(
     return points - distance[:, None] * normals, normals
 
 
-def solid_mesh(name: str) -> Mesh:
-    """A fine, closed, outward-oriented mesh whose vertices lie exactly on a solid."""
+def solid_mesh(name: str, *, along: int = 600, around: int = 120) -> Mesh:
+    """A closed, outward-oriented mesh whose vertices lie exactly on a solid.
+
+    Args:
+        name: of `SOLIDS`.
+        along: vertices along the curve of a tube; the sphere has a third as many rings.
+        around: vertices around the tube or in a ring of the sphere. The box has its eight corners only.
+    """
     if name == "box":
         corners = (2 * np.array(list(np.ndindex(2, 2, 2))) - 1) * BOX
         quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
         return corners, np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
-    turn = np.linspace(0, 2 * np.pi, 121)[:-1]
+    turn = np.linspace(0, 2 * np.pi, around + 1)[:-1]
     if name == "sphere":
-        polar = np.linspace(0, np.pi, 202)[1:-1, None]
+        polar = np.linspace(0, np.pi, along // 3 + 2)[1:-1, None]
         ring = np.stack(
             np.broadcast_arrays(np.sin(polar) * np.cos(turn), np.sin(polar) * np.sin(turn), np.cos(polar))
         )
         return _capped(np.moveaxis(ring, 0, -1))
-    u = np.linspace(0, 2 * np.pi, 601)[:-1]
-    center, along = (_circle(u), _circle(u + np.pi / 2)) if name == "torus" else (_knot(u), _knot(u, 1))
-    first = np.cross(along, [0.0, 0.0, 1.0])
+    u = np.linspace(0, 2 * np.pi, along + 1)[:-1]
+    center, ahead = (_circle(u), _circle(u + np.pi / 2)) if name == "torus" else (_knot(u), _knot(u, 1))
+    first = np.cross(ahead, [0.0, 0.0, 1.0])
     first /= np.linalg.norm(first, axis=1, keepdims=True)
-    second = np.cross(along / np.linalg.norm(along, axis=1, keepdims=True), first)
+    second = np.cross(ahead / np.linalg.norm(ahead, axis=1, keepdims=True), first)
     across = np.cos(turn)[:, None] * first[:, None] + np.sin(turn)[:, None] * second[:, None]
     return _periodic(center[:, None] + TUBES[name] * across)
 

@@ -1,25 +1,24 @@
 """A posed human body in numpy, to make scans of: eight shape components and linear blend skinning.
 
-The shipped data is described in `data/README.md`.
+The data beside this file is described in `README.md`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from .motions import MOTIONS
+from examples.clouds.motions import MOTIONS
 
 
 class Body:
-    """The shipped body; `body.pose(shape, pose)` gives vertices in metres, z up, facing −y."""
+    """The body; `body.pose(shape, pose)` gives vertices in metres, z up, facing −y."""
 
     def __init__(self) -> None:
-        shipped = resources.files("igr") / "data" / "mini_body.npz"
-        with resources.as_file(shipped) as path, np.load(path) as data:
+        with np.load(Path(__file__).with_name("mini_body.npz")) as data:
             self.template = data["template"].astype(float)
             self.joints = data["joints"].astype(float)
             self.shape_vertices = data["shape_v"].astype(float)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..mesh.triangles import Mesh, face_normals, sample_mesh
+from igr.mesh.triangles import Mesh, face_normals, sample_mesh
 
 
 @dataclass(frozen=True)
