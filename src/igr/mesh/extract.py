@@ -1,6 +1,6 @@
 """From a signed distance function to its zero level set: a watertight mesh in space, closed curves in the plane.
 
-In space only cells that the surface can pass through are evaluated (`voxels.py`); marching cubes (Lorensen & Cline
+In space only cells that the surface can pass through are evaluated (`cells.py`); marching cubes (Lorensen & Cline
 1987) turns them into triangles, by libigl's table of cases; every vertex then slides along its grid edge onto the
 zero set. It stays on its edge, so no triangle turns over and none degenerates.
 """
