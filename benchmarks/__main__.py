@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import bare, holes, planar, protocols, spaces, speed, surfaces
+from . import bare, holes, peer_cells, planar, protocols, spaces, speed, surfaces
 from .clouds import available
 from .sections import machine, write_section
 
@@ -41,6 +41,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "native": ("Native training step and evaluation", native_step),
     "paper": ("The paper's network", speed.paper_step),
     "meshing": ("Meshing", speed.meshing),
+    "peer-cells": ("Meshing beside libigl", peer_cells.rows),
     "reading": ("Reading and comparing a million points", speed.reading),
     "watching": ("Watching a fit", speed.watching),
     "starting": ("Starting", speed.starting),

@@ -15,7 +15,7 @@ import igr
 from igr import config as presets
 
 TARGET = Path(__file__).with_name("python-reference.md")
-MODULES = ("igr.metrics", "igr.quality", "igr.rays", "igr.config", "igr.surface.export")
+MODULES = ("igr.metrics", "igr.quality", "igr.triangles", "igr.rays", "igr.config", "igr.surface.export")
 """Modules whose public names are described after those of `igr` itself."""
 PRESETS = {value: name for name, value in vars(presets).items() if isinstance(value, igr.Config)}
 """What the presets are called."""

@@ -184,12 +184,10 @@ ADVICE = "use fewer points, a lower resolution (--resolution), or a machine with
 
 
 def available() -> float:
-    """Bytes that this process can still take before the system, or a control group that it is in, runs out;
-    infinity where neither says."""
-    free = [math.inf]
-    for line in read_lines(Path("/proc/meminfo")):
-        if line.startswith("MemAvailable:"):
-            free.append(1024.0 * int(line.split()[1]))
+    """Bytes that this process can still take before the system, or a control group that it is in, runs out."""
+    import psutil
+
+    free = [float(psutil.virtual_memory().available)]
     for group in control_groups("memory"):
         free += _left(group, "memory.max", "memory.current", "inactive_file")
         free += _left(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")

@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from ..errors import InputError, usual_arithmetic
+from ..mesh.triangles import (
+    Mesh,
+    SurfaceSamples,
+    face_areas,  # noqa: F401 (a documented name of this module)
+    face_normals,
+    near_order,
+    sample_surface,
+)
 from ..settings import finite, whole
 from ..surface.queries import as_places
 
 if TYPE_CHECKING:
     import trimesh
-
-Triangles = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ PROTOCOLS = {
 
 @usual_arithmetic
 def compare(
-    mesh: trimesh.Trimesh | Triangles,
+    mesh: trimesh.Trimesh | Mesh,
     reference: Any,
     *,
     protocol: str = "surface",
@@ -169,16 +174,7 @@ def compare(
     )
 
 
-@dataclass(frozen=True)
-class SurfaceSamples:
-    """Points of a surface, and the surface."""
-
-    points: np.ndarray
-    normals: np.ndarray | None
-    mesh: Triangles | None
-
-
-def as_triangles(mesh: Any) -> Triangles:
+def as_triangles(mesh: Any) -> Mesh:
     """Vertices in float64 and faces in int64 of a mesh or of (vertices, faces).
 
     Raises:
@@ -198,41 +194,6 @@ def as_triangles(mesh: Any) -> Triangles:
     return np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int64)
 
 
-def sample_surface(mesh: Triangles, count: int, rng: np.random.Generator) -> SurfaceSamples:
-    """Points evenly spread over the area of a mesh, with the normals of their faces; near ones near in order."""
-    vertices, faces = mesh
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    area = face_areas(vertices, faces)
-    face = np.searchsorted(np.cumsum(area), rng.random(count) * area.sum()).clip(max=len(faces) - 1)
-    u, v = rng.random((2, count, 1))
-    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    points = a[face] + u * (b - a)[face] + v * (c - a)[face]
-    order = near_order(points)
-    return SurfaceSamples(points[order], _face_normals(vertices, faces)[face[order]], mesh)
-
-
-def near_order(points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
-    """Rows of points along a Z-shaped curve (Morton 1966): queries of trees in this order find their data in the
-    cache and are about four times faster."""
-    low, high = points.min(0), points.max(0)
-    cells = ((points - low) * (1023 / max((high - low).max(), 1e-300))).astype(np.int64)
-    bits = np.arange(1024)
-    spread = (((bits[:, None] >> np.arange(10)) & 1) << (3 * np.arange(10))).sum(1)
-    return np.argsort(spread[cells] @ np.array([4, 2, 1]), kind="stable")
-
-
-def face_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area (f,) of each triangle."""
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
-
-
-def _face_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    normals = np.cross(b - a, c - a)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
-
-
 def _consistency(there: np.ndarray | None, back: np.ndarray | None) -> float | None:
     return None if there is None or back is None else float((there.mean() + back.mean()) / 2)
 
@@ -245,7 +206,7 @@ def _distances(
         import igl
 
         square, face, _ = igl.point_mesh_squared_distance(source.points, *target.mesh)
-        distance, normals = np.sqrt(square), _face_normals(*target.mesh)[np.asarray(face)]
+        distance, normals = np.sqrt(square), face_normals(*target.mesh)[np.asarray(face)]
     else:
         from scipy.spatial import KDTree
 

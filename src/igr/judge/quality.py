@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from .metrics import Triangles, as_triangles, face_areas, sample_surface
+from ..mesh.triangles import Mesh, face_areas, sample_surface
+from .metrics import as_triangles
 
 if TYPE_CHECKING:
     import trimesh
@@ -35,7 +36,7 @@ class Topology:
     """Enclosed volume; None if the mesh is not watertight."""
 
 
-def topology(mesh: trimesh.Trimesh | Triangles) -> Topology:
+def topology(mesh: trimesh.Trimesh | Mesh) -> Topology:
     """Pieces, holes and handles of a mesh."""
     import trimesh
 
@@ -56,9 +57,7 @@ def topology(mesh: trimesh.Trimesh | Triangles) -> Topology:
     )
 
 
-def ghost_area(
-    mesh: trimesh.Trimesh | Triangles, points: Float[np.ndarray, "n 3"], *, spacings: float = 8.0
-) -> float:
+def ghost_area(mesh: trimesh.Trimesh | Mesh, points: Float[np.ndarray, "n 3"], *, spacings: float = 8.0) -> float:
     """Share of the mesh's area that is farther from every point of the cloud than `spacings` times the median
     distance of its points to their sixth neighbor: closed holes, and ghosts."""
     from scipy.spatial import KDTree
@@ -90,7 +89,7 @@ class FieldQuality:
 def field_quality(
     distance: Callable[[np.ndarray], np.ndarray],
     gradient: Callable[[np.ndarray], np.ndarray],
-    reference: trimesh.Trimesh | Triangles,
+    reference: trimesh.Trimesh | Mesh,
     *,
     band: float,
     samples: int = 50_000,
@@ -135,8 +134,8 @@ def signed_distance(
 
 
 def volume_iou(
-    mesh: trimesh.Trimesh | Triangles,
-    reference: trimesh.Trimesh | Triangles,
+    mesh: trimesh.Trimesh | Mesh,
+    reference: trimesh.Trimesh | Mesh,
     *,
     samples: int = 100_000,
     seed: int = 0,

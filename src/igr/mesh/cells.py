@@ -3,6 +3,10 @@
 From one level to the next every cell is halved along each axis, and a part is kept if the surface may run through
 it: the linear part of the field in the cell is known, and what is left of the largest slope bounds the rest. Cells
 missed by that are found from their neighbors, so no surface that has been met anywhere has a hole.
+
+libigl 2.6.3 has an octree and marching cubes for the same (`benchmarks/peer_cells.py`). At 512³ it gives as many
+vertices of a fitted scan for 1.6 times the processor time, 1.7 times the evaluations and 1.3 times the memory, and
+leaves them up to 0.24 cells of f from the surface, where `cubes.py` slides them to within 0.044: so this stays.
 """
 
 from __future__ import annotations

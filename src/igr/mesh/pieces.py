@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from .triangles import face_areas
+
 if TYPE_CHECKING:
     import trimesh
 
@@ -29,7 +31,7 @@ def without_crumbs(
     if piece.max() == 0:
         return vertices, faces, 0
     middles = vertices[faces].mean(1)
-    crumb = _crumbs(np.bincount(piece, _areas(vertices, faces)), middles, piece, samples)
+    crumb = _crumbs(np.bincount(piece, face_areas(vertices, faces)), middles, piece, samples)
     if not crumb.any():
         return vertices, faces, 0
     kept = faces[~crumb[piece]]
@@ -57,17 +59,12 @@ def largest_piece(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, float]:
 
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
     piece = _pieces(faces, len(vertices))
-    area = np.bincount(piece, _areas(vertices, faces))
+    area = np.bincount(piece, face_areas(vertices, faces))
     if len(area) == 1:
         return mesh, 1.0
     used, renumbered = np.unique(faces[piece == area.argmax()], return_inverse=True)
     largest = trimesh.Trimesh(vertices[used], renumbered.reshape(-1, 3), process=False)
     return largest, float(area.max() / area.sum())
-
-
-def _areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    return np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
 
 
 def _pieces(faces: np.ndarray, vertices: int) -> np.ndarray:

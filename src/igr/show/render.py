@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,11 +197,9 @@ def save_film(
     if suffix == ".gif":
         from PIL import Image
 
-        pictures = [Image.fromarray(image).quantize(64) for image in images]
+        first, *others = (Image.fromarray(image).quantize(64) for image in images)
         stream = io.BytesIO()
-        pictures[0].save(
-            stream, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 / rate), loop=0
-        )
+        first.save(stream, "GIF", save_all=True, append_images=others, duration=round(1000 / rate), loop=0)
         write_bytes(path, stream.getvalue())
     elif suffix == ".mp4":
         write_bytes(path, _mp4(images, rate))
@@ -217,14 +216,12 @@ def _mp4(images: Iterator[np.ndarray], rate: int) -> bytes:
         raise InputError("mp4 needs imageio-ffmpeg: pip install imageio-ffmpeg; or write a .gif") from None
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
-        writer = None
-        for image in images:
-            if writer is None:
-                writer = imageio_ffmpeg.write_frames(str(film), image.shape[1::-1], fps=rate, macro_block_size=2)
-                writer.send(None)
+        first = next(images)
+        writer = imageio_ffmpeg.write_frames(str(film), first.shape[1::-1], fps=rate, macro_block_size=2)
+        writer.send(None)
+        for image in chain([first], images):
             writer.send(np.ascontiguousarray(image))
-        if writer is not None:
-            writer.close()
+        writer.close()
         return film.read_bytes()
 
 
