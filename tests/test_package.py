@@ -36,3 +36,11 @@ def test_without_torch_everything_else_is_there():
 
 def test_an_unknown_name_is_no_attribute():
     assert said("import igr; print(hasattr(igr, 'reconstruckt'))") == "False\n"
+
+
+@pytest.mark.parametrize(("name", "room"), igr._ROOMS.items())
+def test_documented_names_of_modules_lead_to_their_rooms(name, room):
+    pytest.importorskip("gpytoolbox")  # which one of them imports
+    named, module = importlib.import_module(f"igr.{name}"), importlib.import_module(f"igr.{room}")
+    assert named is module is getattr(igr, name)
+    assert module.__spec__.name == f"igr.{room}"

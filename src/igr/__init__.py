@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -96,12 +95,12 @@ _ROOMS = {
 """Documented names of modules, as in `igr.metrics.compare`, and where those are."""
 
 
-class _Named(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Named:
     """Finds the modules of `_ROOMS` when they are imported by their documented names."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         known = name.startswith("igr.") and name[4:] in _ROOMS
-        return importlib.machinery.ModuleSpec(name, self) if known else None
+        return importlib.machinery.ModuleSpec(name, _named) if known else None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
         module = importlib.import_module(f"igr.{_ROOMS[spec.name[4:]]}")
@@ -112,7 +111,8 @@ class _Named(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         module.__spec__ = module.__spec__.loader_state
 
 
-sys.meta_path.append(_Named())
+_named: Any = _Named()
+sys.meta_path.append(_named)
 
 
 def _has_torch() -> bool:
