@@ -1,9 +1,12 @@
 """The package as it is met at the prompt: its names are found, and torch is asked for only where it is needed."""
 
+import importlib
 import subprocess
 import sys
 
 import pytest
+
+import igr
 
 
 def said(code: str) -> str:
