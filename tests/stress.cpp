@@ -1,6 +1,6 @@
 // The native core where things go wrong: many threads at once, memory that runs out at every allocation in turn,
-// and forked children. Prints "done"; anything else is a failure. tests/field/test_native_stress.py builds it, with
-// sanitizers and without, and runs it.
+// and forked children. Prints "done"; anything else is a failure. tests/field/test_native_stress.py builds it,
+// with sanitizers and without, and runs it.
 #include <atomic>
 #include <cstddef>
 #include <cstdio>
