@@ -6,6 +6,7 @@ import dataclasses
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,13 @@ from ..store.atomic import read_small_text
 class OriginalShapeSpace:
     """What only the original's shape spaces have; its intervals are in epochs there."""
 
-    dataset_path: Path | None
+    dataset_path: Path | None = None
     """Folder of the samples, relative to the file's folder unless it is absolute."""
-    latent_size: int
+    latent_size: int = 0
     """Length of a latent; 0 for one surface."""
-    local_sigma: float | None
+    local_sigma: float | None = None
     """σ of the space points; None where it is measured on the cloud."""
-    latent_optimizer: OptimizerConfig | None
+    latent_optimizer: OptimizerConfig | None = None
     """Schedule of the latents: the second entry of the list."""
 
 
@@ -36,17 +37,17 @@ class OriginalConf:
 
     config: Config
     """The preset `paper` with the file's settings."""
-    input_path: Path | None
+    input_path: Path | None = None
     """The cloud it names, relative to the file's folder unless it is absolute."""
-    dimension: int | None
+    dimension: int | None = None
     """2 or 3, where it says so."""
-    resolution: int | None
+    resolution: int | None = None
     """Cells of the plotted grid."""
-    level: float
+    level: float = 0.0
     """Level set that was plotted."""
-    shape_space: OriginalShapeSpace
+    shape_space: OriginalShapeSpace = OriginalShapeSpace()
     """What it says about a shape space."""
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     """Keys that are not known, or have no meaning here."""
 
 
@@ -72,6 +73,112 @@ BROKEN = (TypeError, ValueError, LookupError, AttributeError)
 """What pyhocon raises for some files besides its own exceptions."""
 
 
+Convert = Callable[[Any], Any]
+"""What an entry becomes; a TypeError or ValueError says what was expected instead."""
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(float(value)):
+        raise ValueError("expected a finite number")
+    return float(value)
+
+
+def _such(holds: Callable[[Any], bool], otherwise: str, kind: Convert) -> Convert:
+    """Converts a value by `kind` where it `holds`, and says `otherwise` elsewhere."""
+
+    def convert(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(otherwise)
+        return kind(value)
+
+    return convert
+
+
+COUNT = _such(lambda v: _number(v) == int(v) and int(v) >= 1, "expected a whole number of at least 1", int)
+POSITIVE = _such(lambda v: _number(v) > 0, "expected a positive number", float)
+WEIGHT = _such(lambda v: _number(v) >= 0, "expected a number of at least 0", float)
+ZERO = _such(lambda v: _number(v) == 0, "which is not supported; set it to 0", float)
+DIMENSION = _such(lambda v: v in (2, 3), "expected 2 or 3", int)
+SPHERE = _such(
+    lambda v: str(v).lower() == "true", "but the network always starts as a sphere; set it to True", bool
+)
+NETWORK, SAMPLER = (
+    _such(lambda v, known=known: str(v).rpartition(".")[2] == known, f"only {known} is known here", str)
+    for known in ("ImplicitNet", "NormalPerPoint")
+)
+
+
+SCHEDULE = {
+    "factor": _such(lambda v: POSITIVE(v) <= 1, "expected a factor of at most 1", float),
+    "initial": POSITIVE,
+    "interval": COUNT,
+}
+"""What a schedule of the type Step may hold."""
+
+
+def _schedules(value: Any) -> list[OptimizerConfig]:
+    """The schedule of the network and, where there is a second, that of the latents."""
+    entries = value if isinstance(value, list) else [value]
+    if not 1 <= len(entries) <= 2:
+        raise ValueError("expected one schedule, or two with that of the latents")
+    return [_schedule(entry) for entry in entries]
+
+
+def _schedule(entry: Any) -> OptimizerConfig:
+    if not hasattr(entry, "items"):
+        raise ValueError('expected { "Type" : "Step", "Initial" : …, "Interval" : …, "Factor" : … }')
+    found = {str(key).strip('"').lower(): value for key, value in entry.items()}
+    unknown = set(found) - {"type", *SCHEDULE}
+    if str(found.get("type")).lower() != "step" or unknown:
+        raise ValueError("expected the type Step, with Initial, Interval and Factor")
+    chosen = {name: kind(found[name]) for name, kind in SCHEDULE.items() if name in found}
+    return dataclasses.replace(PAPER.optimizer, **chosen)
+
+
+def _widths(value: Any) -> list[int]:
+    found = [COUNT(entry) for entry in value] if isinstance(value, list) else []
+    if not found or len(set(found)) != 1:
+        raise ValueError("expected a list of equal widths, one for each hidden layer")
+    if not 8 <= found[0] <= 65536:
+        raise ValueError("expected widths from 8 to 65536")
+    return found
+
+
+def _skips(value: Any, layers: int) -> tuple[int, ...]:
+    found = tuple(COUNT(entry) for entry in value) if isinstance(value, list) else (layers,)
+    if any(entry >= layers for entry in found):
+        raise ValueError(f"expected a list of hidden layers from 1 to {layers - 1}")
+    return found
+
+
+SKIPS = "network.inputs.skip_in"
+"""The one setting that is checked by another, the number of layers."""
+SETTINGS: dict[str, tuple[str, str, Convert]] = {
+    "train.input_path": ("file", "input_path", Path),
+    "train.d_in": ("file", "dimension", DIMENSION),
+    "train.network_class": ("checked", "network", NETWORK),
+    "train.weight_decay": ("checked", "decay", ZERO),
+    "train.points_batch": ("sampling", "surface", COUNT),
+    "train.learning_rate_schedule": ("train", "optimizers", _schedules),
+    "train.nepoch": ("train", "steps", COUNT),
+    "train.dataset_path": ("space", "dataset_path", Path),
+    "train.latent_size": ("space", "latent_size", COUNT),
+    "network.inputs.dims": ("network", "dims", _widths),
+    "network.inputs.geometric_init": ("checked", "sphere", SPHERE),
+    "network.inputs.beta": ("network", "beta", POSITIVE),
+    "network.inputs.radius_init": ("network", "radius", POSITIVE),
+    "network.sampler.sampler_type": ("checked", "sampler", SAMPLER),
+    "network.sampler.properties.global_sigma": ("sampling", "extent", POSITIVE),
+    "network.sampler.properties.local_sigma": ("space", "local_sigma", POSITIVE),
+    "network.loss.lambda": ("objective", "eikonal", WEIGHT),
+    "network.loss.normals_lambda": ("objective", "normals", WEIGHT),
+    "network.loss.latent_lambda": ("objective", "latent", WEIGHT),
+    "plot.resolution": ("file", "resolution", COUNT),
+    "plot.mc_value": ("file", "level", _number),
+}
+"""Key by key: the part that the setting goes to (checked: none), its name there, and what it must be."""
+
+
 def read_conf(path: str | os.PathLike[str]) -> OriginalConf:
     """Read an original `.conf` file.
 
@@ -82,73 +189,38 @@ def read_conf(path: str | os.PathLike[str]) -> OriginalConf:
         InputError: pyhocon is not installed, the file cannot be read, or a setting is impossible.
     """
     path = Path(path)
-    take = _Taker(path, _flat(_parsed(path)))
-    for key, known in (("train.network_class", "ImplicitNet"), ("network.sampler.sampler_type", "NormalPerPoint")):
-        take(key, known, _only(known))
-    network = _network(take)
-    objective = dataclasses.replace(
-        PAPER.objective,
-        eikonal=take("network.loss.lambda", PAPER.objective.eikonal, _weight),
-        normals=take("network.loss.normals_lambda", PAPER.objective.normals, _weight),
-        latent=take("network.loss.latent_lambda", 0.0, _weight),
-    )
-    sampling = dataclasses.replace(
-        PAPER.sampling,
-        surface=take("train.points_batch", PAPER.sampling.surface, _count),
-        extent=take("network.sampler.properties.global_sigma", PAPER.sampling.extent, _positive),
-    )
-    optimizer, latent_optimizer = take("train.learning_rate_schedule", (PAPER.optimizer, None), _schedules)
-    config = dataclasses.replace(
-        PAPER,
-        network=network,
-        objective=objective,
-        sampling=sampling,
-        optimizer=optimizer,
-        steps=take("train.nepoch", PAPER.steps, _count),
-    )
-    take("train.weight_decay", 0.0, _zero)
-    return OriginalConf(
-        config,
-        take("train.input_path", None, path.parent.joinpath),
-        take("train.d_in", None, _dimension),
-        take("plot.resolution", None, _count),
-        take("plot.mc_value", 0.0, _number),
-        OriginalShapeSpace(
-            take("train.dataset_path", None, path.parent.joinpath),
-            take("train.latent_size", 0, _count),
-            take("network.sampler.properties.local_sigma", None, _positive),
-            latent_optimizer,
-        ),
-        take.warnings(),
-    )
+    entries = _flat(_parsed(path))
 
-
-class _Taker:
-    """Takes entries out of a configuration, each checked, and remembers which were left."""
-
-    def __init__(self, path: Path, entries: dict[str, Any]) -> None:
-        self.path, self.entries = path, entries
-        self.taken: set[str] = set()
-
-    def __call__(self, key: str, default: Any, convert: Callable[[Any], Any]) -> Any:
-        """The entry `key` converted, or `default` where it is missing."""
-        self.taken.add(key)
-        if key not in self.entries:
-            return default
+    def converted(key: str, convert: Convert) -> Any:
         try:
-            return convert(self.entries[key])
+            return convert(entries[key])
         except (TypeError, ValueError) as problem:
-            raise InputError(f"{self.path}: {key} is {self.entries[key]!r}, {problem}") from None
+            raise InputError(f"{path}: {key} is {entries[key]!r}, {problem}") from None
 
-    def warnings(self) -> tuple[str, ...]:
-        """One sentence for every entry that has no effect."""
-        found = []
-        for key in sorted(set(self.entries) - self.taken):
-            advice = IGNORED.get(key)
-            found.append(
-                f"unknown key {key} is ignored" if advice is None else f"{key} has no effect here; {advice}"
-            )
-        return tuple(text.removesuffix("; ") for text in found)
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, (part, name, convert) in SETTINGS.items():
+        if key in entries:
+            value = converted(key, convert)
+            found[part][name] = path.parent / value if isinstance(value, Path) else value
+    network = found["network"]
+    assert isinstance(PAPER.network, MLPConfig)
+    widths = network.pop("dims", [PAPER.network.width] * PAPER.network.layers)
+    network |= {"width": widths[0], "layers": len(widths)}
+    if SKIPS in entries:
+        network["skip"] = converted(SKIPS, lambda value: _skips(value, len(widths)))
+    optimizer, *of_latents = found["train"].pop("optimizers", [PAPER.optimizer])
+    parts = {p: dataclasses.replace(getattr(PAPER, p), **found[p]) for p in ("network", "objective", "sampling")}
+    config = dataclasses.replace(PAPER, optimizer=optimizer, **parts, **found["train"])
+    space = OriginalShapeSpace(**found["space"], latent_optimizer=of_latents[0] if of_latents else None)
+    left = sorted(set(entries) - set(SETTINGS) - {SKIPS})
+    return OriginalConf(config, **found["file"], shape_space=space, warnings=tuple(map(_warning, left)))
+
+
+def _warning(key: str) -> str:
+    """One sentence about an entry that has no effect."""
+    if key not in IGNORED:
+        return f"unknown key {key} is ignored"
+    return f"{key} has no effect here; {IGNORED[key]}".removesuffix("; ")
 
 
 def _parsed(path: Path) -> Any:
@@ -183,111 +255,3 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
         else:
             entries[prefix + key] = value
     return entries
-
-
-def _network(take: _Taker) -> MLPConfig:
-    assert isinstance(PAPER.network, MLPConfig)
-    dims = take("network.inputs.dims", [PAPER.network.width] * PAPER.network.layers, _widths)
-    take("network.inputs.geometric_init", True, _true)
-    return MLPConfig(
-        width=dims[0],
-        layers=len(dims),
-        skip=take("network.inputs.skip_in", PAPER.network.skip, lambda value: _skips(value, len(dims))),
-        beta=take("network.inputs.beta", PAPER.network.beta, _positive),
-        radius=take("network.inputs.radius_init", PAPER.network.radius, _positive),
-    )
-
-
-def _schedules(value: Any) -> tuple[OptimizerConfig, OptimizerConfig | None]:
-    """The schedules of the network and, where there is a second, of the latents."""
-    entries = value if isinstance(value, list) else [value]
-    if not 1 <= len(entries) <= 2:
-        raise ValueError("expected one schedule, or two with that of the latents")
-    schedules = [_schedule(entry) for entry in entries]
-    return schedules[0], schedules[1] if len(schedules) == 2 else None
-
-
-def _schedule(entry: Any) -> OptimizerConfig:
-    if not hasattr(entry, "items"):
-        raise ValueError('expected { "Type" : "Step", "Initial" : …, "Interval" : …, "Factor" : … }')
-    found = {str(key).strip('"').lower(): value for key, value in entry.items()}
-    unknown = set(found) - {"type", "initial", "interval", "factor"}
-    if str(found.get("type")).lower() != "step" or unknown:
-        raise ValueError("expected the type Step, with Initial, Interval and Factor")
-    default = PAPER.optimizer
-    factor = _positive(found.get("factor", default.factor))
-    if factor > 1:
-        raise ValueError("expected a factor of at most 1")
-    return dataclasses.replace(
-        default,
-        initial=_positive(found.get("initial", default.initial)),
-        interval=_count(found.get("interval", default.interval)),
-        factor=factor,
-    )
-
-
-def _widths(value: Any) -> list[int]:
-    found = [_count(entry) for entry in value] if isinstance(value, list) else []
-    if not found or len(set(found)) != 1:
-        raise ValueError("expected a list of equal widths, one for each hidden layer")
-    if not 8 <= found[0] <= 65536:
-        raise ValueError("expected widths from 8 to 65536")
-    return found
-
-
-def _skips(value: Any, layers: int) -> tuple[int, ...]:
-    found = tuple(_count(entry) for entry in value) if isinstance(value, list) else (layers,)
-    if any(entry >= layers for entry in found):
-        raise ValueError(f"expected a list of hidden layers from 1 to {layers - 1}")
-    return found
-
-
-def _only(known: str) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if str(value).rpartition(".")[2] != known:
-            raise ValueError(f"only {known} is known here")
-        return known
-
-    return check
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not math.isfinite(float(value)):
-        raise ValueError("expected a finite number")
-    return float(value)
-
-
-def _positive(value: Any) -> float:
-    if _number(value) <= 0:
-        raise ValueError("expected a positive number")
-    return float(value)
-
-
-def _weight(value: Any) -> float:
-    if _number(value) < 0:
-        raise ValueError("expected a number of at least 0")
-    return float(value)
-
-
-def _zero(value: Any) -> float:
-    if _number(value) != 0:
-        raise ValueError("which is not supported; set it to 0")
-    return 0.0
-
-
-def _true(value: Any) -> bool:
-    if str(value).lower() != "true":
-        raise ValueError("but the network always starts as a sphere; set it to True")
-    return True
-
-
-def _count(value: Any) -> int:
-    if _number(value) != int(value) or int(value) < 1:
-        raise ValueError("expected a whole number of at least 1")
-    return int(value)
-
-
-def _dimension(value: Any) -> int:
-    if value not in (2, 3):
-        raise ValueError("expected 2 or 3")
-    return int(value)

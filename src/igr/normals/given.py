@@ -159,7 +159,7 @@ def outwardness(
     of a dome turned inside out: no more than that can be told from it.
 
     The sum is our own, for libigl 2.6.3's `fast_winding_number` counts the point itself as well (a body turned
-    inside out: 0.05, here -0.96), takes 3.7 times as long, and crashes where two points coincide.
+    inside out: 0.05, here -0.96), takes 3.7 times the processor time, and crashes where two points coincide.
 
     Args:
         points: positions, any units, without strays.

@@ -166,8 +166,9 @@ def signed_distances(
     """Distances of places to a sparse oriented cloud, sampled by area, negative where its winding number (Barill
     et al. 2018) is more than half; good where the distance is large beside the cloud's spacing.
 
-    libigl 2.6.3's `fast_winding_number` gives the same signs in 0.6 to 0.8 of the time, but ends the process where
-    two points coincide, as rows drawn from a scan do, and knows no plane: the sum is our own."""
+    libigl 2.6.3's `fast_winding_number` gives the same signs in 0.6 to 0.8 of the processor time, but ends the
+    process where two points coincide, as rows drawn from a scan do, and knows no plane: the sum is our own.
+    """
     from scipy.spatial import KDTree
 
     tree, d = KDTree(points), points.shape[1]
