@@ -114,6 +114,7 @@ def reconstruct(
     field = make_field(config, cloud.dimension, device=options.device)
     details["machine"] = field.machine()
     model = partial(Surface, field, frame, config, details=details, **_samples(near, config.seed))
+    del near  # its table is as large as the cloud and more
     asked_for = options.run is not None or options.resume
     told = {"resume": options.resume, "overwrite": options.overwrite}
     with open_run(options.run or options.rescue, at_once=asked_for, **told) as folder:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WIDTH = 16
 """Neighbors that the table has at least: what most questions need, found in one go."""
+KEPT = 300_000
+"""Points of a cloud whose table is kept, at most: larger ones are asked little, and it takes more than they do."""
 SHARE = 8
 """Points that share the area around one: the disk through the farthest of them."""
 
@@ -53,6 +55,8 @@ class Neighbors:
         first; column 0 is the point itself."""
         count = min(count, len(self.points) - 1) + 1
         if self._table is None or self._table[0].shape[1] < count:
+            if len(self.points) > KEPT:
+                return self.at(self.points, count)
             self._table = self.at(self.points, max(count, min(WIDTH + 1, len(self.points))))
         return self._table[0][:, :count], self._table[1][:, :count]
 
