@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from .cloud.ply import ply_bytes
 from .errors import InputError
 from .mesh.write import write_mesh
 from .scans.folders import split_folder
@@ -114,11 +115,7 @@ def write_cloud(path: Path, points: Float[np.ndarray, "n d"], normals: Float[np.
     stream = io.BytesIO()
     suffix = path.suffix.lower()
     if suffix == ".ply":
-        axes = ["x", "y", "z"][: points.shape[1]]
-        names = axes if normals is None else axes + [f"n{axis}" for axis in axes]
-        lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
-        header = [*lines, *(f"property double {name}" for name in names), "end_header"]
-        stream.write(("\n".join(header) + "\n").encode() + table.astype("<f8").tobytes())
+        stream.write(ply_bytes(points, normals=normals))
     elif suffix == ".xyz":
         np.savetxt(stream, table, fmt="%.6f")
     elif suffix == ".npy":

@@ -136,25 +136,29 @@ def _ply_header(stream: io.BufferedIOBase, name: str) -> tuple[str | None, list[
 
 
 def ply_bytes(
-    vertices: Float[np.ndarray, "v 3"],
-    faces: Int[np.ndarray, "f 3"],
+    vertices: Float[np.ndarray, "v d"],
+    faces: Int[np.ndarray, "f 3"] | None = None,
     attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
     colors: UInt8[np.ndarray, "v 3"] | None = None,
+    *,
+    normals: Float[np.ndarray, "v d"] | None = None,
 ) -> bytes:
-    """Binary PLY with float64 positions, which trimesh writes only as float32; see `write_mesh`."""
-    attributes = attributes or {}
-    color = [] if colors is None else [("color", "u1", 3)]
-    rows = np.empty(len(vertices), np.dtype([("xyz", "<f8", 3), *color, *[(name, "<f4") for name in attributes]]))
-    rows["xyz"] = vertices
-    if colors is not None:
-        rows["color"] = colors
-    for name, values in attributes.items():
+    """Binary PLY of a mesh, or without `faces` of a cloud; see `write_mesh`. Positions and normals are in float64, which
+    trimesh writes as float32 only."""
+    axes = "xyz"[: vertices.shape[1]]
+    columns = [(axis, "<f8", "double") for axis in axes]
+    columns += [] if normals is None else [(f"n{axis}", "<f8", "double") for axis in axes]
+    columns += [] if colors is None else [(name, "u1", "uchar") for name in ("red", "green", "blue")]
+    columns += [(name, "<f4", "float") for name in attributes or ()]
+    parts = (vertices, normals, colors, *(values[:, None] for values in (attributes or {}).values()))
+    numbers = [column for part in parts if part is not None for column in part.T]
+    rows = np.empty(len(vertices), [(name, dtype) for name, dtype, _ in columns])
+    for (name, *_), values in zip(columns, numbers, strict=True):
         rows[name] = values
-    corners = np.empty(len(faces), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
-    corners["count"], corners["corners"] = 3, faces
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
-    lines += [f"property double {axis}" for axis in "xyz"]
-    lines += [f"property uchar {name}" for name in (() if colors is None else ("red", "green", "blue"))]
-    lines += [f"property float {name}" for name in attributes]
-    lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
-    return ("\n".join(lines) + "\n").encode() + rows.tobytes() + corners.tobytes()
+    lines += [f"property {kind} {name}" for name, _, kind in columns]
+    corners = np.empty(0 if faces is None else len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    if faces is not None:
+        corners["count"], corners["corners"] = 3, faces
+        lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+    return ("\n".join([*lines, "end_header"]) + "\n").encode() + rows.tobytes() + corners.tobytes()
