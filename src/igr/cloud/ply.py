@@ -143,8 +143,8 @@ def ply_bytes(
     *,
     normals: Float[np.ndarray, "v d"] | None = None,
 ) -> bytes:
-    """Binary PLY of a mesh, or without `faces` of a cloud; see `write_mesh`. Positions and normals are in float64, which
-    trimesh writes as float32 only."""
+    """Binary PLY of a mesh, or without `faces` of a cloud; see `write_mesh`. Positions and normals are in float64;
+    trimesh would write float32."""
     axes = "xyz"[: vertices.shape[1]]
     columns = [(axis, "<f8", "double") for axis in axes]
     columns += [] if normals is None else [(f"n{axis}", "<f8", "double") for axis in axes]
