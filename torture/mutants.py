@@ -29,11 +29,11 @@ from .rows import Row
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
-    "objective": ("test_objective", "test_fit", "test_paper"),
-    "network": ("test_network", "test_paper"),
-    "encoding": ("test_encoding", "test_network", "test_native"),
-    "points": ("test_points", "test_bad_input", "test_frame"),
-    "metrics": ("test_metrics", "test_quality"),
+    "fit/objective": ("fit/test_objective", "fit/test_loop", "test_paper"),
+    "field/networks": ("field/test_networks", "test_paper"),
+    "field/features": ("field/test_features", "field/test_networks", "field/test_native"),
+    "cloud/pointcloud": ("cloud/test_pointcloud", "test_bad_input", "cloud/test_frame"),
+    "judge/metrics": ("judge/test_metrics", "judge/test_quality"),
 }
 """The tests that are asked, in turn, by module."""
 ENOUGH = 0.85
@@ -63,7 +63,7 @@ class Copy:
         for name in ("src", "tests", "benchmarks", "docs", "examples", "torture"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
-        shutil.copy(str(core.__file__), folder / "src" / "igr" / "native")
+        shutil.copy(str(core.__file__), folder / "src" / "igr" / "field")
         (folder / "src" / "sitecustomize.py").write_text(ALONE)
         self.module = folder / "src" / "igr" / f"{module}.py"
         self.process = subprocess.Popen(
