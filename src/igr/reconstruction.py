@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .cloud.frame import Frame
+from .cloud.frame import Frame, stray_points, unit_frame
 from .cloud.neighbors import Neighbors
 from .cloud.pointcloud import PointCloud, as_cloud
-from .cloud.strays import stray_points, unit_frame
 from .config import FAST, PRESETS, Config
 from .errors import InputError, usual_arithmetic
 from .field.field import Field, make_field

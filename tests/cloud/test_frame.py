@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from scipy.spatial import KDTree
 from shapes import DATA, directions
 
-from igr.cloud import strays
-from igr.cloud.frame import Frame
+from igr.cloud import frame
+from igr.cloud.frame import Frame, stray_points, unit_frame
 from igr.cloud.pointcloud import read_points
-from igr.cloud.strays import stray_points, unit_frame
 
 
 def solid(name, n, seed=0):
@@ -153,7 +152,7 @@ def test_points_all_in_one_place_are_left_to_the_checks():
 
 
 def test_large_clouds_are_judged_by_a_sample(monkeypatch):
-    monkeypatch.setattr(strays, "SAMPLE", 5000)
+    monkeypatch.setattr(frame, "SAMPLE", 5000)
     points = np.vstack([directions(50_000), [[5.0, 0, 0], [0, 0, -4.0]]])
     np.testing.assert_array_equal(np.flatnonzero(stray_points(points)), [50_000, 50_001])
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import blob, directions
 
+from igr.cloud.frame import unit_frame
 from igr.cloud.pointcloud import PointCloud
-from igr.cloud.strays import unit_frame
 from igr.config import FAST
 from igr.examples import example_cloud
 from igr.normals.given import judge_normals

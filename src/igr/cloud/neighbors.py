@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from .frame import Frame
-
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
+
+    from .frame import Frame
 
 WIDTH = 16
 """Neighbors that the table has at least: what most questions need, found in one go."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cloud.neighbors import Neighbors
 from ..errors import InputError, usual_arithmetic
 from ..mesh.triangles import (
     Mesh,
@@ -208,9 +209,7 @@ def _distances(
         square, face, _ = igl.point_mesh_squared_distance(source.points, *target.mesh)
         distance, normals = np.sqrt(square), face_normals(*target.mesh)[np.asarray(face)]
     else:
-        from scipy.spatial import KDTree
-
-        distance, index = KDTree(target.points).query(source.points, workers=-1)
+        distance, index = Neighbors(target.points).at(source.points)
         normals = None if target.normals is None else target.normals[np.asarray(index)]
     if source.normals is None or normals is None:
         return distance, None

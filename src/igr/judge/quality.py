@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..cloud.neighbors import Neighbors
 from ..mesh.triangles import Mesh, face_areas, sample_surface
 from .metrics import as_triangles
 
@@ -60,15 +61,11 @@ def topology(mesh: trimesh.Trimesh | Mesh) -> Topology:
 def ghost_area(mesh: trimesh.Trimesh | Mesh, points: Float[np.ndarray, "n 3"], *, spacings: float = 8.0) -> float:
     """Share of the mesh's area that is farther from every point of the cloud than `spacings` times the median
     distance of its points to their sixth neighbor: closed holes, and ghosts."""
-    from scipy.spatial import KDTree
-
     vertices, faces = as_triangles(mesh)
-    tree = KDTree(points)
-    neighbors = min(6, len(points) - 1)
-    chosen = points[:: max(1, len(points) // 5000)]
-    spacing = np.median(tree.query(chosen, k=neighbors + 1)[0][:, neighbors])
+    near = Neighbors(points)
+    spacing = np.median(near.of(np.arange(0, len(points), max(1, len(points) // 5000)), 6)[0][:, -1])
     area = face_areas(vertices, faces)
-    gap = tree.query(vertices[faces].mean(1), workers=-1)[0]
+    gap = near.at(vertices[faces].mean(1))[0]
     return float(area[gap > spacings * spacing].sum() / area.sum())
 
 

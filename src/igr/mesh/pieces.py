@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..cloud.neighbors import Neighbors
 from .triangles import face_areas
 
 if TYPE_CHECKING:
@@ -79,10 +80,8 @@ def _pieces(faces: np.ndarray, vertices: int) -> np.ndarray:
 
 def _crumbs(size: np.ndarray, places: np.ndarray, piece: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """Which pieces of such sizes are crumbs, given places on them and the piece of each place."""
-    from scipy.spatial import KDTree
-
     share = size / size.sum()
     few = samples[:: max(1, len(samples) // 50_000)]
-    nearest = np.asarray(KDTree(places).query(few, workers=-1)[1])
+    nearest = Neighbors(places).at(few)[1]
     support = np.bincount(piece[nearest], minlength=len(size)) / len(few)
     return (share < SMALL[places.shape[1]]) & (support < SUPPORT * share)

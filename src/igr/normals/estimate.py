@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from ..cloud.frame import unit_frame
 from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import positions
-from ..cloud.strays import unit_frame
 from ..errors import usual_arithmetic
 from .curves import outline_normals
 from .openness import Indicator, openness_votes, outsideness

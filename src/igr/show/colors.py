@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ..cloud.neighbors import Neighbors
 from ..mesh.triangles import Mesh
 from ..mesh.write import write_mesh
 from .render import View, render_mesh, save_picture
@@ -58,9 +59,7 @@ def vertex_errors(mesh: Mesh, reference: Mesh | Float[np.ndarray, "n 3"]) -> Flo
 
         square, _, _ = igl.point_mesh_squared_distance(np.ascontiguousarray(mesh[0], np.float64), *reference)
         return np.sqrt(square)
-    from scipy.spatial import KDTree
-
-    return np.asarray(KDTree(reference).query(mesh[0], workers=-1)[0])
+    return Neighbors(reference).at(mesh[0])[0]
 
 
 def write_error_map(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cloud.frame import Frame, sides
-from ..cloud.strays import unit_frame
+from ..cloud.frame import Frame, sides, unit_frame
 from ..config import Config
 from ..errors import FitError, InputError
 from ..field.field import Field

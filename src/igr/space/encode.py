@@ -18,10 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..cloud.frame import Frame
+from ..cloud.frame import Frame, stray_points
 from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import PointCloud, as_cloud
-from ..cloud.strays import stray_points
 from ..config import Config, LatentConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
 from ..errors import InputError
 from ..fit.loop import Schedule, fit

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
+from ..cloud.frame import stray_points
 from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import PointCloud
-from ..cloud.strays import stray_points
 from ..config import ObjectiveConfig, OptimizerConfig, SamplingConfig
 from ..fit.loop import Schedule, fit
 from ..fit.objective import objective

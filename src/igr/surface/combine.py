@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from ..cloud.frame import Frame
-from ..cloud.strays import unit_frame
+from ..cloud.frame import Frame, unit_frame
 from ..config import MLPConfig
 from ..errors import InputError
 from ..settings import finite
