@@ -106,6 +106,8 @@ class ObjectiveConfig(Checked):
     in the first `warm_share` of the run."""
     warm_share: Share = 0.2
     """Share of the run in which `warm_start` acts."""
+    near_distance: Weight = 0.0
+    """mean |f − d| near the cloud, d the distance that the oriented points around a place tell, see `fit/near.py`."""
     far_sign: Weight = 0.0
     """mean max(0, U/3 − s·f) far from the cloud, during the whole run: the sign there cannot flip."""
     latent: Weight = 0.0
@@ -240,13 +242,19 @@ PAPER = Config(
 
 FAST = Config(
     preset="fast",
-    network=FeatureConfig(),
+    network=FeatureConfig(width=32, log2_rows=19, full_detail_at=0.9),
     objective=ObjectiveConfig(
-        normals=0.3, estimated_normals=0.02, eikonal=0.2, off_surface=0.05, warm_start=1.0, far_sign=1.0
+        surface=10.0,
+        estimated_normals=0.02,
+        eikonal=0.2,
+        off_surface=0.05,
+        near_distance=1.0,
+        warm_start=1.0,
+        warm_share=1.0,
     ),
-    sampling=SamplingConfig(surface=2048, near=1.0, uniform=0.5, neighbor=12, spread=2.0, extent=1.1),
+    sampling=SamplingConfig(surface=4096, near=0.25, uniform=0.125, neighbor=12, spread=2.0, extent=1.1),
     optimizer=OptimizerConfig(initial=1e-2, final=1e-4, schedule="cosine", beta2=0.99),
-    steps=700,
+    steps=500,
     adapt=True,
 )
 """The default: the same regularization on multiresolution features, seconds on a laptop."""

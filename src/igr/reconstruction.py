@@ -21,6 +21,7 @@ from .fit.adapt import adapted, lasting_normals
 from .fit.far import known_space
 from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
+from .fit.near import near_space
 from .fit.objective import objective
 from .fit.sampling import CloudSampler
 from .machine import require
@@ -188,10 +189,14 @@ def cloud_sampler(
     cloud: PointCloud, trust: np.ndarray | None, config: Config, near: Neighbors | None = None
 ) -> CloudSampler:
     """The batches of a prepared cloud, with what its normals tell about the space around."""
-    known, weights = None, config.objective
-    if cloud.normals is not None and weights.kind == "igr" and (weights.warm_start or weights.far_sign):
-        told = {"extent": config.sampling.extent, "seed": config.seed, "trust": trust}
-        known = known_space(cloud.points, cloud.normals, near, **told)
+    known, around, weights = None, None, config.objective
+    if cloud.normals is not None and weights.kind == "igr":
+        near = near or Neighbors(cloud.points)
+        if weights.warm_start or weights.far_sign:
+            told = {"extent": config.sampling.extent, "seed": config.seed, "trust": trust}
+            known = known_space(cloud.points, cloud.normals, near, **told)
+        if weights.near_distance:
+            around = near_space(cloud.points, cloud.normals, near, config=config.sampling, seed=config.seed)
     return CloudSampler(
         cloud.points,
         config.sampling,
@@ -199,6 +204,7 @@ def cloud_sampler(
         normals=cloud.normals,
         trust=trust,
         known=known,
+        around=around,
         near=near,
         unsigned=weights.kind != "igr",
     )

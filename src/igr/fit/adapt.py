@@ -14,25 +14,28 @@ from ..cloud.pointcloud import PointCloud
 from ..config import Config, FeatureConfig
 
 CURVATURE, UNDER_NOISE = 3.0, 6.0
-"""Curvature, in 1/length of the unit frame, at which bias and variance are balanced: in scans, and in noisy
-clouds, where the surface term averages more."""
+"""Curvature, in 1/length of the unit frame, at which bias and variance are balanced: in scans, and in clouds so noisy
+that the surface passes between the points (noise above `NOISY` spacings)."""
+NOISY = 0.2
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
-NORMALS_CARRY = 56
-"""Cells along an edge of the finest grid in space, at least, where the normals were measured: they carry so much
-detail through any noise of the points."""
 AROUND = {2: (2, (2, 6)), 3: (6, (4, 16, 64))}
 """The neighbor at the distance of the spacing, and those that noise is measured by, by dimension."""
+COMPARED = 4
+"""The neighbor whose normal says how rough the normals are."""
 APART = 3.0
 """Noise is measured by neighbors at least so many times as far away as it is large: in a cloud that is a thick
 layer, the nearest neighbors are those that err alike."""
-NOISY = 0.2
-"""Noise, in spacings, from which on a surface passes between the points: scans have about 0.1."""
-HUBER = 1.0
-"""Residuals up to so many standard deviations of the noise are averaged, larger ones pull no harder."""
-STRONGER, PULL = 3.0, 0.03
-"""Weight of the surface term, times this at most, when it is quadratic, so that small residuals pull as before;
-and that factor times the noise, unit frame: where the noise is large, a strong pull would flatten the field."""
+NORMALS_CARRY = 56
+"""Cells along an edge of the finest grid in space, at least, where the normals were measured: they carry so much
+detail through any noise of the points."""
+CERTAIN = 0.0016
+"""Noise σ (unit frame) that the weights of the configuration are for. Points that are more certain, and whose normals
+were measured, count as many times as much beside the regularization: a likelihood, whose logarithm is −|f|/σ."""
+MOST = 10.0
+"""How many times at most: below a tenth of that noise, what a field leaves of the points is its own."""
+ROUNDS = 30
+"""Steps to that edge: each is the one that the last noise asks for."""
 SURE = 4.0
 """Confidence of an estimated normal, times this, is the trust in it where directions err at random: it is then
 low because the neighborhood is rough, not because the side is doubtful."""
@@ -50,6 +53,9 @@ class Sharpness:
     """Median distance to the sixth neighbor in space, to the second in the plane: those around a point."""
     noise: float
     """Standard deviation of the points along the normal."""
+    roughness: float = np.inf
+    """Standard deviation of the normals, radians, where they were measured; infinite where they were estimated from
+    the points, and so know no more than those."""
 
 
 def sharpness(
@@ -79,10 +85,25 @@ def sharpness(
     for neighbor in compared:
         if neighbor > most:
             break
-        noise = _difference(points, normals, chosen, index[:, neighbor])
-        if np.median(distance[:, neighbor]) > APART * noise:
+        noise = _noise(points, normals, chosen, (distance, index), neighbor)
+        if np.median(distance[:, neighbor]) > APART * _difference(points, normals, chosen, index[:, neighbor]):
             break
-    return Sharpness(float(np.median(distance[:, min(around, most)])), noise)
+    alike = np.clip((normals[chosen] * normals[index[:, min(COMPARED, most)]]).sum(1), -1, 1)
+    roughness = float(np.median(np.arccos(alike)) / np.sqrt(2))
+    return Sharpness(float(np.median(distance[:, min(around, most)])), noise, roughness)
+
+
+def _noise(
+    points: np.ndarray, normals: np.ndarray, chosen: np.ndarray, table: tuple[np.ndarray, np.ndarray], neighbor: int
+) -> float:
+    """Standard deviation of the points along the normal, from those that neighbors at two distances differ by: what
+    grows with the distance, as its square where the curvature changes, is no noise."""
+    (close, far), (distance, index) = (max(neighbor // 2, 1), neighbor), table
+    near, apart = (_difference(points, normals, chosen, index[:, m]) ** 2 for m in (close, far))
+    least, most = (float(np.median(distance[:, m])) ** 4 for m in (close, far))
+    if most <= least:
+        return apart**0.5
+    return float(np.clip((near * most - apart * least) / (most - least), 0, apart)) ** 0.5
 
 
 def _difference(points: np.ndarray, normals: np.ndarray, chosen: np.ndarray, other: np.ndarray) -> float:
@@ -96,16 +117,17 @@ def _difference(points: np.ndarray, normals: np.ndarray, chosen: np.ndarray, oth
 
 def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
     """Edge h of the finest cell where the error is least. A cell averages m = (h/spacing)^(d−1) points, so noise
-    leaves σ/√m, and a flat cell misses κh²/8 of the curvature κ; h is where the two are equal."""
+    leaves σ/√m, and a flat cell misses κh²/8 of the curvature κ; h is where the two are equal. Measured normals say
+    how the surface rises across the cell as well, up to their roughness ν, so σ is that of both together,
+    1/σ² = 1/noise² + 1/(νh)²."""
     thinning = cloud.spacing ** ((dimension - 1) / 2)
-    curvature = UNDER_NOISE if averages(cloud, dimension) else CURVATURE
-    balanced = (8 * cloud.noise * thinning / curvature) ** (2 / (dimension + 3))
-    return max(balanced, CELLS_PER_SPACING * cloud.spacing)
-
-
-def averages(cloud: Sharpness, dimension: int = 3) -> bool:
-    """Whether the surface term averages the noise of `cloud`: where a surface passes between the points."""
-    return dimension == 3 and cloud.noise > NOISY * cloud.spacing
+    curvature = UNDER_NOISE if cloud.noise > NOISY * cloud.spacing else CURVATURE
+    cell, noise = 0.0, cloud.noise
+    for _ in range(ROUNDS):
+        cell = (8 * noise * thinning / curvature) ** (2 / (dimension + 3))
+        rise = cloud.roughness * cell
+        noise = cloud.noise if np.isinf(rise) else cloud.noise * rise / max(np.hypot(cloud.noise, rise), 1e-30)
+    return max(cell, CELLS_PER_SPACING * cloud.spacing)
 
 
 def adapted(
@@ -115,6 +137,7 @@ def adapted(
     if cloud.normals is None:
         return config, {}
     sharp = sharpness(cloud.points, cloud.normals, near)
+    sharp = sharp if measured_normals else dataclasses.replace(sharp, roughness=np.inf)
     config = as_sharp(config, sharp, dimension=cloud.dimension, measured_normals=measured_normals)
     return config, {"spacing": sharp.spacing, "noise": sharp.noise}
 
@@ -129,17 +152,25 @@ def lasting_normals(trust: np.ndarray, config: Config) -> tuple[np.ndarray, Conf
 
 
 def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
-    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was, and with a surface
-    term that averages where the cloud is noisy."""
-    network = config.network
+    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was; and with the points
+    obeyed as far as their noise lets: its standard deviation is where the loss turns from squares, which average, to
+    distances, which outliers do not pull (Huber 1964), and what the points' weight is relative to."""
+    network, objective = config.network, config.objective
     if not config.adapt or not isinstance(network, FeatureConfig):
         return config
-    finest = round(2 * network.bound / finest_cell(cloud, dimension)) if cloud.spacing > 0 else network.finest
-    least = NORMALS_CARRY if measured_normals and dimension == 3 else 2 * network.coarsest
-    finest = int(np.clip(finest, min(least, network.finest), network.finest))
-    objective = config.objective
-    if averages(cloud, dimension):
-        weight, width = min(max(PULL / cloud.noise, 1), STRONGER) * objective.surface, HUBER * cloud.noise
-        objective = dataclasses.replace(objective, surface=weight, surface_width=width)
+    cell = finest_cell(cloud, dimension)
+    finest = round(2 * network.bound / cell) if cell > 0 else network.finest
+    carried = NORMALS_CARRY if measured_normals and dimension == 3 else 2 * network.coarsest
+    finest = int(np.clip(finest, min(carried, network.finest), network.finest))
+    certain = 1.0
+    if measured_normals:
+        certain = float(np.clip(CERTAIN / cloud.noise, 1, MOST)) if cloud.noise > 0 else MOST
+    objective = dataclasses.replace(
+        objective,
+        surface=certain * objective.surface,
+        near_distance=certain * objective.near_distance,
+        warm_start=certain * objective.warm_start,
+        surface_width=cloud.noise,
+    )
     network = dataclasses.replace(network, finest=finest)
     return dataclasses.replace(config, network=network, objective=objective, adapt=False)

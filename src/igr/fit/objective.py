@@ -82,14 +82,19 @@ def off_surface(f: Array, alpha: float) -> tuple[Array, Array]:
     return weight.mean(), functions.sign(f) * weight * (-alpha / len(f))
 
 
-def warm_start(f: Array, target: Array) -> tuple[Array, Array]:
-    """Mean |f − target| with signed distances read off the oriented cloud: a start without ghosts.
+def known_distance(f: Array, target: Array, width: float = 0.0) -> tuple[Array, Array]:
+    """Mean |f − target| off the cloud, with signed distances read off the oriented points: no ghosts, and a distance
+    in the middle of bodies, too, where the eikonal term alone knows many solutions.
+
+    Args:
+        f: field values (n,).
+        target: signed distances (n,).
+        width: as for `surface_distance`: distances that come from noisy points are as noisy.
 
     Returns:
         Value and dL/df (n,).
     """
-    difference = f - target
-    return abs(difference).mean(), _functions(f).sign(difference) / len(f)
+    return surface_distance(f - target, width)
 
 
 def far_sign(f: Array, target: Array) -> tuple[Array, Array]:
@@ -182,9 +187,13 @@ def objective(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig, progre
         add("eikonal", weights.eikonal, off, dg, eikonal(g[off]))
     if weights.off_surface:
         add("off_surface", weights.off_surface, off, df, off_surface(f[off], weights.off_surface_alpha))
+    if weights.near_distance and batch.near_target is not None:
+        near = slice(batch.surface, batch.surface + len(batch.near_target))
+        term = known_distance(f[near], batch.near_target, weights.surface_width)
+        add("near_distance", weights.near_distance, near, df, term)
     if len(batch.target):
         if weights.warm_start and progress < weights.warm_share:
-            add("warm_start", weights.warm_start, known, df, warm_start(f[known], batch.target))
+            add("warm_start", weights.warm_start, known, df, known_distance(f[known], batch.target))
         if weights.far_sign:
             add("far_sign", weights.far_sign, known, df, far_sign(f[known], batch.target))
     return Loss({name: float(value) for name, value in terms.items()}, total, df, dg)

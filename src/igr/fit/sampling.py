@@ -28,6 +28,8 @@ class Batch:
     """Signed distances (m,) known for the last m rows; empty where the sign is unknown."""
     shapes: tuple[int, ...] | None = None
     """In a shape space: row i belongs to `shapes[i mod k]` of k shapes, in each of the three parts."""
+    near_target: Array | None = None
+    """Signed distances that the oriented points around tell of the rows near the cloud, where they were asked."""
     nearest: Array | None = None
     """Vector (n - surface, d) from the nearest point of the cloud to each row off it, where it was asked for."""
 
@@ -37,9 +39,14 @@ class KnownSpace:
     """Places of space whose signed distance is known from an oriented cloud, to draw from."""
 
     points: np.ndarray
-    """(p, d) float32, uniform in the sampled cube, unit frame."""
+    """(p, d) float32, unit frame."""
     target: np.ndarray
     """(p,) float32: signed distance, negative inside."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """`count` of the places and their distances, at random."""
+        rows = rng.integers(0, len(self.points), count)
+        return self.points[rows], self.target[rows]
 
 
 class CloudSampler:
@@ -55,12 +62,13 @@ class CloudSampler:
         normals: Float[np.ndarray, "n d"] | None = None,
         trust: Float[np.ndarray, " n"] | None = None,
         known: KnownSpace | None = None,
+        around: KnownSpace | None = None,
         near: Neighbors | None = None,
         unsigned: bool = False,
     ) -> None:
         near = near or Neighbors(points)
         self.config = config
-        self.known = known
+        self.known, self.around = known, around
         self.seed = seed
         rng = np.random.default_rng([seed, 0])
         order = rng.permutation(len(points))
@@ -68,7 +76,8 @@ class CloudSampler:
         self.tree = Neighbors(self.points) if unsigned else None
         self.normals = None if normals is None else normals[order].astype(np.float32)
         self.trust = None if trust is None else trust[order].astype(np.float32)
-        self.sigma = (config.spread * near.spacing(config.neighbor)[order]).astype(np.float32)
+        if around is None:
+            self.sigma = (config.spread * near.spacing(config.neighbor)[order]).astype(np.float32)
 
     def __call__(self, step: int) -> Batch:
         """The batch of `step`: the same for the same seed and step, whatever came before."""
@@ -76,10 +85,8 @@ class CloudSampler:
         count = min(self.config.surface, len(self.points))
         rows = np.arange(step * count, (step + 1) * count) % len(self.points)
         on = self.points[rows]
-        near_rows = rows if self.config.near == 1 else rows[rng.integers(0, count, int(self.config.near * count))]
-        spread = self.sigma[near_rows, None]
-        near = self.points[near_rows] + spread * rng.standard_normal((len(near_rows), on.shape[1]), np.float32)
-        anywhere, target = self._anywhere(rng, int(self.config.uniform * count), on.shape[1])
+        near, near_target = self._near(rows, rng)
+        anywhere, target = self._anywhere(count, rng)
         off = np.concatenate([near, anywhere])
         nearest = None if self.tree is None else off - self.points[self.tree.at(off)[1]]
         return Batch(
@@ -88,12 +95,23 @@ class CloudSampler:
             normals=None if self.normals is None else self.normals[rows],
             trust=None if self.trust is None else self.trust[rows],
             target=target,
+            near_target=near_target,
             nearest=nearest,
         )
 
-    def _anywhere(self, rng: np.random.Generator, count: int, dimension: int) -> tuple[np.ndarray, np.ndarray]:
-        if self.known is None:
-            uniform = rng.random((count, dimension), np.float32)
-            return (2 * uniform - 1) * np.float32(self.config.extent), np.empty(0, np.float32)
-        rows = rng.integers(0, len(self.known.points), count)
-        return self.known.points[rows], self.known.target[rows]
+    def _near(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """Places near the cloud, and their distances where they are known."""
+        if self.around is not None:
+            return self.around.draw(int(self.config.near * self.config.surface), rng)
+        if self.config.near != 1:
+            rows = rows[rng.integers(0, len(rows), int(self.config.near * len(rows)))]
+        step = self.sigma[rows, None] * rng.standard_normal((len(rows), self.points.shape[1]), np.float32)
+        return self.points[rows] + step, None
+
+    def _anywhere(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Places anywhere, and their distances, none where they are unknown."""
+        if self.known is not None:
+            whole = self.config.surface if self.around is not None else count
+            return self.known.draw(int(self.config.uniform * whole), rng)
+        uniform = rng.random((int(self.config.uniform * count), self.points.shape[1]), np.float32)
+        return (2 * uniform - 1) * np.float32(self.config.extent), np.empty(0, np.float32)

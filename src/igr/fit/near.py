@@ -1,0 +1,69 @@
+"""What an oriented cloud tells about the space right beside it: the distance, to second order.
+
+The surface between two points with normals n and m bends evenly from one to the other. So a place x whose foot has
+the normal m is (x − p)·(n + m) / (1 + n·m) away from the surface through p, up to the third order of its distance
+to p along the surface; with n alone, the plane through p, up to the second. m is the mean of the normals around.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from ..cloud.neighbors import Neighbors
+from ..config import SamplingConfig
+from .sampling import KnownSpace
+
+AROUND = 4
+"""Points that tell the distance of a place: those about one cell of a surface in space."""
+PLACES, EACH = 100_000, 4
+"""Places drawn at most, and for each point: a run asks for about as many."""
+NARROW = 0.5
+"""In distances to the `neighbor`-th point: how much farther than the nearest, or how far along the surface, another
+point still has a say."""
+
+
+def near_space(
+    points: Float[np.ndarray, "n d"],
+    normals: Float[np.ndarray, "n d"],
+    near: Neighbors,
+    *,
+    config: SamplingConfig,
+    seed: int,
+) -> KnownSpace:
+    """Random places beside the cloud, as the paper draws them, with signed distances.
+
+    Args:
+        points: the cloud, unit frame.
+        normals: outward unit normals.
+        near: the neighbors of the points.
+        config: how far the places lie from the points.
+        seed: seed of the places.
+    """
+    rng = np.random.default_rng([seed, 10])
+    rows = rng.integers(0, len(points), min(EACH * len(points), PLACES))
+    spacing = near.spacing(config.neighbor)
+    places = points[rows] + config.spread * spacing[rows, None] * rng.standard_normal((len(rows), points.shape[1]))
+    known = distances(places, points, normals, near, spacing)
+    return KnownSpace(places.astype(np.float32), known.astype(np.float32))
+
+
+def distances(
+    places: Float[np.ndarray, "m d"],
+    points: Float[np.ndarray, "n d"],
+    normals: Float[np.ndarray, "n d"],
+    near: Neighbors,
+    spacing: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, " m"]:
+    """Signed distances of places (m,) from the oriented points around each of them, `spacing` (n,) apart."""
+    distance, index = near.at(places, min(AROUND, len(points)))
+    step, n = places[:, None] - points[index], normals[index]
+    height = (step * n).sum(2)
+    along = np.sqrt(np.maximum(distance**2 - height**2, 0))
+    width = NARROW * np.maximum(spacing[index[:, :1]], 1e-12)
+    weight = np.exp(-(((distance - distance[:, :1]) / width) ** 2) - (along / width) ** 2) + 1e-9
+    weight /= weight.sum(1, keepdims=True)
+    mean = np.einsum("mk,mkd->md", weight, n)
+    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
+    agreement = np.maximum(1 + np.einsum("mkd,md->mk", n, mean), 0.5)
+    return (weight * (height + np.einsum("mkd,md->mk", step, mean)) / agreement).sum(1)
