@@ -103,11 +103,11 @@ class ObjectiveConfig(Checked):
     """α of that term, in 1/length: values closer to 0 than about 1/α are pushed away."""
     warm_start: Weight = 0.0
     """mean |f − s·U| far from the cloud, s the sign and U the distance known from the oriented cloud; only
-    in the first `warm_share` of the run."""
+    in the first `warm_share` of the run (`fit/far.py`)."""
     warm_share: Share = 0.2
     """Share of the run in which `warm_start` acts."""
     near_distance: Weight = 0.0
-    """mean |f − d| near the cloud, d the distance that the oriented points around a place tell, see `fit/near.py`."""
+    """mean |f − d| near the cloud, d the distance that the oriented points beside a place tell (`fit/near.py`)."""
     far_sign: Weight = 0.0
     """mean max(0, U/3 − s·f) far from the cloud, during the whole run: the sign there cannot flip."""
     latent: Weight = 0.0

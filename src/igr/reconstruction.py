@@ -23,7 +23,7 @@ from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
 from .fit.near import near_space
 from .fit.objective import objective
-from .fit.sampling import CloudSampler
+from .fit.sampling import CloudSampler, Known
 from .machine import require
 from .normals.estimate import orient
 from .normals.given import judge_normals
@@ -189,22 +189,21 @@ def cloud_sampler(
     cloud: PointCloud, trust: np.ndarray | None, config: Config, near: Neighbors | None = None
 ) -> CloudSampler:
     """The batches of a prepared cloud, with what its normals tell about the space around."""
-    known, around, weights = None, None, config.objective
+    beside, far, weights = None, None, config.objective
     if cloud.normals is not None and weights.kind == "igr":
         near = near or Neighbors(cloud.points)
         if weights.warm_start or weights.far_sign:
             told = {"extent": config.sampling.extent, "seed": config.seed, "trust": trust}
-            known = known_space(cloud.points, cloud.normals, near, **told)
+            far = known_space(cloud.points, cloud.normals, near, **told)
         if weights.near_distance:
-            around = near_space(cloud.points, cloud.normals, near, config=config.sampling, seed=config.seed)
+            beside = near_space(cloud.points, cloud.normals, near, config=config.sampling, seed=config.seed)
     return CloudSampler(
         cloud.points,
         config.sampling,
         seed=config.seed,
         normals=cloud.normals,
         trust=trust,
-        known=known,
-        around=around,
+        known=Known(beside, far),
         near=near,
         unsigned=weights.kind != "igr",
     )

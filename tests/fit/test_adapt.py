@@ -66,10 +66,25 @@ def test_only_an_adapting_preset_adapts():
     assert as_sharp(coarse, Sharpness(0.01, 0.0)) is coarse
 
 
-def test_the_surface_term_averages_noisy_points_only():
-    noisy, clean = Sharpness(0.02, 0.008), Sharpness(0.02, 0.002)
-    weights = as_sharp(FAST, noisy).objective
-    assert weights.surface_width == noisy.noise
-    assert weights.surface > FAST.objective.surface
-    assert as_sharp(FAST, Sharpness(0.02, 0.1)).objective.surface == FAST.objective.surface
-    assert as_sharp(FAST, clean).objective == FAST.objective
+def test_points_count_as_much_as_they_are_certain():
+    told = [as_sharp(FAST, Sharpness(0.01, noise)).objective for noise in (0.0, 0.0004, 0.0016, 0.01)]
+    weights = [one.surface / FAST.objective.surface for one in told]
+    assert weights == pytest.approx([10, 4, 1, 1])
+    assert [one.surface_width for one in told] == [0.0, 0.0004, 0.0016, 0.01]
+    for one, weight in zip(told, weights, strict=True):
+        assert one.near_distance == pytest.approx(weight * FAST.objective.near_distance)
+        assert one.warm_start == pytest.approx(weight * FAST.objective.warm_start)
+        assert one.eikonal == FAST.objective.eikonal
+
+
+def test_estimated_normals_are_followed_less_closely():
+    for noise in (0.0, 0.001, 0.01):
+        cloud = Sharpness(0.01, noise)
+        measured, estimated = (as_sharp(FAST, cloud, measured_normals=m).objective for m in (True, False))
+        assert estimated.surface < measured.surface
+
+
+def test_smooth_measured_normals_carry_the_finest_cells():
+    cells = [finest_cell(Sharpness(0.01, 0.005, rough)) for rough in (0.0, 0.01, 0.1, 1.0, np.inf)]
+    assert cells[0] == 0.01
+    assert cells == sorted(cells)

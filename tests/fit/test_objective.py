@@ -11,7 +11,7 @@ from igr.fit.sampling import Batch
 
 torch = pytest.importorskip("torch")
 
-ALL_ON = ObjectiveConfig(off_surface=0.3, warm_start=0.7, far_sign=0.9, off_surface_alpha=5.0)
+ALL_ON = ObjectiveConfig(off_surface=0.3, warm_start=0.7, near_distance=0.4, far_sign=0.9, off_surface_alpha=5.0)
 
 
 def values(n=40, d=3, seed=0):
@@ -30,7 +30,7 @@ CASES = {
     "weighted normals": (G, lambda g: terms.normal_alignment(g, same(NORMALS, g), same(TRUST, g))),
     "eikonal": (G, terms.eikonal),
     "off_surface": (F, lambda f: terms.off_surface(f, 5.0)),
-    "warm_start": (F, lambda f: terms.warm_start(f, same(TARGET, f))),
+    "known_distance": (F, lambda f: terms.known_distance(f, same(TARGET, f))),
     "unsigned_distance": (F, lambda f: terms.unsigned_distance(f, same(abs(TARGET), f))),
     "unsigned_gradient": (G, lambda g: terms.unsigned_gradient(g, same(NORMALS, g))),
     "far_sign": (F, lambda f: terms.far_sign(f, same(TARGET, f))),
@@ -62,7 +62,7 @@ def test_a_distance_function_costs_nothing():
     assert terms.eikonal(NORMALS)[0] == pytest.approx(0, abs=1e-15)
     assert terms.normal_alignment(NORMALS, NORMALS)[0] == 0
     assert terms.surface_distance(np.zeros(5))[0] == 0
-    assert terms.warm_start(TARGET, TARGET)[0] == 0
+    assert terms.known_distance(TARGET, TARGET)[0] == 0
     assert terms.far_sign(TARGET, TARGET)[0] == 0
 
 
@@ -96,7 +96,7 @@ def test_far_away_a_third_of_the_distance_with_the_right_sign_is_enough():
 
 
 def test_a_target_is_missed_by_the_mean_difference():
-    assert terms.warm_start(TARGET + 0.3, TARGET)[0] == pytest.approx(0.3)
+    assert terms.known_distance(TARGET + 0.3, TARGET)[0] == pytest.approx(0.3)
     assert terms.unsigned_distance(0 * TARGET, abs(TARGET))[0] == pytest.approx(abs(TARGET).mean())
     for sign in (1, -1):
         assert terms.unsigned_distance(sign * TARGET, abs(TARGET))[0] == 0
@@ -109,20 +109,26 @@ def test_derivatives_are_finite_where_a_length_is_zero():
 
 
 def batch(normals=NORMALS[:20]):
-    return Batch(np.zeros((40, 3)), 20, normals, None, TARGET[:10])
+    return Batch(np.zeros((40, 3)), 20, normals, None, TARGET[:10], near_target=TARGET[10:20])
 
 
 def test_total_is_the_weighted_sum_and_its_derivative():
     leaf_f, leaf_g = torch.tensor(F, requires_grad=True), torch.tensor(G, requires_grad=True)
-    in_torch = dataclasses.replace(batch(), normals=torch.tensor(NORMALS[:20]), target=torch.tensor(TARGET[:10]))
+    in_torch = dataclasses.replace(
+        batch(),
+        normals=torch.tensor(NORMALS[:20]),
+        target=torch.tensor(TARGET[:10]),
+        near_target=torch.tensor(TARGET[10:20]),
+    )
     loss = terms.objective(leaf_f.detach(), leaf_g.detach(), in_torch, ALL_ON)
     total = (
         terms.surface_distance(leaf_f[:20])[0]
         + terms.normal_alignment(leaf_g[:20], in_torch.normals)[0]
         + 0.1 * terms.eikonal(leaf_g[20:])[0]
         + 0.3 * terms.off_surface(leaf_f[20:], 5.0)[0]
-        + 0.7 * terms.warm_start(leaf_f[30:], in_torch.target)[0]
+        + 0.7 * terms.known_distance(leaf_f[30:], in_torch.target)[0]
         + 0.9 * terms.far_sign(leaf_f[30:], in_torch.target)[0]
+        + 0.4 * terms.known_distance(leaf_f[20:30], in_torch.near_target)[0]
     )
     df, dg = torch.autograd.grad(total, [leaf_f, leaf_g])
     assert loss.total == pytest.approx(total.item(), rel=1e-12)
@@ -130,7 +136,7 @@ def test_total_is_the_weighted_sum_and_its_derivative():
     torch.testing.assert_close(loss.dg.detach(), dg)
 
 
-@pytest.mark.parametrize("name", ["normals", "eikonal", "off_surface", "warm_start", "far_sign"])
+@pytest.mark.parametrize("name", ["normals", "eikonal", "off_surface", "warm_start", "far_sign", "near_distance"])
 def test_a_term_of_weight_zero_is_switched_off(name):
     off = dataclasses.replace(ALL_ON, **{name: 0.0})
     assert name not in terms.objective(F, G, batch(), off).terms

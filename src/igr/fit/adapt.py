@@ -14,8 +14,8 @@ from ..cloud.pointcloud import PointCloud
 from ..config import Config, FeatureConfig
 
 CURVATURE, UNDER_NOISE = 3.0, 6.0
-"""Curvature, in 1/length of the unit frame, at which bias and variance are balanced: in scans, and in clouds so noisy
-that the surface passes between the points (noise above `NOISY` spacings)."""
+"""Curvature, in 1/length of the unit frame, at which bias and variance are balanced: in scans, and in clouds so
+noisy that the surface passes between the points (noise above `NOISY` spacings)."""
 NOISY = 0.2
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
@@ -30,10 +30,12 @@ NORMALS_CARRY = 56
 """Cells along an edge of the finest grid in space, at least, where the normals were measured: they carry so much
 detail through any noise of the points."""
 CERTAIN = 0.0016
-"""Noise σ (unit frame) that the weights of the configuration are for. Points that are more certain, and whose normals
-were measured, count as many times as much beside the regularization: a likelihood, whose logarithm is −|f|/σ."""
-MOST = 10.0
-"""How many times at most: below a tenth of that noise, what a field leaves of the points is its own."""
+"""Noise σ (unit frame) that the weights of the configuration are for. Points that are more certain count as many
+times as much beside the regularization: a likelihood, whose logarithm is −|f|/σ."""
+CERTAINTY = {"measured": (1.0, 10.0), "estimated": (0.3, 1.0)}
+"""How many times at least and at most. Points whose normals were measured count for more: normals that were
+estimated err as the points do, and hold a surface that follows these less. Below a tenth of that noise, what a
+field leaves of the points is its own."""
 ROUNDS = 30
 """Steps to that edge: each is the one that the last noise asks for."""
 SURE = 4.0
@@ -54,8 +56,8 @@ class Sharpness:
     noise: float
     """Standard deviation of the points along the normal."""
     roughness: float = np.inf
-    """Standard deviation of the normals, radians, where they were measured; infinite where they were estimated from
-    the points, and so know no more than those."""
+    """Standard deviation of the normals, radians, where they were measured; infinite where they were estimated
+    from the points, and so know no more than those."""
 
 
 def sharpness(
@@ -94,10 +96,14 @@ def sharpness(
 
 
 def _noise(
-    points: np.ndarray, normals: np.ndarray, chosen: np.ndarray, table: tuple[np.ndarray, np.ndarray], neighbor: int
+    points: np.ndarray,
+    normals: np.ndarray,
+    chosen: np.ndarray,
+    table: tuple[np.ndarray, np.ndarray],
+    neighbor: int,
 ) -> float:
-    """Standard deviation of the points along the normal, from those that neighbors at two distances differ by: what
-    grows with the distance, as its square where the curvature changes, is no noise."""
+    """Standard deviation of the points along the normal, from those that neighbors at two distances differ by:
+    what grows with the distance, as its square where the curvature changes, is no noise."""
     (close, far), (distance, index) = (max(neighbor // 2, 1), neighbor), table
     near, apart = (_difference(points, normals, chosen, index[:, m]) ** 2 for m in (close, far))
     least, most = (float(np.median(distance[:, m])) ** 4 for m in (close, far))
@@ -117,16 +123,16 @@ def _difference(points: np.ndarray, normals: np.ndarray, chosen: np.ndarray, oth
 
 def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
     """Edge h of the finest cell where the error is least. A cell averages m = (h/spacing)^(d−1) points, so noise
-    leaves σ/√m, and a flat cell misses κh²/8 of the curvature κ; h is where the two are equal. Measured normals say
-    how the surface rises across the cell as well, up to their roughness ν, so σ is that of both together,
+    leaves σ/√m, and a flat cell misses κh²/8 of the curvature κ; h is where the two are equal. Measured normals
+    say how the surface rises across the cell as well, up to their roughness ν, so σ is that of both together,
     1/σ² = 1/noise² + 1/(νh)²."""
     thinning = cloud.spacing ** ((dimension - 1) / 2)
-    curvature = UNDER_NOISE if cloud.noise > NOISY * cloud.spacing else CURVATURE
+    between = dimension == 3 and cloud.noise > NOISY * cloud.spacing
     cell, noise = 0.0, cloud.noise
-    for _ in range(ROUNDS):
-        cell = (8 * noise * thinning / curvature) ** (2 / (dimension + 3))
-        rise = cloud.roughness * cell
-        noise = cloud.noise if np.isinf(rise) else cloud.noise * rise / max(np.hypot(cloud.noise, rise), 1e-30)
+    for _ in range(ROUNDS if cloud.noise > 0 else 0):
+        cell = (8 * noise * thinning / (UNDER_NOISE if between else CURVATURE)) ** (2 / (dimension + 3))
+        if np.isfinite(cloud.roughness):
+            noise = cloud.noise * cloud.roughness * cell / np.hypot(cloud.noise, cloud.roughness * cell)
     return max(cell, CELLS_PER_SPACING * cloud.spacing)
 
 
@@ -152,9 +158,9 @@ def lasting_normals(trust: np.ndarray, config: Config) -> tuple[np.ndarray, Conf
 
 
 def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
-    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was; and with the points
-    obeyed as far as their noise lets: its standard deviation is where the loss turns from squares, which average, to
-    distances, which outliers do not pull (Huber 1964), and what the points' weight is relative to."""
+    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was; and with the
+    points obeyed as far as their noise lets: its standard deviation is where the loss turns from squares, which
+    average, to distances, which outliers do not pull (Huber 1964), and what the points' weight is relative to."""
     network, objective = config.network, config.objective
     if not config.adapt or not isinstance(network, FeatureConfig):
         return config
@@ -162,9 +168,8 @@ def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_n
     finest = round(2 * network.bound / cell) if cell > 0 else network.finest
     carried = NORMALS_CARRY if measured_normals and dimension == 3 else 2 * network.coarsest
     finest = int(np.clip(finest, min(carried, network.finest), network.finest))
-    certain = 1.0
-    if measured_normals:
-        certain = float(np.clip(CERTAIN / cloud.noise, 1, MOST)) if cloud.noise > 0 else MOST
+    least, most = CERTAINTY["measured" if measured_normals else "estimated"]
+    certain = float(np.clip(CERTAIN / cloud.noise, least, most)) if cloud.noise > 0 else most
     objective = dataclasses.replace(
         objective,
         surface=certain * objective.surface,

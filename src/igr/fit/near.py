@@ -19,8 +19,8 @@ AROUND = 4
 PLACES, EACH = 100_000, 4
 """Places drawn at most, and for each point: a run asks for about as many."""
 NARROW = 0.5
-"""In distances to the `neighbor`-th point: how much farther than the nearest, or how far along the surface, another
-point still has a say."""
+"""In distances to the `neighbor`-th point: how much farther than the nearest, or how far along the surface,
+another point still has a say."""
 
 
 def near_space(

@@ -83,8 +83,8 @@ def off_surface(f: Array, alpha: float) -> tuple[Array, Array]:
 
 
 def known_distance(f: Array, target: Array, width: float = 0.0) -> tuple[Array, Array]:
-    """Mean |f − target| off the cloud, with signed distances read off the oriented points: no ghosts, and a distance
-    in the middle of bodies, too, where the eikonal term alone knows many solutions.
+    """Mean |f − target| off the cloud, with signed distances read off the oriented points: no ghosts, and a
+    distance in the middle of bodies, too, where the eikonal term alone knows many solutions.
 
     Args:
         f: field values (n,).

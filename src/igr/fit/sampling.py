@@ -49,6 +49,16 @@ class KnownSpace:
         return self.points[rows], self.target[rows]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of the space around a cloud before anything is fitted."""
+
+    near: KnownSpace | None = None
+    """Right beside the cloud; None: its places are drawn, and nothing is known of them."""
+    far: KnownSpace | None = None
+    """Anywhere."""
+
+
 class CloudSampler:
     """Draws the batches of one cloud. The cloud is shuffled once and read in slices, each sorted along one axis
     order that keeps neighbors together, so a batch is known from its step and a resumed run sees the same."""
@@ -61,14 +71,13 @@ class CloudSampler:
         seed: int,
         normals: Float[np.ndarray, "n d"] | None = None,
         trust: Float[np.ndarray, " n"] | None = None,
-        known: KnownSpace | None = None,
-        around: KnownSpace | None = None,
+        known: Known = Known(),
         near: Neighbors | None = None,
         unsigned: bool = False,
     ) -> None:
         near = near or Neighbors(points)
         self.config = config
-        self.known, self.around = known, around
+        self.known = known
         self.seed = seed
         rng = np.random.default_rng([seed, 0])
         order = rng.permutation(len(points))
@@ -76,7 +85,7 @@ class CloudSampler:
         self.tree = Neighbors(self.points) if unsigned else None
         self.normals = None if normals is None else normals[order].astype(np.float32)
         self.trust = None if trust is None else trust[order].astype(np.float32)
-        if around is None:
+        if known.near is None:
             self.sigma = (config.spread * near.spacing(config.neighbor)[order]).astype(np.float32)
 
     def __call__(self, step: int) -> Batch:
@@ -101,8 +110,8 @@ class CloudSampler:
 
     def _near(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """Places near the cloud, and their distances where they are known."""
-        if self.around is not None:
-            return self.around.draw(int(self.config.near * self.config.surface), rng)
+        if self.known.near is not None:
+            return self.known.near.draw(int(self.config.near * self.config.surface), rng)
         if self.config.near != 1:
             rows = rows[rng.integers(0, len(rows), int(self.config.near * len(rows)))]
         step = self.sigma[rows, None] * rng.standard_normal((len(rows), self.points.shape[1]), np.float32)
@@ -110,8 +119,8 @@ class CloudSampler:
 
     def _anywhere(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Places anywhere, and their distances, none where they are unknown."""
-        if self.known is not None:
-            whole = self.config.surface if self.around is not None else count
-            return self.known.draw(int(self.config.uniform * whole), rng)
+        if self.known.far is not None:
+            whole = count if self.known.near is None else self.config.surface
+            return self.known.far.draw(int(self.config.uniform * whole), rng)
         uniform = rng.random((int(self.config.uniform * count), self.points.shape[1]), np.float32)
         return (2 * uniform - 1) * np.float32(self.config.extent), np.empty(0, np.float32)

@@ -12,7 +12,7 @@ from ..cloud.pointcloud import PointCloud
 from ..config import ObjectiveConfig, OptimizerConfig, SamplingConfig
 from ..fit.loop import Schedule, fit
 from ..fit.objective import objective
-from ..fit.sampling import CloudSampler, KnownSpace
+from ..fit.sampling import CloudSampler, Known, KnownSpace
 from ..surface.surface import Surface
 
 ANCHORS = 20_000
@@ -45,7 +45,7 @@ def refine(surface: Surface, cloud: PointCloud, *, seconds: float | None = None,
         steps=steps,
     )
     sampler = CloudSampler(
-        points, config.sampling, seed=config.seed, normals=normals, known=_anchors(surface, points, rng)
+        points, config.sampling, seed=config.seed, normals=normals, known=Known(far=_anchors(surface, points, rng))
     )
     state = fit(
         surface.field,
