@@ -7,7 +7,7 @@ distance to the nearest of the feet, which are places of the zero set,
 
 w falls smoothly from 1 on the sphere to 0 at 2R; s = 4 f(y)/D(y), cut to [-1, 1], is the side, which is 1 around
 a closed surface. So F goes on from f without a jump, keeps what f errs by on the sphere only close to it, and from
-2R on is the distance to the feet, whose slope is 1. Where the surface itself reaches the sphere, F goes on with it.
+2R on is the distance to the feet, whose slope is 1. Where the surface itself reaches the sphere, so does F's zero.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ CANDIDATES = 20_000
 """Points of the cloud that the feet are looked for among, at most."""
 STEPS, CLOSE = 6, 1e-3
 """Newton steps onto the zero set; what is then farther off than this is left out."""
+LEAF = 32
+"""Feet that are compared one by one: most places are far from all of them."""
 SIDE = 4.0
 """Where f is this many times smaller than the distance to the feet, the surface is taken to reach the sphere."""
 
@@ -80,14 +82,15 @@ class Beyond:
         f: Float[np.ndarray, " n"],
         g: Float[np.ndarray, "n d"],
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n d"]]:
-        """F (n,) and ∇F (n, d) at `x` beyond the ball, from the places `y` below, the field and its gradient there."""
+        """F (n,) and ∇F (n, d) at `x` beyond the ball, from the places `y` below, and the field `f` and its gradient
+        `g` there."""
         length = np.linalg.norm(x, axis=1)
         share, slope = fall(length / self.radius - 1)
         outward, ratio = x / length[:, None], self.radius / length
         (far, from_far), (near, from_near) = self._to_feet(x), self._to_feet(y)
         sign, more = side(f, near), far - share * near
         turning = more * np.where(np.abs(sign) < 1, SIDE / near, 0.0)
-        # By y, which moves only along the sphere, R/|x| as much as x; then by |x| through w, and by x through D(x).
+        # By y, which moves along the sphere only, R/|x| as much as x; by |x| through w; and by x through D(x).
         by_f, by_near = share + turning, -sign * share - turning * f / near
         along = by_f[:, None] * g + by_near[:, None] * from_near
         along -= (along * outward).sum(1, keepdims=True) * outward
@@ -108,10 +111,11 @@ class Beyond:
         found = np.concatenate([self._onto(near), self._onto(places)])
         if len(found) == 0:
             return Neighbors(np.zeros((1, self.cloud.shape[1])))
-        return Neighbors(found[np.unique(Neighbors(found).at(places)[1])])
+        return Neighbors(found[np.unique(Neighbors(found).at(places)[1])], leaf=LEAF)
 
     def _onto(self, x: np.ndarray) -> np.ndarray:
         """Those of the places `x` (n, d) that Newton steps bring onto the zero set, there."""
+        x = x.copy()
         value, gradient = self.field.distance_and_gradient(x)
         for _ in range(STEPS):
             far = np.abs(value) > CLOSE / 100
