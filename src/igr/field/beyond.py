@@ -28,6 +28,8 @@ PLACES = {2: 1 << 10, 3: 1 << 12}
 """Places of the sphere whose feet are taken, by dimension: a foot is off by about the square of their spacing."""
 CANDIDATES = 20_000
 """Points of the cloud that the feet are looked for among, at most."""
+SLIDES = 0.2, 0.1, 0.05
+"""Steps along the zero set towards the place of the sphere, by the sine of the angle that is missing."""
 STEPS, CLOSE = 6, 1e-3
 """Newton steps onto the zero set; what is then farther off than this is left out."""
 LEAF = 32
@@ -82,8 +84,8 @@ class Beyond:
         f: Float[np.ndarray, " n"],
         g: Float[np.ndarray, "n d"],
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n d"]]:
-        """F (n,) and ∇F (n, d) at `x` beyond the ball, from the places `y` below, and the field `f` and its gradient
-        `g` there."""
+        """F (n,) and ∇F (n, d) at `x` beyond the ball, from the places `y` below, the field there and its
+        gradient."""
         length = np.linalg.norm(x, axis=1)
         share, slope = fall(length / self.radius - 1)
         outward, ratio = x / length[:, None], self.radius / length
@@ -108,21 +110,36 @@ class Beyond:
         places = self.radius * sphere_places(self.cloud.shape[1])
         few = self.cloud[:: -(-len(self.cloud) // CANDIDATES)].astype(float)
         near = few[np.unique(Neighbors(few).at(places)[1])]
-        found = np.concatenate([self._onto(near), self._onto(places)])
+        found, on = self._onto(np.concatenate([near, places]))
+        found = found[on]
         if len(found) == 0:
             return Neighbors(np.zeros((1, self.cloud.shape[1])))
+        nearest = found[Neighbors(found).at(places)[1]]
+        for reach in SLIDES:
+            nearest = self._slid(nearest, places, reach)
+        found = np.unique(nearest, axis=0)
         return Neighbors(found[np.unique(Neighbors(found).at(places)[1])], leaf=LEAF)
 
-    def _onto(self, x: np.ndarray) -> np.ndarray:
-        """Those of the places `x` (n, d) that Newton steps bring onto the zero set, there."""
+    def _slid(self, feet: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
+        """`feet` (n, d), moved along the zero set towards the `places` (n, d) where that brings them nearer."""
+        normal = self.field.distance_and_gradient(feet)[1]
+        up = places - feet
+        share = (up * normal).sum(1) / np.maximum(np.square(normal).sum(1), 1e-12)
+        along = up - share[:, None] * normal
+        moved, on = self._onto(feet + reach * along / np.linalg.norm(up, axis=1, keepdims=True), STEPS // 2)
+        nearer = on & (np.linalg.norm(places - moved, axis=1) < np.linalg.norm(up, axis=1))
+        return np.where(nearer[:, None], moved, feet)
+
+    def _onto(self, x: np.ndarray, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray]:
+        """The places `x` (n, d) after Newton steps onto the zero set, and which of them are there."""
         x = x.copy()
         value, gradient = self.field.distance_and_gradient(x)
-        for _ in range(STEPS):
+        for _ in range(steps):
             far = np.abs(value) > CLOSE / 100
             step = value[far] / np.maximum(np.square(gradient[far]).sum(1), 0.25)
             x[far] -= step[:, None] * gradient[far]
             value[far], gradient[far] = self.field.distance_and_gradient(x[far])
-        return x[(np.abs(value) < CLOSE) & (np.linalg.norm(x, axis=1) <= self.radius)]
+        return x, (np.abs(value) < CLOSE) & (np.linalg.norm(x, axis=1) <= self.radius)
 
     def _to_feet(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distance (n,) to the nearest foot, and its gradient (n, d)."""
