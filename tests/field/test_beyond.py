@@ -51,7 +51,7 @@ def shape(request):
 
     def short(x):
         exact = truth(x)
-        return exact * (1 - 0.2 * np.clip(np.abs(exact) / 0.4, 0, 1))
+        return exact * (1 - 0.2 * np.clip(np.abs(exact) / 0.3, 0, 1))
 
     cloud = points_of(request.param)
     return continued(short, cloud), short, truth, cloud.shape[1]

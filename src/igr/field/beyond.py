@@ -126,7 +126,8 @@ class Beyond:
         up = places - feet
         share = (up * normal).sum(1) / np.maximum(np.square(normal).sum(1), 1e-12)
         along = up - share[:, None] * normal
-        moved, on = self._onto(feet + reach * along / np.linalg.norm(up, axis=1, keepdims=True), STEPS // 2)
+        slope = along / np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-12)
+        moved, on = self._onto(feet + reach * slope, STEPS // 2)
         nearer = on & (np.linalg.norm(places - moved, axis=1) < np.linalg.norm(up, axis=1))
         return np.where(nearer[:, None], moved, feet)
 

@@ -81,7 +81,7 @@ class Surface:
 
     @usual_arithmetic
     def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units."""
+        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units; far away too."""
         return like(x, self._unit.distance(self._unit_places(x)) * self.frame.scale)
 
     @usual_arithmetic
