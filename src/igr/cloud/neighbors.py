@@ -25,10 +25,11 @@ class Neighbors:
 
     Args:
         points: positions (n, d), any frame and units.
+        leaf: points that the tree compares one by one; more are quicker for places far from all of them.
     """
 
-    def __init__(self, points: Float[np.ndarray, "n d"]) -> None:
-        self.points = points
+    def __init__(self, points: Float[np.ndarray, "n d"], *, leaf: int = 10) -> None:
+        self.points, self.leaf = points, leaf
         self._tree: KDTree | None = None
         self._table: tuple[np.ndarray, np.ndarray] | None = None
         self._frame: Frame | None = None
@@ -47,7 +48,7 @@ class Neighbors:
         if self._tree is None:
             from scipy.spatial import KDTree
 
-            self._tree = KDTree(self.points)
+            self._tree = KDTree(self.points, self.leaf)
         return self._tree
 
     def table(self, count: int) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, "n k"]]:

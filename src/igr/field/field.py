@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from ..config import Config, FeatureConfig, MLPConfig
 from ..errors import InputError
+from .beyond import Beyond
 
 logger = logging.getLogger(__name__)
 
@@ -197,31 +198,64 @@ class NumpyField:
     Args:
         field: the field, in the unit frame.
         network: what it is made of.
+        cloud: points (s, d) about on its zero set; where given, the field is continued beyond the ball around
+            them (see `beyond.py`).
     """
 
-    def __init__(self, field: Field, network: FeatureConfig | MLPConfig) -> None:
+    def __init__(
+        self, field: Field, network: FeatureConfig | MLPConfig, cloud: Float[np.ndarray, "s d"] | None = None
+    ) -> None:
         self.field, self.chunk = field, CHUNK[network.kind]
+        self.beyond = None if cloud is None else Beyond(NumpyField(field, network), cloud)
 
     def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Signed distance (n,) at `x` (n, d)."""
-        return self._answers(x, self.field.distance, np.full(len(x), np.nan))
+        return self._answers(x, lambda part: (self._distance(part),), [np.empty(len(x))])[0]
 
     def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Spatial gradient (n, d) at `x` (n, d)."""
-        return self._answers(x, lambda part: self.field.distance_and_gradient(part)[1], np.full(x.shape, np.nan))
+        return self.distance_and_gradient(x)[1]
+
+    def distance_and_gradient(
+        self, x: Float[np.ndarray, "n d"]
+    ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n d"]]:
+        """Signed distance (n,) and spatial gradient (n, d) at `x` (n, d)."""
+        value, gradient = self._answers(x, self._both, [np.empty(len(x)), np.empty(x.shape)])
+        return value, gradient
 
     def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """The gradient (n, d) at length one."""
         gradient = self.gradient(x)
         return gradient / np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-12)
 
-    def _answers(self, x: np.ndarray, answer: Callable[[Array], Array], values: np.ndarray) -> np.ndarray:
-        """`values` with the answers to the rows of `x` that can be answered."""
+    def _distance(self, x: np.ndarray) -> np.ndarray:
+        if self.beyond is None:
+            return _numpy(self.field.distance(self.field.array(x)))
+        below, rows = self.beyond.below(x), self.beyond.outside(x)
+        value = _numpy(self.field.distance(self.field.array(below)))
+        if len(rows):
+            value[rows] = self.beyond.distance(x[rows], below[rows], value[rows])
+        return value
+
+    def _both(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        below = x if self.beyond is None else self.beyond.below(x)
+        value, gradient = map(_numpy, self.field.distance_and_gradient(self.field.array(below)))
+        if self.beyond is not None and len(rows := self.beyond.outside(x)):
+            told = x[rows], below[rows], value[rows], gradient[rows]
+            value[rows], gradient[rows] = self.beyond.distance_and_gradient(*told)
+        return value, gradient
+
+    def _answers(
+        self, x: np.ndarray, answer: Callable[[np.ndarray], Sequence[np.ndarray]], values: list[np.ndarray]
+    ) -> list[np.ndarray]:
+        """`values`, overwritten by the answers to the rows of `x` that can be answered and by NaN elsewhere."""
         for start in range(0, len(x), self.chunk):
-            part, known = x[start : start + self.chunk], values[start : start + self.chunk]
+            part = x[start : start + self.chunk]
             sound = (np.abs(part) <= LARGEST).all(1)
-            if sound.any():
-                known[sound] = _numpy(answer(self.field.array(part[sound])))
+            answers = answer(part[sound]) if sound.any() else [np.nan] * len(values)
+            for known, found in zip(values, answers, strict=True):
+                known[start : start + self.chunk][sound] = found
+                known[start : start + self.chunk][~sound] = np.nan
         return values
 
 

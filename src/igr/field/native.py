@@ -4,7 +4,8 @@ f(x) = MLP([x, w·features(x)]), two hidden layers with softplus. Input of the M
 features of each level, coarse to fine. Features are multilinear on the grids of `igr.field.features.Level` over
 [-bound, bound]^d; a point's place on a level is p = (x/bound + 1)/2 · resolution clamped to [0, resolution], its
 cell i = min(floor(p), resolution - 1). So outside the cube the features are those of the nearest place on its
-boundary and their derivative along an axis that is outside is 0, while the MLP still sees the true x.
+boundary and their derivative along an axis that is outside is 0, while the MLP still sees the true x. That is no
+distance: for readers, `field.NumpyField` answers beyond the ball of the cloud in another way (`beyond.py`).
 
 Results do not depend on the number of threads, which all cores of a process share. A forked child computes with
 threads of its own. Where memory runs out a call raises `MemoryError` and has changed nothing.

@@ -8,14 +8,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from ..config import FeatureConfig, MLPConfig
 from ..errors import InputError
-from ..field.features import HASH_PRIMES, Level, feature_levels
+from ..field.beyond import Beyond
+from ..field.field import NumpyField
+from ..field.graph import Graph, continued_field
 from ..machine import require
 from ..settings import whole
 
@@ -149,17 +150,13 @@ def onnx_bytes(surface: Surface) -> bytes:
 
     if isinstance(surface.field, CombinedField):
         raise InputError("a combination has no ONNX model: export its parts, or its grid")
-    graph = _Graph()
+    graph, scale = Graph(), np.float64(surface.frame.scale)
     centered = graph.node("Sub", "points", graph.constant(surface.frame.center))
-    unit = graph.node("Div", centered, graph.constant(np.float64(surface.frame.scale)))
-    x = graph.node("Cast", unit, to=TensorProto.FLOAT)
-    weights, network = surface.field.state(), surface.config.network
-    if isinstance(network, MLPConfig):
-        value = _mlp(graph, x, network, weights)
-    else:
-        value = _feature_network(graph, x, network, weights, surface.dimension)
-    wide = graph.node("Cast", graph.node("Squeeze", value, graph.constant(np.array([1]))), to=TensorProto.DOUBLE)
-    graph.node("Mul", wide, graph.constant(np.float64(surface.frame.scale)), output="distance")
+    unit = graph.node("Div", centered, graph.constant(scale))
+    network = surface.config.network
+    beyond = Beyond(NumpyField(surface.field, network), surface.samples)
+    value = continued_field(graph, unit, network, surface.field.state(), beyond)
+    graph.node("Mul", value, graph.constant(scale), output="distance")
     points = helper.make_tensor_value_info("points", TensorProto.DOUBLE, ["n", surface.dimension])
     distance = helper.make_tensor_value_info("distance", TensorProto.DOUBLE, ["n"])
     body = helper.make_graph(graph.nodes, "igr", [points], [distance], graph.constants)
@@ -167,107 +164,3 @@ def onnx_bytes(surface: Surface) -> bytes:
     model.doc_string = "signed distance, negative inside, in the frame and units of the scan"
     onnx.checker.check_model(model)
     return model.SerializeToString()
-
-
-class _Graph:
-    """Nodes and constants of a model under construction; every result is named by its number."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Append an operation; returns the name of its result."""
-        from onnx import helper
-
-        name = output or f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
-        return name
-
-    def constant(self, value: np.ndarray | np.generic) -> str:
-        """Append a constant; returns its name."""
-        from onnx import numpy_helper
-
-        name = f"c{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
-        return name
-
-    def linear(self, x: str, weight: np.ndarray, bias: np.ndarray) -> str:
-        """x Wᵀ + b."""
-        return self.node("Gemm", x, self.constant(weight), self.constant(bias), transB=1)
-
-    def softplus(self, x: str, beta: float) -> str:
-        """log(1 + exp(βx))/β."""
-        sharpness = self.constant(np.float32(beta))
-        return self.node("Div", self.node("Softplus", self.node("Mul", x, sharpness)), sharpness)
-
-
-def _mlp(graph: _Graph, x: str, config: MLPConfig, weights: dict[str, np.ndarray]) -> str:
-    """The paper's network, as `network.MLP` computes it."""
-    h = x
-    for layer in range(config.layers + 1):
-        weight, bias = weights[f"lin{layer}.weight"], weights[f"lin{layer}.bias"]
-        if layer in config.skip:
-            h, weight = graph.node("Concat", h, x, axis=1), weight / np.float32(np.sqrt(2))
-        h = graph.linear(h, weight, bias)
-        if layer < config.layers:
-            h = graph.softplus(h, config.beta)
-    return h
-
-
-def _feature_network(
-    graph: _Graph, x: str, config: FeatureConfig, weights: dict[str, np.ndarray], dimension: int
-) -> str:
-    """Multiresolution features and two hidden layers, as `network.FeatureNetwork` computes them."""
-    table = graph.constant(weights["table"])
-    features = [_level(graph, x, table, level, config, dimension) for level in feature_levels(config, dimension)]
-    h = graph.node("Concat", x, *features, axis=1)
-    h = graph.softplus(graph.linear(h, weights["weight1"], weights["bias1"]), config.beta)
-    h = graph.softplus(graph.linear(h, weights["weight2"], weights["bias2"]), config.beta)
-    return graph.linear(h, weights["weight3"][None], weights["bias3"])
-
-
-def _level(graph: _Graph, x: str, table: str, level: Level, config: FeatureConfig, dimension: int) -> str:
-    """Features (n, features) of one grid: multilinear in the cell, constant outside the cube."""
-    from onnx import TensorProto
-
-    half, size = np.float32(0.5 * level.resolution), np.float32(level.resolution)
-    shifted = graph.node("Add", graph.node("Div", x, graph.constant(np.float32(config.bound))), _one(graph))
-    scaled = graph.node("Mul", shifted, graph.constant(half))
-    place = graph.node("Clip", scaled, graph.constant(np.float32(0)), graph.constant(size))
-    cell = graph.node("Min", graph.node("Floor", place), graph.constant(size - np.float32(1)))
-    axes = graph.constant(np.array([1]))
-    share = graph.node("Unsqueeze", graph.node("Sub", place, cell), axes)
-    corners = np.stack(np.meshgrid(*[[0, 1]] * dimension, indexing="ij"), -1).reshape(1, -1, dimension)
-    whole = graph.node("Unsqueeze", graph.node("Cast", cell, to=TensorProto.INT64), axes)
-    index = graph.node("Add", whole, graph.constant(corners.astype(np.int64)))
-    rows = graph.node("Gather", table, _rows(graph, index, level, dimension), axis=0)
-    # The share of a corner along an axis is s where it is the upper one and 1 − s where it is the lower.
-    sign, first = (
-        graph.constant((2 * corners - 1).astype(np.float32)),
-        graph.constant(1 - corners.astype(np.float32)),
-    )
-    factor = graph.node("Add", first, graph.node("Mul", sign, share))
-    weight = graph.node("ReduceProd", factor, graph.constant(np.array([2])), keepdims=1)
-    return graph.node("ReduceSum", graph.node("Mul", rows, weight), axes, keepdims=0)
-
-
-def _rows(graph: _Graph, index: str, level: Level, dimension: int) -> str:
-    """Row of the table for each corner index (n, corners, d), by order or by the spatial hash."""
-    parts = [graph.node("Gather", index, graph.constant(np.array(axis)), axis=2) for axis in range(dimension)]
-    row = parts[0]
-    for axis, part in enumerate(parts[1:], start=1):
-        if level.hashed:
-            row = graph.node(
-                "BitwiseXor", row, graph.node("Mul", part, graph.constant(np.array(HASH_PRIMES[axis])))
-            )
-        else:
-            stride = graph.constant(np.array(level.resolution + 1))
-            row = graph.node("Add", graph.node("Mul", row, stride), part)
-    if level.hashed:
-        row = graph.node("BitwiseAnd", row, graph.constant(np.array(level.rows - 1)))
-    return graph.node("Add", row, graph.constant(np.array(level.offset)))
-
-
-def _one(graph: _Graph) -> str:
-    return graph.constant(np.float32(1))

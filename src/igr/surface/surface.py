@@ -19,7 +19,7 @@ from ..field.field import Field, NumpyField
 from ..settings import whole
 from ..store.atomic import write_bytes
 from ..store.tensors import tensor_bytes
-from .combine import difference, intersection, union
+from .combine import CombinedField, difference, intersection, union
 from .confidence import Support, check_trimmed, trimmed_curves, trimmed_mesh
 from .file import copied, read_surface, surface_file
 from .queries import as_places, like
@@ -65,7 +65,7 @@ class Surface:
         self.field, self.frame, self.config = field, frame, config
         self.samples = np.asarray(samples, np.float32)
         self.near = near or Neighbors(self.samples.astype(float))
-        self._unit = NumpyField(field, config.network)
+        self._unit = NumpyField(field, config.network, None if isinstance(field, CombinedField) else self.samples)
         self.details = {} if details is None else details
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -81,7 +81,7 @@ class Surface:
 
     @usual_arithmetic
     def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units."""
+        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units; far away too."""
         return like(x, self._unit.distance(self._unit_places(x)) * self.frame.scale)
 
     @usual_arithmetic
@@ -100,7 +100,7 @@ class Surface:
         twice the distance each; exact for points near the surface, not promised for far ones."""
         u = self._unit_places(x)
         for _ in range(whole(steps, "the number of steps", 0)):
-            value, gradient = self._unit.distance(u), self._unit.gradient(u)
+            value, gradient = self._unit.distance_and_gradient(u)
             square = np.maximum((gradient * gradient).sum(1), 0.25)
             u = u - gradient * (value / square)[:, None]
         return like(x, self.frame.to_input(u))
