@@ -45,8 +45,8 @@ class Options(Checked):
     """How a reconstruction runs, beside its configuration."""
 
     normals: Normals = "auto"
-    """`auto`: use the cloud's normals, mended or left out where they contradict themselves, turned around if they point
-    into a body; `trust`: exactly as they are; `ignore`: fit without them."""
+    """`auto`: use the cloud's normals, mended or left out where they contradict themselves, turned around if they
+    point into a body; `trust`: exactly as they are; `ignore`: fit without them."""
     seconds: Positive | None = None
     """Fit for so long instead of for the configuration's steps."""
     device: str = "auto"
@@ -78,8 +78,8 @@ def reconstruct(
 
     Args:
         source: a path, an array (n, 2|3) or with normals (n, 4|6), a tensor, or a `PointCloud`.
-        normals: "auto" (those of the source, if it has any, once judged), "trust" (those of the source, exactly as they
-            are), "ignore", or an array (n, d).
+        normals: "auto" (those of the source, if it has any, once judged), "trust" (those of the source, exactly as
+            they are), "ignore", or an array (n, d).
         config: a `Config` or the name of a preset, "fast" or "paper".
         options: budget in seconds, device, run folder.
         on_step: told after every step, with the field; the run stops, saved, when it returns True.
@@ -219,11 +219,12 @@ def _wanted(normals: Any, use: Normals) -> tuple[np.ndarray | None, Normals]:
         if normals is not None and use == "ignore":
             raise InputError("normals are given as an array, and the options say to ignore them; leave out one")
         return normals, use
-    if normals not in get_args(Normals):
+    word: Normals | None = next((known for known in get_args(Normals) if known == normals), None)
+    if word is None:
         raise InputError(f"normals must be 'auto', 'trust', 'ignore' or an array, not {normals!r}")
-    if {normals, use} == {"trust", "ignore"}:
+    if {word, use} == {"trust", "ignore"}:
         raise InputError("the normals are to be trusted and ignored at once; leave out one")
-    return None, use if normals == "auto" else normals
+    return None, use if word == "auto" else word
 
 
 def _strays_left_out(count: int, total: int) -> str:

@@ -41,8 +41,8 @@ class Reconstruct:
     preset: Literal["fast", "paper"] = "fast"
     """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
     normals: Literal["auto", "trust", "ignore"] = "auto"
-    """auto: judge the scan's normals, and use, turn, down-weight or leave them out; trust: take them exactly as they
-    are; ignore: fit without them."""
+    """auto: judge the scan's normals, and use, turn, down-weight or leave them out; trust: take them exactly as
+    they are; ignore: fit without them."""
     objective: Literal["igr", "sal", "sald"] = "igr"
     """igr: this method; sal, sald: regress the cloud's unsigned distance (and its gradient), without normals."""
     seconds: float | None = None

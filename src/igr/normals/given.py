@@ -10,21 +10,25 @@ each other and it explains the cloud far better. Five figures decide, measured a
 - *excess*: length of the sum of all normals by their areas, over the area: 0 around a body, 1 for a plane sheet.
 
 Noise of the points alone disturbs the first and not the second, strong curvature mostly the second: only where
-both are large are the normals themselves at fault. Outwardness, whatever its sign, less what is opposed is how well
-normals explain a cloud. A share p turned by mistake, scattered or as a patch, takes 2p from it and more. Layers closer
-than the spacing have neighbors that are opposed by right; with any other sides they explain less still.
+both are large are the normals themselves at fault. Outwardness, whatever its sign, less what is opposed is how
+well normals explain a cloud. A share p turned by mistake, scattered or as a patch, takes 2p from it and more. Layers
+closer than the spacing have neighbors that are opposed by right; with any other sides they explain less still.
+
+Where that leaves doubt, and many neighbors are opposed, the normals of each smooth patch (`patches.py`) first take
+the side of most of them; only then, and where whole patches may be turned, bare points are asked.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from ..cloud.neighbors import SHARE, Neighbors
-from .estimate import Orientation, neighborhood, orient, smallest_direction
+from .estimate import PARTNERS, neighborhood, orient, smallest_direction
+from .patches import patch_signs
 
 SAMPLE = 3000
 """Points whose sides are found first, to see whether those of all can be worth it."""
@@ -37,8 +41,8 @@ USELESS = 45.0
 NOISY = 18.0
 """Degrees of both angle and roughness from which on normals are trusted less."""
 EXPLAINED = 0.7
-"""What normals explain from which on their sides are not doubted. Exact ones of bodies have .77 to 1 (thin ones with
-1 % noise .72), with a tenth turned at random at most .63, with a patch of a fifth turned .61."""
+"""What normals explain from which on their sides are not doubted. Exact ones of bodies have .77 to 1 (thin ones
+with 1 % noise .72), with a tenth turned at random at most .63, with a patch of a fifth turned .61."""
 BETTER = 0.25
 """How much more sides found for bare points have to explain. On bodies a patch of a fifth gains .35 and a tenth at
 random .3; where exact normals are doubted, on wavy sheets and thin sparse parts, other sides gain up to .2."""
@@ -47,9 +51,10 @@ CLOSED = 0.5
 OPEN = 0.15
 """Excess from which on a surface is open: a room without its ceiling has .2 to .3, a scan with holes up to .04."""
 MAJORITY = 0.6
-"""Share of the normals that says which side of an open surface is meant."""
+"""Share of the normals that says which side of a patch, or of an open surface, is meant."""
 MIXED = 0.1
-"""Share of neighbors on opposite sides from which on the user is told of it, and not of the share turned."""
+"""Share of neighbors on opposite sides from which on patches are asked for the side of most; they have to explain
+as much more. Thin walls have up to 7 %, a twentieth turned at random 10 %."""
 SOURCES, PLACES = 20_000, 400
 """Points whose flux is summed, and at which: more change the mean by .01."""
 INWARD = -0.1
@@ -65,7 +70,7 @@ class Judgement:
     """What is done with given normals, and why."""
 
     use: Use
-    """given: as they are; turned: all to the other side; re-oriented: each to the side found for bare points;
+    """given: as they are; turned: all to the other side; re-oriented: each to the side of its patch;
     down-weighted: each trusted by how well it agrees with its neighbors'; ignored: left out."""
     sentence: str
     """The same for the user, with its reason."""
@@ -100,26 +105,28 @@ def judge_normals(
     if angle > USELESS and abs(outward) < CLOSED:
         sentence = f"left out the normals: they are {angle:.0f}° off the planes of their neighborhoods"
         return Judgement("ignored", sentence, None, None, *figures)
-    use, trust, sentence = "given", None, ""
-    found = _better(near, normals, seed) if abs(outward) - opposed < EXPLAINED else None
-    if found is not None:
-        turned = (normals * found.normals).sum(1) < 0
-        share = min(turned.mean(), 1 - turned.mean())
-        cause = f"{opposed:.0%} of neighbors" if opposed > MIXED else f"{share:.0%} of them"
-        sentence = f"found the sides of the normals anew: {cause} point to opposite sides"
-        use, trust, normals = "re-oriented", found.confidence, np.where(turned[:, None], -normals, normals)
-    elif -outward > CLOSED * (1 - opposed):
+    use, trust, told = "given", None, []
+    signs, confidence = (
+        _doubted(near, normals, opposed, seed) if abs(outward) - opposed < EXPLAINED else (None, None)
+    )
+    if signs is not None:
+        cause = f"{opposed:.0%} of neighbors" if opposed > MIXED else f"{(signs < 0).mean():.0%} of them"
+        told.append(f"found the sides of the normals anew: {cause} point to opposite sides")
+        use, trust, normals = "re-oriented", confidence, normals * signs[:, None]
+        (outward, excess), opposed = _flux(near, normals, seed), _opposed(near, normals, seed)
+    if -outward > CLOSED * (1 - opposed):
         certain = f"the normals point inward, {min(-outward / (1 - opposed), 1):.0%} sure"
         if excess < OPEN:
-            use, normals, sentence = "turned", -normals, f"{certain}; turned them around"
-        else:
-            sentence = f"{certain}, but the surface is open; kept their side"
+            use, normals = "turned" if use == "given" else use, -normals
+        told.append(
+            f"{certain}; turned them around" if excess < OPEN else f"{certain}, but of an open surface: kept"
+        )
     if min(angle, roughness) > NOISY:
         own = _agreement(near, normals)
         trust = own if trust is None else own * trust
         use = "down-weighted" if use == "given" else use
-        sentence += "; " * bool(sentence) + f"trust the normals less: neighbors differ by {roughness:.0f}°"
-    return Judgement(use, sentence, normals, trust, *figures)
+        told.append(f"trust the normals less: neighbors differ by {roughness:.0f}°")
+    return Judgement(use, "; ".join(told), normals, trust, *figures)
 
 
 def _judged_as_a_whole(near: Neighbors, normals: np.ndarray, seed: int) -> Judgement:
@@ -130,48 +137,85 @@ def _judged_as_a_whole(near: Neighbors, normals: np.ndarray, seed: int) -> Judge
     return Judgement("turned", sentence, -normals, None, 0.0, 0.0, 0.0, outward)
 
 
-def _better(near: Neighbors, normals: np.ndarray, seed: int) -> Orientation | None:
-    """The sides found for bare points if they explain the cloud better by `BETTER`, else None.
+def _doubted(
+    near: Neighbors, normals: np.ndarray, opposed: float, seed: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Signs for normals that explain little, None where no others are better; and the trust in them."""
+    explained = _explained(near, normals, seed)
+    signs = None
+    if opposed > MIXED:
+        neighbors = near.table(PARTNERS[normals.shape[1]])[1][:, 1:]
+        own = patch_signs(near.points, normals, np.ones(len(normals)), neighbors)[0]
+        of_most = _explained(near, normals * own[:, None], seed)
+        if (own < 0).mean() < 1 - MAJORITY and of_most > explained + MIXED:
+            signs, explained = own, of_most
+    if explained > EXPLAINED:
+        return signs, None
+    return _bare(near, normals, signs, explained, seed) or (signs, None)
 
-    A sample is asked first, and half of that will do: its layers may be farther apart than its points.
-    An open surface has no outside, so the sides are those that most of the normals point to, if most do.
+
+def _bare(
+    near: Neighbors, normals: np.ndarray, signs: np.ndarray | None, explained: float, seed: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Signs by which normals point to the sides of bare points, and the trust in those; None where they do not
+    explain the cloud better by `BETTER` than the present signs.
+
+    A sample is asked first, and half of that will do: its layers may be closer than its points. An open surface
+    has no outside, so its sides are those that most of the normals point to, if most do.
     """
+    mended = normals if signs is None else normals * signs[:, None]
     if len(near.points) > 2 * SAMPLE:
         chosen = np.random.default_rng([seed, 9]).choice(len(near.points), SAMPLE, replace=False)
         sample = Neighbors(near.points[chosen])
-        if _gain(sample, normals[chosen], orient(sample.points, sample), seed)[0] < BETTER / 2:
+        found = _facing(mended[chosen], orient(sample.points, sample).normals)
+        at_most = _explained(sample, mended[chosen] * found[:, None], seed)
+        if at_most < _explained(sample, mended[chosen], seed) + BETTER / 2:
             return None
-    found = orient(near.points, near)
-    gain, excess = _gain(near, normals, found, seed)
-    if gain < BETTER:
+    orientation = orient(near.points, near)
+    found = _facing(normals, orientation.normals)
+    sides = normals * found[:, None]
+    if _explained(near, sides, seed) < explained + BETTER:
         return None
-    agreeing = float(np.mean((normals * found.normals).sum(1) > 0))
-    outside = excess < OPEN or agreeing > 1 - MAJORITY
-    return found if outside else replace(found, normals=-found.normals)
+    if (found < 0).mean() > MAJORITY and _flux(near, sides, seed)[1] > OPEN:
+        found = -found
+    return found, orientation.confidence
 
 
-def _gain(near: Neighbors, normals: np.ndarray, found: Orientation, seed: int) -> tuple[float, float]:
-    """How much more of the cloud the normals explain on the sides that were found, and their excess there."""
-    explained = []
-    for sides in (normals, normals * np.where((normals * found.normals).sum(1) < 0, -1.0, 1.0)[:, None]):
-        outward, excess = _flux(near, sides, seed)
-        explained.append(abs(outward) - _local_figures(near, sides, seed)[2])
-    return explained[1] - explained[0], excess
+def _facing(normals: np.ndarray, others: np.ndarray) -> Float[np.ndarray, " n"]:
+    """1 where normals point to the side of others, else -1."""
+    return np.where((normals * others).sum(1) < 0, -1.0, 1.0)
+
+
+def _explained(near: Neighbors, normals: np.ndarray, seed: int) -> float:
+    """How well normals explain a cloud as the border of a body; see the module's text."""
+    return abs(_flux(near, normals, seed)[0]) - _opposed(near, normals, seed)
 
 
 def _local_figures(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float, float]:
     """Angle and roughness in degrees, and the share of neighbors on opposite sides."""
-    rng = np.random.default_rng([seed, 8])
-    centers = rng.choice(len(near.points), min(CENTERS, len(near.points)), replace=False)
-    own, size = normals[centers], max(neighborhood(near)[0], NEIGHBORS)
+    centers = _centers(near, seed)
+    own, size = normals[centers], max(neighborhood(near, CENTERS)[0], NEIGHBORS)
     index = near.of(centers, size)[1]
     planes = smallest_direction(near.points, index)[0]
     angle = np.degrees(np.arccos(np.clip(np.abs((planes * own).sum(1)), 0, 1)))
     around = normals[index[:, 1 : NEIGHBORS + 1]]
     main = np.linalg.eigh(np.einsum("nki,nkj->nij", around, around))[1][:, :, -1]
     rough = np.degrees(np.arccos(np.clip(np.abs((main * own).sum(1)), 0, 1)))
-    alike = np.einsum("nkd,nd->nk", around[:, : NEIGHBORS // 2], own)
-    return float(np.median(angle)), float(np.median(rough)), float((alike < 0)[np.abs(alike) > 0.5].mean())
+    return float(np.median(angle)), float(np.median(rough)), _opposed(near, normals, seed)
+
+
+def _opposed(near: Neighbors, normals: np.ndarray, seed: int) -> float:
+    """The share of neighbors on opposite sides."""
+    centers = _centers(near, seed)
+    around = normals[near.of(centers, NEIGHBORS // 2)[1][:, 1:]]
+    alike = np.einsum("nkd,nd->nk", around, normals[centers])
+    clear = np.abs(alike) > 0.5
+    return float((alike < 0)[clear].mean()) if clear.any() else 0.0
+
+
+def _centers(near: Neighbors, seed: int) -> np.ndarray:
+    n = len(near.points)
+    return np.random.default_rng([seed, 8]).choice(n, min(CENTERS, n), replace=False)
 
 
 def _agreement(near: Neighbors, normals: np.ndarray) -> Float[np.ndarray, " n"]:
@@ -197,8 +241,8 @@ def outwardness(
     Twice the mean winding number (Barill et al. 2018, equation 5) at points of the surface itself, each in
     [-1, 1]: half of what a closed surface has inside. It does not depend on where the shape's middle is, and
     survives holes, thin walls, noise and uneven sampling. Normals turned by mistake, a share p of the surface,
-    leave 1 - 2p; of the median a patch of a third may leave .84. A scan of nothing but the inside of a bowl is taken
-    for the outside of a dome turned inside out: no more than that can be told from it.
+    leave 1 - 2p; of the median a patch of a third may leave .84. A scan of nothing but the inside of a bowl is
+    taken for the outside of a dome turned inside out: no more than that can be told from it.
 
     The sum is our own, for libigl 2.6.3's `fast_winding_number` counts the point itself as well (a body turned
     inside out: 0.05, here -0.96), takes 3.7 times the processor time, and crashes where two points coincide.
