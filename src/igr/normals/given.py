@@ -11,8 +11,8 @@ each other and it explains the cloud far better. Five figures decide, measured a
 
 Noise of the points alone disturbs the first and not the second, strong curvature mostly the second: only where
 both are large are the normals themselves at fault. Outwardness, whatever its sign, less what is opposed is how
-well normals explain a cloud. A share p turned by mistake, scattered or as a patch, takes 2p from it and more. Layers
-closer than the spacing have neighbors that are opposed by right; with any other sides they explain less still.
+well normals explain a cloud. A share p turned by mistake, scattered or as a patch, takes 2p from it and more.
+Layers closer than the spacing have neighbors that are opposed by right; any other sides explain them less still.
 
 Where that leaves doubt, and many neighbors are opposed, the normals of each smooth patch (`patches.py`) first take
 the side of most of them; only then, and where whole patches may be turned, bare points are asked.
@@ -239,7 +239,8 @@ def outwardness(
     """How surely normals point outward: 1 for a closed surface, 0 undecided, -1 for one turned inside out.
 
     Twice the mean winding number (Barill et al. 2018, equation 5) at points of the surface itself, each in
-    [-1, 1]: half of what a closed surface has inside. It does not depend on where the shape's middle is, and
+    [-1, 1]: half of what a closed surface has inside. Points within another body count as nothing, for the normals
+    of a cavity's wall point into it. It does not depend on where the shape's middle is, and
     survives holes, thin walls, noise and uneven sampling. Normals turned by mistake, a share p of the surface,
     leave 1 - 2p; of the median a patch of a third may leave .84. A scan of nothing but the inside of a bowl is
     taken for the outside of a dome turned inside out: no more than that can be told from it.
@@ -272,5 +273,7 @@ def _flux(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float
         squared[np.arange(len(places)), places] = np.inf
         flux = heights - points[places] @ normals.T
         doubled.append(flux / (squared if dimension == 2 else squared * np.sqrt(squared)) @ weights)
-    outward = float(np.clip(np.concatenate(doubled), -1, 1).mean())
+    wound = np.concatenate(doubled)
+    once = np.clip(3 - np.abs(wound), 0, 1)  # within another body the next one winds again, and has 3
+    outward = float((np.clip(wound, -1, 1) * once).mean())
     return outward, float(np.linalg.norm(weights @ normals) / weights.sum())
