@@ -346,7 +346,7 @@ def test_nothing_is_outside_of_a_body_within_another():
     (outer, outward), (inner, radial) = sphere(1500), sphere(500, seed=1, radius=0.3)
     points = np.vstack([outer, inner])
     assert 0.95 < outwardness(points, np.vstack([outward, -radial])) <= 1  # a cavity
-    assert outwardness(points, np.vstack([outward, radial])) == pytest.approx(0.75, abs=0.05)
+    assert outwardness(points, np.vstack([outward, radial])) < 0.9
 
 
 def test_a_plane_sheet_has_no_inside():

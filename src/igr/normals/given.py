@@ -15,7 +15,7 @@ well normals explain a cloud. A share p turned by mistake, scattered or as a pat
 Layers closer than the spacing have neighbors that are opposed by right; any other sides explain them less still.
 
 Where that leaves doubt, and many neighbors are opposed, the normals of each smooth patch (`patches.py`) first take
-the side of most of them; only then, and where whole patches may be turned, bare points are asked.
+the side of most of them; only then, and where whole patches of a body may be turned, bare points are asked.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ MAJORITY = 0.6
 MIXED = 0.1
 """Share of neighbors on opposite sides from which on patches are asked for the side of most; they have to explain
 as much more. Thin walls have up to 7 %, a twentieth turned at random 10 %."""
+LOST = 0.05
+"""Outwardness that better signs may cost: more is lost where layers closer than the spacing are taken for one."""
 SOURCES, PLACES = 20_000, 400
 """Points whose flux is summed, and at which: more change the mean by .01."""
 INWARD = -0.1
@@ -106,9 +108,9 @@ def judge_normals(
         sentence = f"left out the normals: they are {angle:.0f}° off the planes of their neighborhoods"
         return Judgement("ignored", sentence, None, None, *figures)
     use, trust, told = "given", None, []
-    signs, confidence = (
-        _doubted(near, normals, opposed, seed) if abs(outward) - opposed < EXPLAINED else (None, None)
-    )
+    signs, confidence = None, None
+    if opposed > MIXED or abs(outward) - opposed < EXPLAINED:
+        signs, confidence = _doubted(near, normals, opposed, seed)
     if signs is not None:
         cause = f"{opposed:.0%} of neighbors" if opposed > MIXED else f"{(signs < 0).mean():.0%} of them"
         told.append(f"found the sides of the normals anew: {cause} point to opposite sides")
@@ -140,45 +142,52 @@ def _judged_as_a_whole(near: Neighbors, normals: np.ndarray, seed: int) -> Judge
 def _doubted(
     near: Neighbors, normals: np.ndarray, opposed: float, seed: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Signs for normals that explain little, None where no others are better; and the trust in them."""
-    explained = _explained(near, normals, seed)
+    """Signs for normals whose sides are doubted, None where no others are better; and the trust in them."""
     signs = None
     if opposed > MIXED:
         neighbors = near.table(PARTNERS[normals.shape[1]])[1][:, 1:]
         own = patch_signs(near.points, normals, np.ones(len(normals)), neighbors)[0]
-        of_most = _explained(near, normals * own[:, None], seed)
-        if (own < 0).mean() < 1 - MAJORITY and of_most > explained + MIXED:
-            signs, explained = own, of_most
-    if explained > EXPLAINED:
+        if (own < 0).mean() < 1 - MAJORITY and _better(near, normals, own, MIXED, seed):
+            signs = own
+    mended = normals if signs is None else normals * signs[:, None]
+    if _explained(near, mended, seed)[0] > EXPLAINED:
         return signs, None
-    return _bare(near, normals, signs, explained, seed) or (signs, None)
+    bare = _bare(near, mended, seed)
+    if bare is None or (opposed <= MIXED and _flux(near, mended * bare[0][:, None], seed)[1] > OPEN):
+        return signs, None
+    return bare[0] if signs is None else bare[0] * signs, bare[1]
 
 
-def _bare(
-    near: Neighbors, normals: np.ndarray, signs: np.ndarray | None, explained: float, seed: int
-) -> tuple[np.ndarray, np.ndarray] | None:
+def _bare(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Signs by which normals point to the sides of bare points, and the trust in those; None where they do not
-    explain the cloud better by `BETTER` than the present signs.
+    explain the cloud better by `BETTER`.
 
     A sample is asked first, and half of that will do: its layers may be closer than its points. An open surface
     has no outside, so its sides are those that most of the normals point to, if most do.
     """
-    mended = normals if signs is None else normals * signs[:, None]
     if len(near.points) > 2 * SAMPLE:
         chosen = np.random.default_rng([seed, 9]).choice(len(near.points), SAMPLE, replace=False)
         sample = Neighbors(near.points[chosen])
-        found = _facing(mended[chosen], orient(sample.points, sample).normals)
-        at_most = _explained(sample, mended[chosen] * found[:, None], seed)
-        if at_most < _explained(sample, mended[chosen], seed) + BETTER / 2:
+        signs = _facing(normals[chosen], orient(sample.points, sample).normals)
+        if not _better(sample, normals[chosen], signs, BETTER / 2, seed, at_most=1.0):
             return None
-    orientation = orient(near.points, near)
-    found = _facing(normals, orientation.normals)
-    sides = normals * found[:, None]
-    if _explained(near, sides, seed) < explained + BETTER:
+    found = orient(near.points, near)
+    signs = _facing(normals, found.normals)
+    if not _better(near, normals, signs, BETTER, seed):
         return None
-    if (found < 0).mean() > MAJORITY and _flux(near, sides, seed)[1] > OPEN:
-        found = -found
-    return found, orientation.confidence
+    if (signs < 0).mean() > MAJORITY and _flux(near, normals * signs[:, None], seed)[1] > OPEN:
+        signs = -signs
+    return signs, found.confidence
+
+
+def _better(
+    near: Neighbors, normals: np.ndarray, signs: np.ndarray, by: float, seed: int, *, at_most: float = LOST
+) -> bool:
+    """Whether normals with other signs explain more, and not at the cost of outwardness."""
+    (before, outward), (after, other) = (
+        _explained(near, sides, seed) for sides in (normals, normals * signs[:, None])
+    )
+    return after > before + by and other > outward - at_most
 
 
 def _facing(normals: np.ndarray, others: np.ndarray) -> Float[np.ndarray, " n"]:
@@ -186,9 +195,10 @@ def _facing(normals: np.ndarray, others: np.ndarray) -> Float[np.ndarray, " n"]:
     return np.where((normals * others).sum(1) < 0, -1.0, 1.0)
 
 
-def _explained(near: Neighbors, normals: np.ndarray, seed: int) -> float:
-    """How well normals explain a cloud as the border of a body; see the module's text."""
-    return abs(_flux(near, normals, seed)[0]) - _opposed(near, normals, seed)
+def _explained(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float]:
+    """How well normals explain a cloud, see the module's text, and the size of their outwardness."""
+    outward = abs(_flux(near, normals, seed)[0])
+    return outward - _opposed(near, normals, seed), outward
 
 
 def _local_figures(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float, float]:
@@ -274,6 +284,6 @@ def _flux(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float
         flux = heights - points[places] @ normals.T
         doubled.append(flux / (squared if dimension == 2 else squared * np.sqrt(squared)) @ weights)
     wound = np.concatenate(doubled)
-    once = np.clip(3 - np.abs(wound), 0, 1)  # within another body the next one winds again, and has 3
+    once = np.clip(6 - 2 * np.abs(wound), 0, 1)  # within another body the next one winds again, and has 3
     outward = float((np.clip(wound, -1, 1) * once).mean())
     return outward, float(np.linalg.norm(weights @ normals) / weights.sum())
