@@ -12,7 +12,8 @@ each other and it explains the cloud far better. Five figures decide, measured a
 Noise of the points alone disturbs the first and not the second, strong curvature mostly the second: only where
 both are large are the normals themselves at fault. Outwardness, whatever its sign, less what is opposed is how
 well normals explain a cloud. A share p turned by mistake, scattered or as a patch, takes 2p from it and more.
-Layers closer than the spacing have neighbors that are opposed by right; any other sides explain them less still.
+Layers closer than the spacing have neighbors that are opposed by right: they lie behind each other, and do not
+count.
 
 Where that leaves doubt, and many neighbors are opposed, the normals of each smooth patch (`patches.py`) first take
 the side of most of them; only then, and where whole patches of a body may be turned, bare points are asked.
@@ -44,8 +45,8 @@ EXPLAINED = 0.7
 """What normals explain from which on their sides are not doubted. Exact ones of bodies have .77 to 1 (thin ones
 with 1 % noise .72), with a tenth turned at random at most .63, with a patch of a fifth turned .61."""
 BETTER = 0.25
-"""How much more sides found for bare points have to explain. On bodies a patch of a fifth gains .35 and a tenth at
-random .3; where exact normals are doubted, on wavy sheets and thin sparse parts, other sides gain up to .2."""
+"""How much more sides found for bare points have to explain. On bodies a patch of a fifth gains .35; where exact
+normals are doubted, on wavy sheets and thin sparse parts, other sides gain up to .2."""
 CLOSED = 0.5
 """Outwardness, over the share that is not opposed, from which on there is a body: normals 30° off have .65."""
 OPEN = 0.15
@@ -109,10 +110,11 @@ def judge_normals(
         return Judgement("ignored", sentence, None, None, *figures)
     use, trust, told = "given", None, []
     signs, confidence = None, None
-    if opposed > MIXED or abs(outward) - opposed < EXPLAINED:
-        signs, confidence = _doubted(near, normals, opposed, seed)
+    contradicting = _opposed(near, normals, seed, layers=False)
+    if contradicting > MIXED or abs(outward) - contradicting < EXPLAINED:
+        signs, confidence = _doubted(near, normals, contradicting, seed)
     if signs is not None:
-        cause = f"{opposed:.0%} of neighbors" if opposed > MIXED else f"{(signs < 0).mean():.0%} of them"
+        cause = f"{opposed:.0%} of neighbors" if contradicting > MIXED else f"{(signs < 0).mean():.0%} of them"
         told.append(f"found the sides of the normals anew: {cause} point to opposite sides")
         use, trust, normals = "re-oriented", confidence, normals * signs[:, None]
         (outward, excess), opposed = _flux(near, normals, seed), _opposed(near, normals, seed)
@@ -198,7 +200,7 @@ def _facing(normals: np.ndarray, others: np.ndarray) -> Float[np.ndarray, " n"]:
 def _explained(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float]:
     """How well normals explain a cloud, see the module's text, and the size of their outwardness."""
     outward = abs(_flux(near, normals, seed)[0])
-    return outward - _opposed(near, normals, seed), outward
+    return outward - _opposed(near, normals, seed, layers=False), outward
 
 
 def _local_figures(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float, float]:
@@ -214,13 +216,16 @@ def _local_figures(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[flo
     return float(np.median(angle)), float(np.median(rough)), _opposed(near, normals, seed)
 
 
-def _opposed(near: Neighbors, normals: np.ndarray, seed: int) -> float:
-    """The share of neighbors on opposite sides."""
+def _opposed(near: Neighbors, normals: np.ndarray, seed: int, *, layers: bool = True) -> float:
+    """The share of neighbors on opposite sides; without layers, which lie behind each other again and again, while
+    neighbors of one sheet lie as often before each other."""
     centers = _centers(near, seed)
-    around = normals[near.of(centers, NEIGHBORS // 2)[1][:, 1:]]
-    alike = np.einsum("nkd,nd->nk", around, normals[centers])
-    clear = np.abs(alike) > 0.5
-    return float((alike < 0)[clear].mean()) if clear.any() else 0.0
+    index = near.of(centers, NEIGHBORS // 2)[1][:, 1:]
+    step = near.points[index] - near.points[centers, None]
+    alike = np.einsum("nkd,nd->nk", normals[index], normals[centers])
+    apart = np.sign((step * (normals[index] - normals[centers, None])).sum(2))
+    opposed, clear = alike < -0.5, max(int((np.abs(alike) > 0.5).sum()), 1)
+    return float((opposed.sum() - (0 if layers else abs(apart[opposed].sum()))) / clear)
 
 
 def _centers(near: Neighbors, seed: int) -> np.ndarray:
