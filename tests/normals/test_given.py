@@ -104,7 +104,7 @@ def test_the_run_says_what_it_did_with_the_normals():
 
 def test_trusted_normals_are_taken_exactly_as_they_are():
     points, normals = cloud()
-    wrong = normals * np.where(points[:, :1] > 0, -1, 0.5)
+    wrong = normals * np.where(points[:, :1] > 0, -1, 1)
     notes = []
     clean, near, *_ = cleaned(PointCloud(points, wrong), FAST, notes.append)
     prepared, trust, _, details = oriented(clean, near, FAST, "trust", notes.append)

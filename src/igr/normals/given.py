@@ -144,7 +144,10 @@ def _judged_as_a_whole(near: Neighbors, normals: np.ndarray, seed: int) -> Judge
 def _doubted(
     near: Neighbors, normals: np.ndarray, opposed: float, seed: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Signs for normals whose sides are doubted, None where no others are better; and the trust in them."""
+    """Signs for normals whose sides are doubted, None where no others are better; and the trust in them.
+
+    Normals that agree with their neighbors are overruled only by sides that leave no doubt: those of a body.
+    """
     signs = None
     if opposed > MIXED:
         neighbors = near.table(PARTNERS[normals.shape[1]])[1][:, 1:]
@@ -155,7 +158,7 @@ def _doubted(
     if _explained(near, mended, seed)[0] > EXPLAINED:
         return signs, None
     bare = _bare(near, mended, seed)
-    if bare is None or (opposed <= MIXED and _flux(near, mended * bare[0][:, None], seed)[1] > OPEN):
+    if bare is None or (opposed <= MIXED and _explained(near, mended * bare[0][:, None], seed)[0] < EXPLAINED):
         return signs, None
     return bare[0] if signs is None else bare[0] * signs, bare[1]
 
