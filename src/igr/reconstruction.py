@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from .surface.surface import Surface
 
 logger = logging.getLogger(__name__)
 
-Normals = Literal["auto", "ignore"]
+Normals = Literal["auto", "trust", "ignore"]
 MISSED = 3.0
 """Points that lie farther than this from the surface, as a multiple of their spacing or noise, are missed."""
 MAX_SAMPLES = 100_000
@@ -46,7 +46,8 @@ class Options(Checked):
     """How a reconstruction runs, beside its configuration."""
 
     normals: Normals = "auto"
-    """`auto`: use the cloud's normals, turned around if they point inward; `ignore`: fit without them."""
+    """`auto`: use the cloud's normals, mended or left out where they contradict themselves, turned around if they
+    point into a body; `trust`: exactly as they are; `ignore`: fit without them."""
     seconds: Positive | None = None
     """Fit for so long instead of for the configuration's steps."""
     device: str = "auto"
@@ -78,7 +79,8 @@ def reconstruct(
 
     Args:
         source: a path, an array (n, 2|3) or with normals (n, 4|6), a tensor, or a `PointCloud`.
-        normals: "auto" (those of the source, if it has any), "ignore", or an array (n, d).
+        normals: "auto" (those of the source, if it has any, once judged), "trust" (those of the source, exactly as
+            they are), "ignore", or an array (n, d).
         config: a `Config` or the name of a preset, "fast" or "paper".
         options: budget in seconds, device, run folder.
         on_step: told after every step, with the field; the run stops, saved, when it returns True.
@@ -103,7 +105,10 @@ def reconstruct(
     check_run(options.run, resume=options.resume, overwrite=options.overwrite)
     config, (given, use) = _config(config), _wanted(normals, options.normals)
     cloud = as_cloud(source, given)
-    needed = fitting(len(cloud), cloud.dimension, config, with_normals=cloud.normals is not None and use == "auto")
+    if use == "trust" and cloud.normals is None:
+        raise InputError(f"{cloud.name} has no normals that could be trusted; leave out 'trust' to estimate them")
+    used = cloud.normals is not None and use != "ignore"
+    needed = fitting(len(cloud), cloud.dimension, config, with_normals=used)
     require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
 
     cloud, near, frame, details = cleaned(cloud, config, notify)
@@ -165,15 +170,15 @@ def oriented(
 ) -> tuple[PointCloud, np.ndarray | None, Config, dict[str, Any]]:
     """The cloud with the normals to fit, where the configuration wants them; the trust in them, None for entirely;
     the configuration for such normals; and what was noticed."""
-    given, trust = cloud.normals if normals == "auto" else None, None
-    details: dict[str, Any] = {"normals": "none"}
-    if given is not None:
+    given, trust = cloud.normals if normals != "ignore" else None, None
+    details: dict[str, Any] = {"normals": "none" if given is None else "trusted"}
+    if given is not None and normals == "auto":
         judged = judge_normals(near.points, given, near, seed=config.seed)
         if judged.sentence:
             notify(judged.sentence)
         given, trust, details["normals"] = judged.normals, judged.trust, judged.use
-        figures = {"angle": judged.angle, "roughness": judged.roughness, "right": judged.right}
-        details["given_normals"] = {name: round(figure, 3) for name, figure in figures.items()}
+        figures = ("angle", "roughness", "opposed", "outwardness")
+        details["given_normals"] = {name: round(getattr(judged, name), 3) for name in figures}
     if given is None and config.objective.estimated_normals:
         found = orient(near.points, near)
         notify(f"no normals are used as given; estimated them, {found.quality:.0%} of them with a clear side")
@@ -210,18 +215,21 @@ def cloud_sampler(
 
 
 def _wanted(normals: Any, use: Normals) -> tuple[np.ndarray | None, Normals]:
-    """Normals given as an array, and whether the cloud's are used.
+    """Normals given as an array, and how the cloud's are used.
 
     Raises:
-        InputError: they are given and to be ignored at once, or a word of another meaning.
+        InputError: they are given or trusted and to be ignored at once, or a word of another meaning.
     """
     if not isinstance(normals, str):
         if normals is not None and use == "ignore":
             raise InputError("normals are given as an array, and the options say to ignore them; leave out one")
         return normals, use
-    if normals not in ("auto", "ignore"):
-        raise InputError(f"normals must be 'auto', 'ignore' or an array, not {normals!r}")
-    return None, "ignore" if normals == "ignore" else use
+    word: Normals | None = next((known for known in get_args(Normals) if known == normals), None)
+    if word is None:
+        raise InputError(f"normals must be 'auto', 'trust', 'ignore' or an array, not {normals!r}")
+    if {word, use} == {"trust", "ignore"}:
+        raise InputError("the normals are to be trusted and ignored at once; leave out one")
+    return None, use if word == "auto" else word
 
 
 def _strays_left_out(count: int, total: int) -> str:

@@ -9,9 +9,10 @@ from shapes import blob, directions
 from igr.cloud.frame import unit_frame
 from igr.cloud.pointcloud import PointCloud
 from igr.config import FAST
+from igr.errors import InputError
 from igr.examples import example_cloud
 from igr.normals.given import judge_normals
-from igr.reconstruction import cleaned, oriented
+from igr.reconstruction import Options, cleaned, oriented, reconstruct
 
 
 def cloud(name="knot", points=8000):
@@ -99,3 +100,23 @@ def test_the_run_says_what_it_did_with_the_normals():
     assert trust is not None
     assert any("left out the normals" in note for note in notes)
     assert details["given_normals"]["angle"] > 45
+
+
+def test_trusted_normals_are_taken_exactly_as_they_are():
+    points, normals = cloud()
+    wrong = normals * np.where(points[:, :1] > 0, -1, 1)
+    notes = []
+    clean, near, *_ = cleaned(PointCloud(points, wrong), FAST, notes.append)
+    prepared, trust, _, details = oriented(clean, near, FAST, "trust", notes.append)
+    assert prepared.normals is clean.normals
+    assert (trust, details, notes) == (None, {"normals": "trusted"}, [])
+
+
+def test_what_is_absent_cannot_be_trusted_nor_what_is_ignored():
+    points, normals = cloud(points=100)
+    with pytest.raises(InputError, match="has no normals that could be trusted"):
+        reconstruct(points, normals="trust")
+    with pytest.raises(InputError, match="has no normals that could be trusted"):
+        reconstruct(points, options=Options(normals="trust"))
+    with pytest.raises(InputError, match="trusted and ignored at once"):
+        reconstruct(np.hstack([points, normals]), normals="trust", options=Options(normals="ignore"))

@@ -133,7 +133,7 @@ def test_a_circle_is_a_circle(with_normals):
     ("options", "message"),
     [
         ({"config": "quick"}, "no preset 'quick'"),
-        ({"normals": "maybe"}, "must be 'auto', 'ignore' or an array"),
+        ({"normals": "maybe"}, "must be 'auto', 'trust', 'ignore' or an array"),
         ({"options": igr.Options(resume=True)}, "needs the folder of the run"),
     ],
 )

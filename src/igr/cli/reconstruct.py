@@ -40,8 +40,9 @@ class Reconstruct:
     scans, the folder for their meshes and the table results.csv."""
     preset: Literal["fast", "paper"] = "fast"
     """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
-    normals: Literal["auto", "ignore"] = "auto"
-    """auto: judge the scan's normals, and use, turn, down-weight or leave them out; ignore: fit without them."""
+    normals: Literal["auto", "trust", "ignore"] = "auto"
+    """auto: judge the scan's normals, and use, turn, down-weight or leave them out; trust: take them exactly as
+    they are; ignore: fit without them."""
     objective: Literal["igr", "sal", "sald"] = "igr"
     """igr: this method; sal, sald: regress the cloud's unsigned distance (and its gradient), without normals."""
     seconds: float | None = None
@@ -133,7 +134,7 @@ class Reconstruct:
 
             cloud = as_cloud(scan)
             check_request(self.output, resolution, self.trim, dimension=cloud.dimension)
-            _state_size(cloud, config, resolution, use_normals=self.normals == "auto")
+            _state_size(cloud, config, resolution, use_normals=self.normals != "ignore")
             surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)
         surface.details["command"] = shlex.join(["igr", *sys.argv[1:]])
         if self.model is not None:

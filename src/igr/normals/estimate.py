@@ -170,12 +170,12 @@ def estimate_normals(
     return normals, np.clip(1 - variation / 0.15, 0, 1), spacing, errs_at_random
 
 
-def neighborhood(near: Neighbors) -> tuple[int, bool]:
-    """How many neighbors normals are estimated from, see `NEIGHBORHOODS`; and whether more would be flatter, as
-    they are where noise bends the neighborhoods and not the surface."""
+def neighborhood(near: Neighbors, looked_at: int = 3000) -> tuple[int, bool]:
+    """How many neighbors normals are estimated from, see `NEIGHBORHOODS`, by about so many points; and whether
+    more would be flatter, as they are where noise bends the neighborhoods and not the surface."""
     points, (n, d) = near.points, near.points.shape
     sizes, shapeless = list(NEIGHBORHOODS[d]), NEIGHBORHOODS[d].values()
-    index = near.of(np.arange(0, n, max(1, n // 3000)), sizes[-1])[1]
+    index = near.of(np.arange(0, n, max(1, n // looked_at)), sizes[-1])[1]
     across = [np.median(smallest_direction(points, index[:, : size + 1])[1]) for size in sizes]
     rough = [float(share / ball) for share, ball in zip(across, shapeless, strict=True)]
     flat = [place for place, share in enumerate(rough) if share < FLAT]
