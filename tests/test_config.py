@@ -114,7 +114,7 @@ def test_cosine_falls_from_initial_to_final():
         (igr.Options, {"seconds": 0}, "seconds is 0"),
         (igr.Options, {"seconds": float("nan")}, "seconds is nan"),
         (igr.Options, {"save_seconds": -1}, "save_seconds is -1"),
-        (igr.Options, {"normals": "yes"}, "normals is 'yes', expected 'auto', 'trust' or 'ignore'"),
+        (igr.Options, {"normals": "yes"}, "normals is 'yes', expected 'auto' or 'trust' or 'ignore'"),
         (igr.Options, {"run": 3}, "run is 3, expected str or a path or None"),
         (igr.Options, {"resume": "no"}, "resume is 'no', expected bool"),
         (Schedule, {"optimizer": OptimizerConfig(), "steps": 10, "budget_seconds": -1.0}, "budget_seconds is -1"),

@@ -130,7 +130,7 @@ def test_ten_points_with_normals_are_a_surface():
 def test_points_that_the_surface_misses_are_said():
     points, normals = ellipsoid()
     said = []
-    both, directions = np.vstack([points, points + [2000, 0, 0]]), np.vstack([normals, normals])
+    both, directions = np.vstack([points, points + [20_000, 0, 0]]), np.vstack([normals, normals])
     igr.reconstruct(both, normals=directions, config=SHORT, notify=said.append)
     assert any("misses the points by" in note and "one by one" in note for note in said)
     said.clear()

@@ -74,7 +74,7 @@ def test_points_count_as_much_as_they_are_certain():
     for one, weight in zip(told, weights, strict=True):
         assert one.near_distance == pytest.approx(weight * FAST.objective.near_distance)
         assert one.warm_start == pytest.approx(weight * FAST.objective.warm_start)
-        assert one.eikonal == FAST.objective.eikonal
+        assert one.eikonal == pytest.approx(weight**0.5 * FAST.objective.eikonal)
 
 
 def test_estimated_normals_are_followed_less_closely():

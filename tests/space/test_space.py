@@ -188,7 +188,9 @@ def test_an_encoding_is_decoded_in_the_scans_frame(space):
     u = np.random.default_rng(0).uniform(-0.8, 0.8, (100, 3))
     moved = space.decode(Encoding(z, frame, turn)).distance(frame.to_input(u @ turn.T))
     still = space.decode(z, frame=Frame(np.zeros(3), 1.0)).distance(u)
-    np.testing.assert_allclose(moved / 2.0, still, atol=1e-5)
+    inside = np.linalg.norm(u, axis=1) < 1  # beyond the ball distances are to places of the surface, found anew
+    np.testing.assert_allclose(moved[inside] / 2.0, still[inside], atol=1e-5)
+    np.testing.assert_allclose(moved / 2.0, still, atol=1e-3)
 
 
 def test_interpolation_goes_from_one_end_to_the_other(space):

@@ -31,7 +31,8 @@ NORMALS_CARRY = 56
 detail through any noise of the points."""
 CERTAIN = 0.0016
 """Noise σ (unit frame) that the weights of the configuration are for. Points that are more certain count as many
-times as much beside the regularization: a likelihood, whose logarithm is −|f|/σ."""
+times as much beside the regularization: a likelihood, whose logarithm is −|f|/σ. The eikonal term grows as its
+root: where the points are followed more closely, the slope between them needs more of a hold, too."""
 CERTAINTY = {"measured": (1.0, 10.0), "estimated": (0.3, 1.0)}
 """How many times at least and at most. Points whose normals were measured count for more: normals that were
 estimated err as the points do, and hold a surface that follows these less. Below a tenth of that noise, what a
@@ -175,6 +176,7 @@ def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_n
         surface=certain * objective.surface,
         near_distance=certain * objective.near_distance,
         warm_start=certain * objective.warm_start,
+        eikonal=max(certain, 1.0) ** 0.5 * objective.eikonal,
         surface_width=cloud.noise,
     )
     network = dataclasses.replace(network, finest=finest)

@@ -165,13 +165,15 @@ class RunFolder:
             state = _fit_state(metadata)
         except (KeyError, TypeError, ValueError) as problem:
             raise InputError(f"{path} is damaged ({problem}); start anew in another folder") from None
+        if (
+            metadata.get("source", model.source()) != model.source()
+        ):  # first: configurations follow the cloud
+            raise InputError(f"{self.path} holds a run on other data; choose another --run folder")
         if dataclasses.replace(saved, steps=config.steps) != config:
             raise InputError(
                 f"{self.path} holds a run with another configuration ({saved.preset}, seed {saved.seed}); "
                 "resume it with the same options, or choose another --run folder"
             )
-        if metadata.get("source", model.source()) != model.source():
-            raise InputError(f"{self.path} holds a run on other data; choose another --run folder")
         try:
             own = model.field.state(optimizer=True)
             check_parameters(tensors, {name: value.shape for name, value in own.items()}, largest=1e30)
