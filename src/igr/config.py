@@ -242,7 +242,7 @@ PAPER = Config(
 
 FAST = Config(
     preset="fast",
-    network=FeatureConfig(width=32, log2_rows=19, radius=0.9, full_detail_at=0.9),
+    network=FeatureConfig(width=32, log2_rows=19, full_detail_at=0.9),
     objective=ObjectiveConfig(
         surface=10.0,
         estimated_normals=0.02,

@@ -7,7 +7,8 @@ import pytest
 from shapes import torus
 
 from igr.config import FAST, PAPER
-from igr.fit.adapt import Sharpness, as_sharp, finest_cell, sharpness
+from igr.fit.adapt import Sharpness, as_deep, as_sharp, finest_cell, sharpness
+from igr.fit.sampling import Known, KnownSpace
 from igr.normals.estimate import orient
 
 
@@ -75,6 +76,15 @@ def test_points_count_as_much_as_they_are_certain():
         assert one.near_distance == pytest.approx(weight * FAST.objective.near_distance)
         assert one.warm_start == pytest.approx(weight * FAST.objective.warm_start)
         assert one.eikonal == pytest.approx(weight**0.5 * FAST.objective.eikonal)
+
+
+def test_a_field_starts_as_deep_as_the_body():
+    for depth in (0.2, 0.8):
+        far = KnownSpace(np.zeros((2, 3), np.float32), np.array([0.3, -depth], np.float32))
+        started = as_deep(FAST, Known(far=far)).network.radius
+        assert started == pytest.approx(max(depth, FAST.network.radius))
+    assert as_deep(PAPER, Known(far=far)) is PAPER
+    assert as_deep(FAST, Known()) is FAST
 
 
 def test_estimated_normals_are_followed_less_closely():

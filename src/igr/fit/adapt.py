@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import PointCloud
 from ..config import Config, FeatureConfig
+from .sampling import Known
 
 CURVATURE, UNDER_NOISE = 3.0, 6.0
 """Curvature, in 1/length of the unit frame, at which bias and variance are balanced: in scans, and in clouds so
@@ -181,3 +182,13 @@ def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_n
     )
     network = dataclasses.replace(network, finest=finest)
     return dataclasses.replace(config, network=network, objective=objective, adapt=False)
+
+
+def as_deep(config: Config, known: Known) -> Config:
+    """`config` with a field that starts at least as deep as the body is: the start is a sphere's distance, which
+    is least in its middle, and where a body is deeper no unit of the network is active there to learn it."""
+    network = config.network
+    if known.far is None or not isinstance(network, FeatureConfig):
+        return config
+    depth = max(0.0, -float(known.far.target.min()))
+    return dataclasses.replace(config, network=dataclasses.replace(network, radius=max(network.radius, depth)))

@@ -165,9 +165,7 @@ class RunFolder:
             state = _fit_state(metadata)
         except (KeyError, TypeError, ValueError) as problem:
             raise InputError(f"{path} is damaged ({problem}); start anew in another folder") from None
-        if (
-            metadata.get("source", model.source()) != model.source()
-        ):  # first: configurations follow the cloud
+        if metadata.get("source", model.source()) != model.source():  # first: configurations follow the cloud
             raise InputError(f"{self.path} holds a run on other data; choose another --run folder")
         if dataclasses.replace(saved, steps=config.steps) != config:
             raise InputError(
