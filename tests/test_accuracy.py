@@ -259,15 +259,11 @@ def test_a_weaker_preset_leaves_the_table(config):
     assert any(complaint(row, found[row.measure]) for row in FAST_ROWS if row.cloud == "ring")
 
 
-@pytest.mark.xfail(
-    raises=igr.FitError, reason="the field does not fall to -0.6 anywhere: to be mended with offsets"
-)
 def test_an_offset_deep_inside_a_body_exists():
     assert offset_radius(-0.6) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="its exact normals are overruled: to be mended with thin walls")
 def test_a_shell_two_spacings_thick_is_hollow():
     around = directions(30_000)
     is_inner = np.arange(30_000) % 2 == 0

@@ -29,7 +29,7 @@ def test_gradients_are_outward_and_of_length_one(ball):
     outward = directions(2000, seed=1)
     gradient = ball.gradient(CENTER + 150 * outward)
     np.testing.assert_allclose(np.linalg.norm(gradient, axis=1), 1, rtol=1e-6)
-    assert (gradient * outward).sum(1).min() > 0.999
+    assert (gradient * outward).sum(1).min() > 0.998  # feet lie a twentieth of the radius apart
     np.testing.assert_allclose(ball.normals(CENTER + 150 * outward), gradient, atol=1e-6)
 
 
