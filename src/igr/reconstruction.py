@@ -17,7 +17,7 @@ from .cloud.pointcloud import PointCloud, as_cloud
 from .config import FAST, PRESETS, Config
 from .errors import InputError, usual_arithmetic
 from .field.field import Field, make_field
-from .fit.adapt import adapted, as_deep, lasting_normals
+from .fit.adapt import adapted, lasting_normals
 from .fit.far import known_space
 from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
@@ -113,11 +113,9 @@ def reconstruct(
 
     cloud, near, frame, details = cleaned(cloud, config, notify)
     cloud, trust, config, found = oriented(cloud, near, config, use, notify)
-    adapts = config.adapt
-    config, sharp = adapted(config, cloud, near, measured_normals=trust is None)
-    details |= found | {name: length * frame.scale for name, length in sharp.items()}
     sampler = cloud_sampler(cloud, trust, config, near)
-    config = as_deep(config, sampler.known) if adapts else config
+    config, sharp = adapted(config, cloud, near, sampler.known, measured_normals=trust is None)
+    details |= found | {name: length * frame.scale for name, length in sharp.items()}
     field = make_field(config, cloud.dimension, device=options.device)
     details["machine"] = field.machine()
     model = partial(Surface, field, frame, config, details=details, **_samples(near, config.seed))

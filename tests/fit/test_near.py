@@ -36,9 +36,8 @@ def test_it_turns_with_the_cloud():
     near = Neighbors(points)
     turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
     places = points[:200] + 0.03 * np.random.default_rng(4).normal(size=(200, 3))
-    spacing = near.spacing(12)
-    turned = distances(places @ turn, points @ turn, normals @ turn, Neighbors(points @ turn), spacing)
-    assert turned == pytest.approx(distances(places, points, normals, near, spacing), abs=1e-9)
+    turned = distances(places @ turn, points @ turn, normals @ turn, Neighbors(points @ turn), neighbor=12)
+    assert turned == pytest.approx(distances(places, points, normals, near, neighbor=12), abs=1e-9)
 
 
 def test_a_curve_in_the_plane_has_distances_too():

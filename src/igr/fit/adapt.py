@@ -1,5 +1,5 @@
-"""How fine the features should be, as fine as the cloud's spacing carries, and no finer than its noise allows; and
-how the surface term averages that noise.
+"""What follows the cloud: how fine the features are, as its spacing carries and its noise allows; how much its
+points count, and how their noise is averaged; how deep the field starts.
 """
 
 from __future__ import annotations
@@ -89,26 +89,21 @@ def sharpness(
     for neighbor in compared:
         if neighbor > most:
             break
-        noise = _noise(points, normals, chosen, (distance, index), neighbor)
-        if np.median(distance[:, neighbor]) > APART * _difference(points, normals, chosen, index[:, neighbor]):
+        pair = max(neighbor // 2, 1), neighbor
+        differ = [_difference(points, normals, chosen, index[:, m]) for m in pair]
+        reach = [float(np.median(distance[:, m])) for m in pair]
+        noise = _steady(differ, reach)
+        if reach[1] > APART * differ[1]:
             break
     alike = np.clip((normals[chosen] * normals[index[:, min(COMPARED, most)]]).sum(1), -1, 1)
     roughness = float(np.median(np.arccos(alike)) / np.sqrt(2))
     return Sharpness(float(np.median(distance[:, min(around, most)])), noise, roughness)
 
 
-def _noise(
-    points: np.ndarray,
-    normals: np.ndarray,
-    chosen: np.ndarray,
-    table: tuple[np.ndarray, np.ndarray],
-    neighbor: int,
-) -> float:
-    """Standard deviation of the points along the normal, from those that neighbors at two distances differ by:
-    what grows with the distance, as its square where the curvature changes, is no noise."""
-    (close, far), (distance, index) = (max(neighbor // 2, 1), neighbor), table
-    near, apart = (_difference(points, normals, chosen, index[:, m]) ** 2 for m in (close, far))
-    least, most = (float(np.median(distance[:, m])) ** 4 for m in (close, far))
+def _steady(differ: list[float], reach: list[float]) -> float:
+    """Standard deviation of the points along the normal, from those that neighbors at two distances `reach` differ
+    by: what grows with the distance, as its square where the curvature changes, is no noise."""
+    (near, apart), (least, most) = (one**2 for one in differ), (one**4 for one in reach)
     if most <= least:
         return apart**0.5
     return float(np.clip((near * most - apart * least) / (most - least), 0, apart)) ** 0.5
@@ -139,15 +134,19 @@ def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
 
 
 def adapted(
-    config: Config, cloud: PointCloud, near: Neighbors, *, measured_normals: bool = True
+    config: Config, cloud: PointCloud, near: Neighbors, known: Known, *, measured_normals: bool = True
 ) -> tuple[Config, dict[str, float]]:
-    """`config` for a cloud in the unit frame, and the cloud's spacing and noise, where it has normals."""
+    """`config` for a cloud in the unit frame and what is known of the space around it, and the cloud's spacing and
+    noise, where it has normals."""
     if cloud.normals is None:
         return config, {}
     sharp = sharpness(cloud.points, cloud.normals, near)
     sharp = sharp if measured_normals else dataclasses.replace(sharp, roughness=np.inf)
+    found = {"spacing": sharp.spacing, "noise": sharp.noise}
+    if not config.adapt:
+        return config, found
     config = as_sharp(config, sharp, dimension=cloud.dimension, measured_normals=measured_normals)
-    return config, {"spacing": sharp.spacing, "noise": sharp.noise}
+    return as_deep(config, known), found
 
 
 def lasting_normals(trust: np.ndarray, config: Config) -> tuple[np.ndarray, Config]:

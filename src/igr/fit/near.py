@@ -42,9 +42,9 @@ def near_space(
     """
     rng = np.random.default_rng([seed, 10])
     rows = rng.integers(0, len(points), min(EACH * len(points), PLACES))
-    spacing = near.spacing(config.neighbor)
-    places = points[rows] + config.spread * spacing[rows, None] * rng.standard_normal((len(rows), points.shape[1]))
-    known = distances(places, points, normals, near, spacing)
+    reach = config.spread * near.of(rows, config.neighbor)[0][:, -1:]
+    places = points[rows] + reach * rng.standard_normal((len(rows), points.shape[1]))
+    known = distances(places, points, normals, near, neighbor=config.neighbor)
     return KnownSpace(places.astype(np.float32), known.astype(np.float32))
 
 
@@ -53,14 +53,16 @@ def distances(
     points: Float[np.ndarray, "n d"],
     normals: Float[np.ndarray, "n d"],
     near: Neighbors,
-    spacing: Float[np.ndarray, " n"],
+    *,
+    neighbor: int,
 ) -> Float[np.ndarray, " m"]:
-    """Signed distances of places (m,) from the oriented points around each of them, `spacing` (n,) apart."""
+    """Signed distances of places (m,) from the oriented points around each of them; how dense they are there, the
+    distance to the `neighbor`-th says."""
     distance, index = near.at(places, min(AROUND, len(points)))
     step, n = places[:, None] - points[index], normals[index]
     height = (step * n).sum(2)
     along = np.sqrt(np.maximum(distance**2 - height**2, 0))
-    width = NARROW * np.maximum(spacing[index[:, :1]], 1e-12)
+    width = NARROW * np.maximum(near.of(index[:, 0], neighbor)[0][:, -1:], 1e-12)
     weight = np.exp(-(((distance - distance[:, :1]) / width) ** 2) - (along / width) ** 2) + 1e-9
     weight /= weight.sum(1, keepdims=True)
     mean = np.einsum("mk,mkd->md", weight, n)
