@@ -107,7 +107,8 @@ class ObjectiveConfig(Checked):
     warm_share: Share = 0.2
     """Share of the run in which `warm_start` acts."""
     near_distance: Weight = 0.0
-    """mean |f − d| near the cloud, d the distance that the oriented points beside a place tell (`fit/near.py`)."""
+    """mean |f − d| near a surface in space, d the distance that the oriented points beside a place tell
+    (`fit/near.py`)."""
     far_sign: Weight = 0.0
     """mean max(0, U/3 − s·f) far from the cloud, during the whole run: the sign there cannot flip."""
     latent: Weight = 0.0

@@ -18,7 +18,7 @@ from .config import FAST, PRESETS, Config
 from .errors import InputError, usual_arithmetic
 from .field.field import Field, make_field
 from .fit.adapt import adapted, lasting_normals
-from .fit.far import known_space
+from .fit.far import far_space, inside_of
 from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
 from .fit.near import near_space
@@ -195,13 +195,15 @@ def cloud_sampler(
 ) -> CloudSampler:
     """The batches of a prepared cloud, with what its normals tell about the space around."""
     beside, far, weights = None, None, config.objective
-    if cloud.normals is not None and weights.kind == "igr":
-        near = near or Neighbors(cloud.points)
+    asked = weights.warm_start or weights.far_sign or weights.near_distance
+    if cloud.normals is not None and weights.kind == "igr" and asked:
+        near, sampling, seed = near or Neighbors(cloud.points), config.sampling, config.seed
+        inside = inside_of(cloud.points, cloud.normals, near, seed=seed, trust=trust)
         if weights.warm_start or weights.far_sign:
-            told = {"extent": config.sampling.extent, "seed": config.seed, "trust": trust}
-            far = known_space(cloud.points, cloud.normals, near, **told)
-        if weights.near_distance:
-            beside = near_space(cloud.points, cloud.normals, near, config=config.sampling, seed=config.seed)
+            far = far_space(cloud.points, near, inside, extent=sampling.extent, seed=seed)
+        if weights.near_distance and cloud.dimension == 3:  # along a curve, a dozen neighbors reach far
+            told = near_space(cloud.points, cloud.normals, near, inside, config=sampling, seed=seed)
+            beside = told if len(told.points) else None
     return CloudSampler(
         cloud.points,
         config.sampling,

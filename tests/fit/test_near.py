@@ -6,6 +6,7 @@ from shapes import torus
 
 from igr.cloud.neighbors import Neighbors
 from igr.config import FAST
+from igr.fit.far import inside_of
 from igr.fit.near import distances, near_space
 
 
@@ -15,9 +16,16 @@ def sphere(count=3000, radius=0.8):
     return radius * normals, normals
 
 
+def beside(points, normals):
+    """Places beside the cloud with the distances that it tells, as the default preset draws them."""
+    near = Neighbors(points)
+    inside = inside_of(points, normals, near, seed=0)
+    return near_space(points, normals, near, inside, config=FAST.sampling, seed=0)
+
+
 def test_the_distance_to_a_sphere_is_known_better_than_by_its_planes():
     points, normals = sphere()
-    known = near_space(points, normals, Neighbors(points), config=FAST.sampling, seed=0)
+    known = beside(points, normals)
     truth = np.linalg.norm(known.points, axis=1) - 0.8
     spacing = float(np.median(Neighbors(points).spacing(6)))
     plane = spacing**2 / (8 * 0.8)  # what the plane through a point is off by
@@ -27,7 +35,7 @@ def test_the_distance_to_a_sphere_is_known_better_than_by_its_planes():
 def test_on_a_plane_it_is_exact():
     points = np.c_[np.random.default_rng(0).uniform(-0.5, 0.5, (2000, 2)), np.zeros(2000)]
     normals = np.tile([0.0, 0.0, 1.0], (2000, 1))
-    known = near_space(points, normals, Neighbors(points), config=FAST.sampling, seed=0)
+    known = beside(points, normals)
     assert known.target == pytest.approx(known.points[:, 2], abs=1e-6)
 
 
@@ -36,14 +44,16 @@ def test_it_turns_with_the_cloud():
     near = Neighbors(points)
     turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
     places = points[:200] + 0.03 * np.random.default_rng(4).normal(size=(200, 3))
-    turned = distances(places @ turn, points @ turn, normals @ turn, Neighbors(points @ turn), neighbor=12)
-    assert turned == pytest.approx(distances(places, points, normals, near, neighbor=12), abs=1e-9)
+    turned, agreed = distances(places @ turn, points @ turn, normals @ turn, Neighbors(points @ turn), neighbor=12)
+    known, alike = distances(places, points, normals, near, neighbor=12)
+    assert turned == pytest.approx(known, abs=1e-9)
+    assert (agreed == alike).all()
 
 
 def test_a_curve_in_the_plane_has_distances_too():
     angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
     circle = np.c_[np.cos(angle), np.sin(angle)]
-    known = near_space(0.7 * circle, circle, Neighbors(0.7 * circle), config=FAST.sampling, seed=0)
+    known = beside(0.7 * circle, circle)
     close = np.abs(np.linalg.norm(known.points, axis=1) - 0.7) < 0.1
     truth = np.linalg.norm(known.points[close], axis=1) - 0.7
     assert np.abs(known.target[close] - truth).max() < 2e-3
@@ -51,5 +61,23 @@ def test_a_curve_in_the_plane_has_distances_too():
 
 def test_two_points_are_enough():
     points, normals = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0]]), np.array([[0.0, 0.0, 1.0]] * 2)
-    known = near_space(points, normals, Neighbors(points), config=FAST.sampling, seed=0)
+    known = beside(points, normals)
     assert np.isfinite(known.target).all()
+
+
+def test_what_few_points_of_thin_limbs_tell_has_the_right_side():
+    points, normals = torus(300, tube=0.1)
+    known = beside(points, normals)
+    ring = np.hypot(np.linalg.norm(known.points[:, :2], axis=1) - 0.6, known.points[:, 2])
+    wrong = (np.sign(known.target) != np.sign(ring - 0.1)) & (abs(ring - 0.1) > 0.03)
+    assert len(known.points) > 500
+    assert wrong.mean() < 0.01
+
+
+def test_points_that_contradict_each_other_tell_nothing():
+    points, normals = sphere()
+    near = Neighbors(points)
+    places = points + 0.05 * normals
+    turned = normals * np.random.default_rng(0).choice([-1, 1], (len(points), 1))
+    assert distances(places, points, normals, near, neighbor=12)[1].mean() > 0.99
+    assert distances(places, points, turned, near, neighbor=12)[1].mean() < 0.5

@@ -20,7 +20,7 @@ noisy that the surface passes between the points (noise above `NOISY` spacings).
 NOISY = 0.2
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
-AROUND = {2: (2, (2, 6)), 3: (6, (4, 16, 64))}
+AROUND = {2: (2, (2, 6, 18)), 3: (6, (4, 16, 64))}
 """The neighbor at the distance of the spacing, and those that noise is measured by, by dimension."""
 COMPARED = 4
 """The neighbor whose normal says how rough the normals are."""

@@ -62,34 +62,51 @@ def indicator(
     return Indicator(values - np.float32(np.median(raw(points))), bound)
 
 
-def known_space(
+def inside_of(
     points: Float[np.ndarray, "n d"],
     normals: Float[np.ndarray, "n d"],
-    near: Neighbors | None = None,
+    near: Neighbors,
+    *,
+    seed: int,
+    trust: Float[np.ndarray, " n"] | None = None,
+) -> Indicator:
+    """`indicator` of a cloud of any size, each normal counting as much as it is trusted.
+
+    Args:
+        points: the cloud, unit frame.
+        normals: outward unit normals.
+        near: the neighbors of the points.
+        seed: seed of the points that are taken of very many.
+        trust: weight of each normal in [0, 1]; all 1 when missing.
+    """
+    if len(points) > MANY:
+        chosen = np.random.default_rng([seed, 4]).choice(len(points), MANY, replace=False)
+        points, normals, trust = points[chosen], normals[chosen], None if trust is None else trust[chosen]
+        near = Neighbors(points)
+    return indicator(
+        points, normals, areas=near.areas() * (1.0 if trust is None else _among_neighbors(near, trust))
+    )
+
+
+def far_space(
+    points: Float[np.ndarray, "n d"],
+    near: Neighbors,
+    inside: Indicator,
     *,
     extent: float,
     seed: int,
-    trust: Float[np.ndarray, " n"] | None = None,
     count: int = 30_000,
 ) -> KnownSpace:
     """Random places of [-extent, extent]^d, those too close to the surface left out, with signed distances.
 
     Args:
         points: the cloud, unit frame.
-        normals: outward unit normals.
-        near: the neighbors of the points, where somebody has asked for them already.
+        near: the neighbors of the points.
+        inside: the indicator of the cloud.
         extent: half the edge of the cube.
         seed: seed of the places.
-        trust: weight of each normal in [0, 1]; all 1 when missing.
         count: how many places are drawn.
     """
-    if len(points) > MANY:
-        chosen = np.random.default_rng([seed, 4]).choice(len(points), MANY, replace=False)
-        points, normals, trust = points[chosen], normals[chosen], None if trust is None else trust[chosen]
-        near = None
-    near = near or Neighbors(points)
-    areas = near.areas() * (1.0 if trust is None else _among_neighbors(near, trust))
-    inside = indicator(points, normals, areas=areas)
     membrane = inside.membrane()
     reach = HOLE * inside.cell
     gap = near.at(membrane, within=reach)[0] > reach

@@ -8,10 +8,12 @@ to p along the surface; with n alone, the plane through p, up to the second. m i
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ..cloud.neighbors import Neighbors
 from ..config import SamplingConfig
+from ..normals.openness import Indicator
+from .far import MARGIN
 from .sampling import KnownSpace
 
 AROUND = 4
@@ -21,22 +23,30 @@ PLACES, EACH = 100_000, 4
 NARROW = 0.5
 """In distances to the `neighbor`-th point: how much farther than the nearest, or how far along the surface,
 another point still has a say."""
+AGREED = 0.1
+"""In the same distances: what the points around a place may differ by and still tell its distance. Points of a
+smooth surface differ by a small share of what they are apart, those of two surfaces by as much as that."""
 
 
 def near_space(
     points: Float[np.ndarray, "n d"],
     normals: Float[np.ndarray, "n d"],
     near: Neighbors,
+    inside: Indicator,
     *,
     config: SamplingConfig,
     seed: int,
 ) -> KnownSpace:
-    """Random places beside the cloud, as the paper draws them, with signed distances.
+    """Random places beside the cloud, as the paper draws them, with signed distances; without those whose distance
+    the points around do not agree on, and those so far from the surface that all points together know the side,
+    and know it otherwise. Few points are wide apart: on the other side of a limb, or past an edge, the nearest of
+    them tell a wrong distance.
 
     Args:
         points: the cloud, unit frame.
         normals: outward unit normals.
         near: the neighbors of the points.
+        inside: the indicator of the cloud.
         config: how far the places lie from the points.
         seed: seed of the places.
     """
@@ -44,8 +54,9 @@ def near_space(
     rows = rng.integers(0, len(points), min(EACH * len(points), PLACES))
     reach = config.spread * near.of(rows, config.neighbor)[0][:, -1:]
     places = points[rows] + reach * rng.standard_normal((len(rows), points.shape[1]))
-    known = distances(places, points, normals, near, neighbor=config.neighbor)
-    return KnownSpace(places.astype(np.float32), known.astype(np.float32))
+    known, agreed = distances(places, points, normals, near, neighbor=config.neighbor)
+    agreed &= (abs(known) < MARGIN * inside.cell) | ((inside(places) > 0) == (known > 0))
+    return KnownSpace(places[agreed].astype(np.float32), known[agreed].astype(np.float32))
 
 
 def distances(
@@ -55,17 +66,21 @@ def distances(
     near: Neighbors,
     *,
     neighbor: int,
-) -> Float[np.ndarray, " m"]:
-    """Signed distances of places (m,) from the oriented points around each of them; how dense they are there, the
-    distance to the `neighbor`-th says."""
+) -> tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
+    """Signed distances of places (m,) from the oriented points around each of them, and whether those agree on it;
+    how dense they are there, the distance to the `neighbor`-th says."""
     distance, index = near.at(places, min(AROUND, len(points)))
     step, n = places[:, None] - points[index], normals[index]
     height = (step * n).sum(2)
     along = np.sqrt(np.maximum(distance**2 - height**2, 0))
-    width = NARROW * np.maximum(near.of(index[:, 0], neighbor)[0][:, -1:], 1e-12)
+    dense = np.maximum(near.of(index[:, 0], neighbor)[0][:, -1:], 1e-12)
+    width = NARROW * dense
     weight = np.exp(-(((distance - distance[:, :1]) / width) ** 2) - (along / width) ** 2) + 1e-9
     weight /= weight.sum(1, keepdims=True)
     mean = np.einsum("mk,mkd->md", weight, n)
     mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)
-    agreement = np.maximum(1 + np.einsum("mkd,md->mk", n, mean), 0.5)
-    return (weight * (height + np.einsum("mkd,md->mk", step, mean)) / agreement).sum(1)
+    alike = np.maximum(1 + np.einsum("mkd,md->mk", n, mean), 0.5)
+    told = (height + np.einsum("mkd,md->mk", step, mean)) / alike
+    known = (weight * told).sum(1)
+    differ = np.sqrt((weight * (told - known[:, None]) ** 2).sum(1))
+    return known, differ < AGREED * dense[:, 0]
