@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import bare, holes, peer_cells, planar, protocols, spaces, speed, surfaces
+from . import bare, holes, peer_cells, planar, protocols, sheets, spaces, speed, surfaces
 from .clouds import available
 from .sections import machine, write_section
 
@@ -36,6 +36,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "bare-seeds": ("Without normals, seed by seed", bare.bare_seeds),
     "outlines": ("Outlines of 100 points", planar.outlines),
     "confidence": ("Confidence against the true error", holes.confidence),
+    "open": ("Open scans", sheets.open_scans),
     "everyday": ("Other input, whole command", surfaces.everyday),
     "budgets": ("Quality against time; distance quality", surfaces.budgets),
     "native": ("Native training step and evaluation", native_step),

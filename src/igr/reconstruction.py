@@ -18,13 +18,13 @@ from .config import FAST, PRESETS, Config
 from .errors import InputError, usual_arithmetic
 from .field.field import Field, make_field
 from .fit.adapt import adapted, lasting_normals
-from .fit.far import far_space, inside_of
 from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
-from .fit.near import near_space
+from .fit.near import known_around
 from .fit.objective import objective
-from .fit.sampling import CloudSampler, Known
+from .fit.sampling import CloudSampler
 from .machine import require
+from .mesh.border import OPEN, Ends
 from .normals.estimate import orient
 from .normals.given import judge_normals
 from .settings import Checked, Positive, Weight
@@ -38,7 +38,7 @@ Normals = Literal["auto", "trust", "ignore"]
 MISSED = 3.0
 """Points that lie farther than this from the surface, as a multiple of their spacing or noise, are missed."""
 MAX_SAMPLES = 100_000
-"""Points of the cloud that a surface carries along, to say where it is supported."""
+"""Points that a surface carries along, to say where it is supported."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Options(Checked):
     """Time between two checkpoints, so what a run that is killed can lose at most."""
     overwrite: bool = False
     """Replace the run in that folder, once the first checkpoint of the new one is whole."""
+    surface: Ends = "auto"
+    """As for `Surface.mesh`; `auto`: open where more than a fifth of a closed one would be invented."""
 
 
 @usual_arithmetic
@@ -84,7 +86,7 @@ def reconstruct(
         config: a `Config` or the name of a preset, "fast" or "paper".
         options: budget in seconds, device, run folder.
         on_step: told after every step, with the field; the run stops, saved, when it returns True.
-        notify: told, in one sentence each, what was noticed about the cloud and done about it.
+        notify: told, in one sentence each, what was noticed and done about it.
 
     Returns:
         The fitted surface, in the source's frame and units.
@@ -135,6 +137,7 @@ def reconstruct(
         )
         residual = _residual(model(), notify)
         details["fit"] = {"steps": state.step, "recoveries": state.recoveries, "residual": residual}
+        details |= _closed_or_open(model(), options.surface, notify)
         surface = model()
         surface.history, surface.seconds = state.history, state.seconds
         if folder is not None and (asked_for or folder.written):
@@ -168,8 +171,8 @@ def cleaned(
 def oriented(
     cloud: PointCloud, near: Neighbors, config: Config, normals: Normals, notify: Callable[[str], None]
 ) -> tuple[PointCloud, np.ndarray | None, Config, dict[str, Any]]:
-    """The cloud with the normals to fit, where the configuration wants them; the trust in them, None for entirely;
-    the configuration for such normals; and what was noticed."""
+    """The cloud with the normals to fit; the trust in them, None for entirely; the configuration for such normals;
+    and what was noticed."""
     given, trust = cloud.normals if normals != "ignore" else None, None
     details: dict[str, Any] = {"normals": "none" if given is None else "trusted"}
     if given is not None and normals == "auto":
@@ -181,38 +184,29 @@ def oriented(
         details["given_normals"] = {name: round(getattr(judged, name), 3) for name in figures}
     if given is None and config.objective.estimated_normals:
         found = orient(near.points, near)
-        notify(f"no normals are used as given; estimated them, {found.quality:.0%} of them with a clear side")
+        facing = f"; the cloud is open, and they face {found.faces}" if found.faces else ""
+        notify(
+            f"no normals are used as given; estimated them, {found.quality:.0%} of them with a clear side{facing}"
+        )
         given, trust = found.normals, found.confidence
         details["normals"] = "ignored, estimated" if cloud.normals is not None else "estimated"
-        details["orientation"] = round(found.quality, 4)
+        details |= {"orientation": round(found.quality, 4), "closedness": round(found.closed, 4)}
         if found.errs_at_random:
             trust, config = lasting_normals(trust, config)
     return PointCloud(near.points, given, name=cloud.name), trust, config, details
 
 
-def cloud_sampler(
-    cloud: PointCloud, trust: np.ndarray | None, config: Config, near: Neighbors | None = None
-) -> CloudSampler:
+def cloud_sampler(cloud: PointCloud, trust: np.ndarray | None, config: Config, near: Neighbors) -> CloudSampler:
     """The batches of a prepared cloud, with what its normals tell about the space around."""
-    beside, far, weights = None, None, config.objective
-    asked = weights.warm_start or weights.far_sign or weights.near_distance
-    if cloud.normals is not None and weights.kind == "igr" and asked:
-        near, sampling, seed = near or Neighbors(cloud.points), config.sampling, config.seed
-        inside = inside_of(cloud.points, cloud.normals, near, seed=seed, trust=trust)
-        if weights.warm_start or weights.far_sign:
-            far = far_space(cloud.points, near, inside, extent=sampling.extent, seed=seed)
-        if weights.near_distance and cloud.dimension == 3:  # along a curve, a dozen neighbors reach far
-            told = near_space(cloud.points, cloud.normals, near, inside, config=sampling, seed=seed)
-            beside = told if len(told.points) else None
     return CloudSampler(
         cloud.points,
         config.sampling,
         seed=config.seed,
         normals=cloud.normals,
         trust=trust,
-        known=Known(beside, far),
+        known=known_around(cloud, trust, config, near),
         near=near,
-        unsigned=weights.kind != "igr",
+        unsigned=config.objective.kind != "igr",
     )
 
 
@@ -243,9 +237,7 @@ def _strays_left_out(count: int, total: int) -> str:
 def _config(config: Config | str) -> Config:
     if isinstance(config, Config):
         if config.latents is not None or config.radius == 0:
-            raise InputError(
-                "the configuration is that of a shape space; one surface has no latents, and a radius"
-            )
+            raise InputError("config is that of a shape space; one surface has no latents, and a radius")
         return config
     if config not in PRESETS:
         raise InputError(f"there is no preset {config!r}; known are {', '.join(PRESETS)}")
@@ -274,8 +266,8 @@ def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:
 
 def _residual(surface: Surface, notify: Callable[[str], None]) -> float:
     """Mean distance of the points to the surface, in their units; said where it is large for points so dense."""
-    few = surface.frame.to_input(surface.samples[:: max(1, len(surface.samples) // 10_000)])
-    residual = float(np.abs(surface.distance(few)).mean())
+    few = surface.samples[:: max(1, len(surface.samples) // 10_000)]
+    residual = float(np.abs(surface.distance(surface.frame.to_input(few))).mean())
     expected = max(surface.details.get("spacing", np.inf), surface.details.get("noise", 0.0))
     if residual > MISSED * expected:
         notify(
@@ -285,8 +277,20 @@ def _residual(surface: Surface, notify: Callable[[str], None]) -> float:
     return float(f"{residual:.4g}")
 
 
+def _closed_or_open(surface: Surface, wanted: Ends, notify: Callable[[str], None]) -> dict[str, Any]:
+    """Whether the surface ends where the points do, and the share of a closed one that would be invented."""
+    invented = surface.invented()
+    if invented > OPEN:
+        why = (
+            "the scan is open: the surface ends where the points do" if wanted == "auto" else f"{wanted} as asked"
+        )
+        notify(f"{why}; closed, {invented:.0%} of it were invented")
+    found = wanted == "open" or (wanted == "auto" and invented > OPEN)
+    return {"open": found, "invented": round(invented, 4)}
+
+
 def _saved_at_end(folder: RunFolder, surface: Surface, state: FitState, notify: Callable[[str], None]) -> str:
-    """Save the finished run; where that is not possible, say why: the surface is still worth having."""
+    """Save the finished run, or say why that is not possible: the surface is still worth having."""
     try:
         folder.save(surface, state)
     except InputError as problem:

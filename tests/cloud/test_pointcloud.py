@@ -198,16 +198,6 @@ REFUSED = {
     ),
     "line": (LINE, "array: all 60 points lie on one line, which encloses nothing."),
     "line 2D": (LINE[:, :2], "array: all 60 points lie on one line, which encloses nothing."),
-    "plane": (
-        PLANE,
-        "array: all 60 points lie in one plane; for an outline give two columns (x y), for a surface the scan "
-        "must have depth.",
-    ),
-    "plane in single precision, rounded far away": (
-        ((PLANE - PLANE[0]) + 1e5).astype("f4"),
-        "array: all 60 points lie in one plane; ",
-    ),
-    "plane in single precision": ((PLANE - PLANE[0]).astype("f4"), "array: all 60 points lie in one plane; "),
     "far": (
         (POINTS + 1e6).astype("f4"),
         "array has a box of 4.25 at 1e+06 from the origin, where numbers come in steps of 0.06; move it to the "
@@ -224,6 +214,14 @@ REFUSED = {
     "words": (b"scan", "points hold values of type |S4; plain numbers are needed."),
     "mesh": (trimesh.creation.box(), "points hold values of type object; plain numbers are needed."),
 }
+
+
+@pytest.mark.parametrize(
+    "plane", [PLANE, ((PLANE - PLANE[0]) + 1e5).astype("f4"), (PLANE - PLANE[0]).astype("f4")]
+)
+def test_a_plane_in_space_is_a_patch_and_said_to_be_one(plane):
+    (note,) = as_cloud(plane).notes
+    assert note.startswith("all 60 points lie in one plane")
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -7,9 +7,10 @@ import shlex
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InputError, readable
 
@@ -45,7 +46,7 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
         say(f"curve  {pieces}, {'closed' if result['closed'] else 'open'}")
     else:
         filled = 1 - result["supported"]
-        shape = "watertight" if result["watertight"] else "not watertight"
+        shape = "open" if result["open"] else "watertight" if result["watertight"] else "not watertight"
         pieces = f"{result['components']} component{'s' if result['components'] != 1 else ''}"
         say(f"mesh  {result['resolution']}³, {result['triangles']:,} triangles, {shape}, {pieces}")
         if filled >= 0.001:
@@ -53,16 +54,29 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
     tell(f"wrote {result['output']} in {result['seconds']:.1f} s")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """Where the surface ends."""
+
+    surface: Literal["auto", "closed", "open"] = "auto"
+    """closed: watertight, whatever is invented; open: the surface ends where the points end; auto: open where
+    more than a fifth of a closed one would be invented."""
+    holes: float | None = None
+    """Close holes of an open surface up to this width (the scan's units; default 16 spacings of the points)."""
+    trim: float | None = None
+    """Leave out what is farther than this from every point (the scan's units); the result is then open."""
+
+
 def check_request(
-    output: Path | None, resolution: int | None, trim: float | None, *, dimension: int | None = None
+    output: Path | None, resolution: int | None, ending: Ending, *, dimension: int | None = None
 ) -> None:
     """Refuse what cannot be written, before any work; once the cloud's dimension is known, also by that."""
+    from ..mesh.border import check_ends
     from ..mesh.write import check_output
 
     if resolution is not None and not 8 <= resolution <= 4096:
         raise InputError(f"--resolution {resolution} is out of range; use 8 to 4096")
-    if trim is not None and not trim > 0:
-        raise InputError(f"--trim {trim:g} must be a positive distance, in the scan's units")
+    check_ends(ending.surface, ending.holes, ending.trim)
     if output is not None:
         check_output(output, dimension)
 
@@ -78,7 +92,7 @@ def write_result(
     source: Path,
     resolution: int | None,
     level: float,
-    trim: float | None,
+    ending: Ending,
 ) -> dict[str, Any]:
     """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
     import numpy as np
@@ -86,14 +100,15 @@ def write_result(
     from ..mesh.write import check_output, write_curves, write_mesh
 
     planar = surface.dimension == 2
+    asked: dict[str, Any] = {"surface": ending.surface, "holes": ending.holes, "trim": ending.trim}
     target = output or source.with_name(source.stem + ("_curve.svg" if planar else "_mesh.ply"))
     check_output(target, surface.dimension)
     if planar:
-        curves = surface.contour(resolution=resolution or 512, level=level, trim=trim)
+        curves = surface.contour(resolution=resolution or 512, level=level, **asked)
         write_curves(target, curves)
         closed = all((curve[0] == curve[-1]).all() for curve in curves)
         return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
-    mesh = surface.mesh(resolution=resolution or 256, level=level, trim=trim)
+    mesh = surface.mesh(resolution=resolution or 256, level=level, **asked)
     confidence = surface.confidence(np.asarray(mesh.vertices))
     write_mesh(target, mesh.vertices, mesh.faces, attributes={"confidence": confidence})
     return {
@@ -103,6 +118,7 @@ def write_result(
         "triangles": len(mesh.faces),
         "watertight": bool(mesh.is_watertight),
         "components": int(mesh.body_count),
+        "open": surface.ends(level=level, **asked),
         "supported": round(_supported_share(mesh, confidence), 4),
     }
 

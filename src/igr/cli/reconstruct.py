@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ..errors import InputError
-from .output import check_request, report_result, say, tell, write_result
+from .output import Ending, check_request, report_result, say, tell, write_result
 
 if TYPE_CHECKING:
     from ..cloud.pointcloud import PointCloud
@@ -30,7 +30,7 @@ Output = Annotated[Path | None, arg(aliases=["-o"])]
 
 
 @dataclass(frozen=True)
-class Reconstruct:
+class Reconstruct(Ending):
     """Turn point clouds into surfaces: a mesh in space, a curve in the plane."""
 
     scans: Positional[tuple[Path, ...]] = ()
@@ -53,8 +53,6 @@ class Reconstruct:
     """Cells along the longest side of the scan's box (default 256 in space, 512 in the plane)."""
     level: float = 0.0
     """Extract the offset surface at this distance (the scan's units, positive outside)."""
-    trim: float | None = None
-    """Leave out what is farther than this from every sample (the scan's units); the result is then open."""
     seed: int = 0
     """Seed of everything random: same seed, machine and threads, same result."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -109,13 +107,20 @@ class Reconstruct:
         from .output import Interruptible
 
         began = time.monotonic()
-        check_request(self.output, self.resolution, self.trim)
+        check_request(self.output, self.resolution, self)
         config, scan, resolution, level = self._settings()
         self._check_places(beside or scan)
         told = {"resume": self.resume, "overwrite": self.overwrite}
         kept = choose_folder(self.run, Path("runs") / scan.stem, **told) if rescue else None
         options = Options(
-            self.normals, self.seconds, self.device, self.run, kept, save_seconds=self.save_seconds, **told
+            self.normals,
+            self.seconds,
+            self.device,
+            self.run,
+            kept,
+            save_seconds=self.save_seconds,
+            surface=self.surface,
+            **told,
         )
         notes: list[str] = []
 
@@ -133,7 +138,7 @@ class Reconstruct:
                 return display(progress, field)
 
             cloud = as_cloud(scan)
-            check_request(self.output, resolution, self.trim, dimension=cloud.dimension)
+            check_request(self.output, resolution, self, dimension=cloud.dimension)
             _state_size(cloud, config, resolution, use_normals=self.normals != "ignore")
             surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)
         surface.details["command"] = shlex.join(["igr", *sys.argv[1:]])
@@ -143,7 +148,7 @@ class Reconstruct:
         result["fit"] = surface.details["fit"] | {"seconds": round(surface.seconds, 3)}
         if surface.unsaved:
             result["unsaved"] = surface.unsaved
-        result |= write_result(surface, self.output, beside or scan, resolution, level, self.trim)
+        result |= write_result(surface, self.output, beside or scan, resolution, level, self)
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
             from ..show.report import write_report
@@ -198,7 +203,7 @@ class Reconstruct:
 
 
 @dataclass(frozen=True)
-class Mesh:
+class Mesh(Ending):
     """Extract the surface of a saved model, or of any checkpoint of a run, as a mesh or curve."""
 
     model: Positional[Path]
@@ -211,8 +216,6 @@ class Mesh:
     """Step of a run's saved checkpoint, or `latest`."""
     level: float = 0.0
     """Extract the offset surface at this distance (the scan's units, positive outside)."""
-    trim: float | None = None
-    """Leave out what is farther than this from every sample (the scan's units); the result is then open."""
     device: str = "auto"
     """auto, cpu, torch, or a torch device such as cuda."""
     json: bool = False
@@ -223,10 +226,10 @@ class Mesh:
         from ..surface.opening import load_model
 
         began = time.monotonic()
-        check_request(self.output, self.resolution, self.trim)
+        check_request(self.output, self.resolution, self)
         surface = load_model(self.model, checkpoint=self.checkpoint, device=self.device)
         result = {"model": str(self.model)} | write_result(
-            surface, self.output, self.model, self.resolution, self.level, self.trim
+            surface, self.output, self.model, self.resolution, self.level, self
         )
         result["seconds"] = round(time.monotonic() - began, 3)
         report_result(result, as_json=self.json)

@@ -16,6 +16,8 @@ WIDTH = 16
 """Neighbors that the table has at least: what most questions need, found in one go."""
 KEPT = 300_000
 """Points of a cloud whose table is kept, at most: larger ones are asked little, and it takes more than they do."""
+ADJOINING = {2: 2, 3: 4}
+"""The neighbor at whose distance the surface goes on, by dimension: on a curve one on each side."""
 SHARE = 8
 """Points that share the area around one: the disk through the farthest of them."""
 
@@ -33,11 +35,13 @@ class Neighbors:
         self._tree: KDTree | None = None
         self._table: tuple[np.ndarray, np.ndarray] | None = None
         self._frame: Frame | None = None
+        self.origin = np.zeros(self.points.shape[1])
+        """Where the origin of the cloud's own coordinates lies: often the sensor."""
 
     def in_frame(self, frame: Frame) -> Neighbors:
         """The same cloud in the unit frame; what is known of it already is kept."""
         moved = Neighbors(frame.to_unit(self.points))
-        moved._tree, moved._frame = self.tree, frame
+        moved._tree, moved._frame, moved.origin = self.tree, frame, frame.to_unit(self.origin[None])[0]
         if self._table is not None:
             moved._table = self._table[0] / frame.scale, self._table[1]
         return moved

@@ -187,7 +187,7 @@ def _checked(points: np.ndarray, normals: np.ndarray | None, notes: list[str], n
         reasons = f" ({'; '.join(notes)})" if notes else ""
         found = _many(len(points), "usable point")
         raise InputError(f"{name} has {found}, at least {MINIMUM_POINTS} are needed{reasons}.")
-    _check_extent(points, name)
+    notes = notes + _check_extent(points, name)
     cloud = PointCloud(points, normals, name, tuple(notes))
     object.__setattr__(cloud, "checked", _checksum(cloud))
     return cloud
@@ -247,8 +247,8 @@ def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
-def _check_extent(points: np.ndarray, name: str) -> None:
-    """Refuse clouds without extent in every direction, and those that float64 cannot hold apart."""
+def _check_extent(points: np.ndarray, name: str) -> list[str]:
+    """Refuse clouds on a line, and those that float64 cannot hold apart; what there is to say of the others."""
     low, high = (np.array([bound(axis) for axis in points.T]) for bound in (np.min, np.max))
     largest = max(-low.min(), high.max())
     if largest > 1e100:
@@ -269,8 +269,6 @@ def _check_extent(points: np.ndarray, name: str) -> None:
     flat = np.array([np.ptp(centered @ axis) for axis in axes.T]) < max(FLATNESS, 4 * step / extent)
     if flat.sum() == points.shape[1] - 1:
         raise InputError(f"{name}: all {len(points):,} points lie on one line, which encloses nothing.")
-    if flat.any():
-        raise InputError(
-            f"{name}: all {len(points):,} points lie in one plane; for an outline give two columns (x y), "
-            "for a surface the scan must have depth."
-        )
+    if not flat.any():
+        return []
+    return [f"all {len(points):,} points lie in one plane: a patch of it; for an outline give two columns (x y)"]

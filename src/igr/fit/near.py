@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..cloud.neighbors import Neighbors
-from ..config import SamplingConfig
+from ..cloud.pointcloud import PointCloud
+from ..config import Config, SamplingConfig
 from ..normals.openness import Indicator
-from .far import MARGIN
-from .sampling import KnownSpace
+from .far import MARGIN, far_space, inside_of
+from .sampling import Known, KnownSpace
 
 AROUND = 4
 """Points that tell the distance of a place: those about one cell of a surface in space."""
@@ -26,6 +27,30 @@ another point still has a say."""
 AGREED = 0.1
 """In the same distances: what the points around a place may differ by and still tell its distance. Points of a
 smooth surface differ by a small share of what they are apart, those of two surfaces by as much as that."""
+
+
+def known_around(
+    cloud: PointCloud, trust: Float[np.ndarray, " n"] | None, config: Config, near: Neighbors
+) -> Known:
+    """What a cloud in the unit frame tells about the space around it, as far as the objective asks for it.
+
+    Args:
+        cloud: points and normals; without these nothing is known.
+        trust: weight of each normal in [0, 1]; all 1 when None.
+        config: which terms act, and where they look.
+        near: the neighbors of the points.
+    """
+    weights, sampling, seed = config.objective, config.sampling, config.seed
+    anywhere = bool(weights.warm_start or weights.far_sign)
+    beside = bool(weights.near_distance) and cloud.dimension == 3  # along a curve, a dozen neighbors reach far
+    if cloud.normals is None or weights.kind != "igr" or not (anywhere or beside):
+        return Known()
+    inside = inside_of(cloud.points, cloud.normals, near, seed=seed, trust=trust)
+    far = far_space(cloud.points, near, inside, extent=sampling.extent, seed=seed) if anywhere else None
+    if not beside:
+        return Known(far=far)
+    told = near_space(cloud.points, cloud.normals, near, inside, config=sampling, seed=seed)
+    return Known(told if len(told.points) else None, far)
 
 
 def near_space(

@@ -87,7 +87,7 @@ def extract_mesh(
         level: value of the level set: an offset surface, outside where positive.
         gradient: gradients (n, 3) of the distance; where given, they too are asked for the largest slope.
         limit: the box grows to at most so many times its longest side, and by an offset surface's distance; a
-            surface that goes on is closed there, with a warning.
+            surface that goes on is closed there, with a warning. 0: what goes on beyond the box is of no interest.
 
     Returns:
         Vertices, triangles, and what it took.
@@ -172,7 +172,7 @@ class _Samples:
         self.lowest, self.highest = math.inf, -math.inf
         self.outside = 0.0
         """Sign that the field has at the border of the box, by force if need be; 0 while the box still grows."""
-        self.clipped = False
+        self.clipped, self.told = False, True
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """The field (n,) at `points` (n, d), float32."""
@@ -221,7 +221,7 @@ class _Samples:
 
     def stats(self, slope: float, box: np.ndarray, cells: int) -> MeshStats:
         """What it took until now; warns if the surface was cut."""
-        if self.clipped:
+        if self.clipped and self.told:
             logger.warning("the surface goes on beyond the largest box, %s to %s; it is closed there", *box)
         seconds = time.perf_counter() - self.began
         return MeshStats(self.evaluations, slope, box, cells, self.clipped, seconds, self.seconds)
@@ -245,8 +245,8 @@ def _prepare(
             f"a box is its lower and its upper corner, (2, {dimension}), not {np.asarray(box).tolist()}"
         )
     resolution = whole(resolution, "a resolution", 4, FINEST)
-    if not limit >= 1 or not abs(level) < float(np.finfo(np.float32).max):
-        raise InputError(f"meshing needs a finite level and a limit of 1 or more, not {level} and {limit}")
+    if not (limit >= 1 or limit == 0) or not abs(level) < float(np.finfo(np.float32).max):
+        raise InputError(f"meshing needs a finite level and a limit of 0 or of 1 or more, not {level} and {limit}")
     halvings = max(0, int(math.log2(resolution / COARSEST)))
     most = LEVELS if dimension == 2 else max(LEVELS, halvings - 1)
     return corners, float((corners[1] - corners[0]).max()) / resolution, min(halvings, most)
@@ -281,7 +281,7 @@ def _enclose(
         if inverted or not (below + above).any():
             break
         low, cells = low - below * step, cells + below + above
-    samples.outside = -1.0 if inverted else 1.0
+    samples.outside, samples.told = -1.0 if inverted else 1.0, limit > 0
     border = np.ones(values.shape, bool)
     border[(slice(1, -1),) * values.ndim] = False
     samples.close(values.reshape(-1), border.reshape(-1), step)

@@ -1,10 +1,12 @@
 """Bare points to oriented normals: directions from neighborhoods, signs from what is open to the outside.
 
-1. *Directions*: the normal of a point is the direction in which its neighbors vary least, in a neighborhood as
-   small as the noise allows.
+1. *Directions*: the normal of a point is the direction in which its neighbors vary least (`directions.py`).
 2. *Votes*: the outside is where much of the space around sees the border (`openness.py`). For points that
    nothing sees, on the walls of closed cavities, the sheets between them and the border are counted instead.
+   On an open sheet both sides are seen: there only what is hidden votes, or the sensor, where all was seen from
+   one place (`views.py`).
 3. *Patches*: points on one smooth patch of the surface decide together (`patches.py`).
+4. What nothing decided faces up, where it lies flat, else the more open side.
 
 A few points in the plane are joined to curves instead (`curves.py`).
 """
@@ -13,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -23,35 +24,27 @@ from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import positions
 from ..errors import usual_arithmetic
 from .curves import outline_normals
-from .openness import Indicator, openness_votes, outsideness
-from .patches import patch_signs
+from .directions import estimate_directions
+from .openness import Indicator, closedness, decisive, openness, outsideness
+from .patches import Signs, patch_signs
+from .views import seen_from
 
-if TYPE_CHECKING:
-    pass
-
-NEIGHBORHOODS = {
-    2: {4: 0.204, 8: 0.306, 16: 0.373, 32: 0.413},
-    3: {10: 0.148, 32: 0.233, 64: 0.263, 128: 0.283, 256: 0.298},
-}
-"""Neighbors that a normal is estimated from, by dimension: the first that are flat enough, or the flattest. Small
-ones err more, but each differently, and a fit averages that; large ones round off edges, which no fit undoes.
-Beside each, the share of the variance that its smallest direction has where points fill a ball."""
-AT_RANDOM = 64
-"""Neighbors, below which the errors of normals next to each other have little in common."""
 ENOUGH = 100_000
 """Points that are oriented themselves; those of larger clouds follow the nearest of so many."""
-FLAT = 0.25
-"""Share of the variance across a neighborhood, over that of points in a ball, up to which it counts as flat."""
 HIDDEN = 0.02
 """A point both of whose sides see the border in less than that share of directions is hidden."""
 CAVITY = 0.01
 """Share of hidden points from which on sheets are counted for them."""
-PARTNERS = {2: 4, 3: 12}
-"""Neighbors that a point shares its vote with, by dimension."""
 SWEEPS = 12
 """How often they share."""
-ADJOINING = {2: 2, 3: 4}
-"""The neighbor at whose distance the surface goes on, by dimension: on a curve one on each side."""
+ONE_SIDED, CONSISTENT = 0.5, 0.9
+"""The more open side is outside where the sides of most points differ by more than that share of its openness, as
+on bodies and around corners (thin or flat sheets have up to .45); or where that side is the same all along the
+surface: that share of the differences."""
+WEAK = 0.1
+"""On open clouds: mean vote of a patch or piece up to which it is undecided."""
+UNVOTED = 0.8
+"""Confidence of normals whose side is only that of their neighbors."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,10 @@ class Orientation:
     """Share of the points whose sides differ clearly; below 0.9 the result deserves a look."""
     spacing: float
     """Median distance to the sixth neighbor, in the points' units."""
+    closed: float
+    """Closedness of the cloud, see `openness.closedness`."""
+    faces: str
+    """What the sides of an open cloud face, for the user; empty for closed ones."""
     errs_at_random: bool
     """Whether noise, not curvature, is what the directions err by: neighboring normals then err differently, and a
     fit to all of them is better than each."""
@@ -105,33 +102,73 @@ def orient(points: Float[np.ndarray, "n d"], near: Neighbors | None = None) -> O
         points: positions in any frame and units; strays should have been left out.
         near: their neighbors, where they are in the unit frame and somebody has asked for them already.
     """
-    if len(points) > ENOUGH:
-        return _by_nearest(points)
     scale = 1.0
     if near is None:
         frame = unit_frame(points, strays=np.zeros(len(points), bool))
-        near, scale = Neighbors(frame.to_unit(points)), frame.scale
+        near, scale = Neighbors(points).in_frame(frame), frame.scale
+    if len(points) > ENOUGH:
+        return _by_nearest(near, scale)
     unit, d = near.points, points.shape[1]
-    normals, flatness, spacing, errs_at_random = estimate_normals(near)
-    neighbors = near.table(PARTNERS[d])[1][:, 1:]
-    votes = _votes(unit, normals, float(np.median(near.spacing(ADJOINING[d]))), spacing)
-    sign, agreement = patch_signs(unit, normals, votes, neighbors)
+    normals, flatness, neighbors, spacing, adjoining, errs_at_random = estimate_directions(near)
+    front, back = openness(unit, normals, adjoining)
+    is_open = not _one_sided(unit, normals, front, back, neighbors)
+    view = seen_from(unit, near.origin) if d == 3 and is_open else None
+    if view is not None:
+        votes = view.votes(normals)
+    else:
+        votes = decisive(front, back) if is_open else _votes(unit, normals, front, back, spacing)
+    found = patch_signs(unit, normals, votes, neighbors, weak=WEAK * is_open, links_tell=is_open or errs_at_random)
+    sign, faces = found.sign, "" if view is None else view.name
+    if is_open and view is None:
+        sign, faces = _undecided(found, normals, votes, front - back)
     normals, votes = normals * sign[:, None], votes * sign
     typical = max(float(np.median(np.abs(votes))), 1e-12)
     clear = _shared(np.clip(votes / typical, -1, 1), unit, normals, neighbors)
-    sure = np.clip(1.5 * clear - 0.2, 0, 1) * agreement
+    sure, decided = np.clip(1.5 * clear - 0.2, 0, 1) * found.agreement, clear > 0.2
+    if is_open and view is None:
+        decided = np.abs(votes) > WEAK
+        sure = np.where(decided, np.clip(0.6 + 0.4 * votes, 0, 1), UNVOTED)
     outline = outline_normals(unit) if d == 2 else None
     if outline is not None and outline[1].mean() > sure.mean():
-        quality = float((outline[1] > 0.5).mean())
-        return Orientation(*outline, quality, spacing * scale, errs_at_random=False)
-    quality = float((clear > 0.2).mean())
-    return Orientation(normals, sure * flatness, quality, spacing * scale, errs_at_random)
+        normals, sure, decided, flatness = outline[0], outline[1], outline[1] > 0.5, np.ones(len(unit))
+        errs_at_random = False
+    quality = float(decided.mean())
+    closed = closedness(front, back)
+    return Orientation(normals, sure * flatness, quality, spacing * scale, closed, faces, errs_at_random)
 
 
-def _votes(points: np.ndarray, normals: np.ndarray, adjoining: float, spacing: float) -> Float[np.ndarray, " n"]:
+def _one_sided(
+    points: np.ndarray, normals: np.ndarray, front: np.ndarray, back: np.ndarray, neighbors: np.ndarray
+) -> bool:
+    """Whether openness tells the outside, see `ONE_SIDED`."""
+    more = front - back
+    if np.median(np.abs(more) / np.maximum(np.maximum(front, back), 1e-12)) > ONE_SIDED:
+        return True
+    linked = patch_signs(points, normals, 0 * more, neighbors)
+    piece = np.unique(linked.piece, return_inverse=True)[1]
+    held = np.abs(np.bincount(piece, more * linked.sign)).sum()
+    return bool(held > CONSISTENT * np.abs(more).sum())
+
+
+def _undecided(
+    found: Signs, normals: np.ndarray, votes: np.ndarray, opener: np.ndarray
+) -> tuple[Float[np.ndarray, " n"], str]:
+    """The signs, those of pieces that no vote decided by what else there is to go by; and what they face."""
+    piece = np.unique(found.piece, return_inverse=True)[1]
+    count, up = np.bincount(piece), normals[:, -1]
+    undecided = np.abs(np.bincount(piece, votes * found.sign)) < WEAK * count
+    flat = np.bincount(piece, np.abs(up)) > 0.5 * count
+    side = np.where(flat, np.bincount(piece, up * found.sign), np.bincount(piece, opener * found.sign))
+    turned = np.where(undecided & (side < 0), -1.0, 1.0)
+    upward = float(count[undecided & flat].sum() / len(votes))
+    return found.sign * turned[piece], "up" if upward > 0.5 else "the more open side"
+
+
+def _votes(
+    points: np.ndarray, normals: np.ndarray, front: np.ndarray, back: np.ndarray, spacing: float
+) -> Float[np.ndarray, " n"]:
     """Votes for the sign of each normal: from openness, and from counting sheets where nothing is open."""
-    votes, seen = openness_votes(points, normals, adjoining)
-    hidden = seen < HIDDEN
+    votes, hidden = front - back, np.maximum(front, back) < HIDDEN
     if hidden.mean() > CAVITY:
         side = outsideness(points, spacing)
         counted = _difference(side, points[hidden], normals[hidden], np.array([1.2, 1.8]) * side.cell)
@@ -141,46 +178,17 @@ def _votes(points: np.ndarray, normals: np.ndarray, adjoining: float, spacing: f
     return votes
 
 
-def _by_nearest(points: np.ndarray) -> Orientation:
+def _by_nearest(near: Neighbors, scale: float) -> Orientation:
     """The orientation of a large cloud: that of enough of its points, each other one like the nearest of them."""
-    chosen = np.random.default_rng(0).choice(len(points), ENOUGH, replace=False)
-    found = orient(points[chosen])
-    nearest = Neighbors(points[chosen]).at(points)[1]
-    thinned = found.spacing * np.sqrt(ENOUGH / len(points))
+    chosen = np.random.default_rng(0).choice(len(near.points), ENOUGH, replace=False)
+    few = Neighbors(near.points[chosen])
+    few.origin = near.origin
+    found = orient(few.points, few)
+    nearest = few.at(near.points)[1]
+    thinned = found.spacing * scale * np.sqrt(ENOUGH / len(near.points))
     return dataclasses.replace(
         found, normals=found.normals[nearest], confidence=found.confidence[nearest], spacing=thinned
     )
-
-
-def estimate_normals(
-    near: Neighbors,
-) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"], float, bool]:
-    """Unsigned normals of points from their neighborhoods.
-
-    Returns:
-        Unit normals (n, d) of arbitrary sign, flatness (n,) of the neighborhoods in [0, 1], the spacing (median
-        distance to the sixth neighbor), and whether the normals err at random (see `Orientation`).
-    """
-    points, n = near.points, len(near.points)
-    size, errs_at_random = neighborhood(near)
-    index = near.table(size)[1]
-    parts = [smallest_direction(points, rows) for rows in np.array_split(index, max(1, n // 20_000))]
-    normals, variation = (np.concatenate(part) for part in zip(*parts, strict=True))
-    spacing = float(np.median(near.spacing(6)))
-    return normals, np.clip(1 - variation / 0.15, 0, 1), spacing, errs_at_random
-
-
-def neighborhood(near: Neighbors, looked_at: int = 3000) -> tuple[int, bool]:
-    """How many neighbors normals are estimated from, see `NEIGHBORHOODS`, by about so many points; and whether
-    more would be flatter, as they are where noise bends the neighborhoods and not the surface."""
-    points, (n, d) = near.points, near.points.shape
-    sizes, shapeless = list(NEIGHBORHOODS[d]), NEIGHBORHOODS[d].values()
-    index = near.of(np.arange(0, n, max(1, n // looked_at)), sizes[-1])[1]
-    across = [np.median(smallest_direction(points, index[:, : size + 1])[1]) for size in sizes]
-    rough = [float(share / ball) for share, ball in zip(across, shapeless, strict=True)]
-    flat = [place for place, share in enumerate(rough) if share < FLAT]
-    chosen = flat[0] if flat else int(np.argmin(rough))
-    return sizes[chosen], sizes[chosen] < min(AT_RANDOM, sizes[-1]) and rough[chosen + 1] < rough[chosen]
 
 
 def _difference(
@@ -207,11 +215,3 @@ def _shared(
     for _ in range(SWEEPS):
         vote = (vote + np.einsum("nk,nk->n", weight, vote[neighbors])) / total
     return vote
-
-
-def smallest_direction(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Direction of least variance of each neighborhood (rows of `index`), and its share of the variance."""
-    around = points[index]
-    around = around - around.mean(1, keepdims=True)
-    values, vectors = np.linalg.eigh(np.swapaxes(around, 1, 2) @ around)
-    return vectors[:, :, 0], np.maximum(values[:, 0], 0) / np.maximum(values.sum(1), 1e-300)

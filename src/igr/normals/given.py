@@ -28,7 +28,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..cloud.neighbors import SHARE, Neighbors
-from .estimate import PARTNERS, neighborhood, orient, smallest_direction
+from .directions import PARTNERS, neighborhood, smallest_direction
+from .estimate import orient
 from .patches import patch_signs
 
 SAMPLE = 3000
@@ -151,7 +152,7 @@ def _doubted(
     signs = None
     if opposed > MIXED:
         neighbors = near.table(PARTNERS[normals.shape[1]])[1][:, 1:]
-        own = patch_signs(near.points, normals, np.ones(len(normals)), neighbors)[0]
+        own = patch_signs(near.points, normals, np.ones(len(normals)), neighbors, links_tell=False).sign
         if (own < 0).mean() < 1 - MAJORITY and _better(near, normals, own, MIXED, seed):
             signs = own
     mended = normals if signs is None else normals * signs[:, None]

@@ -1,4 +1,4 @@
-"""From where the outside is seen: votes for the side of bare points that faces outward.
+"""From where the outside is seen: which side of bare points faces outward, and whether the cloud is closed.
 
 Space is cut into voxels, and along many directions it is asked which free voxels see the border past the occupied
 ones. The share of directions that do is high outside and low inside, also of scans with holes and thin walls.
@@ -21,14 +21,18 @@ BORDER = 6
 """Free voxels around the cloud."""
 ROTATIONS = {2: 8, 3: 4}
 """Times that the cloud is turned and asked again, by dimension."""
+ONE_SIDED = 0.35
+"""A point has a side as long as its other one is open by less than this share of it."""
+SEEN = 0.04
+"""Openness from which on a side is seen by the outside."""
 REACH = (1.0, 2.0)
 """Distances from a point, in voxels, at which its two sides are compared."""
 
 
-def openness_votes(
+def openness(
     points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], spacing: float
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """How much more open space is in front of each point than behind it, positive where its normal points outward.
+    """How open the space is in front of each point, and behind it.
 
     Args:
         points: positions, any frame.
@@ -36,7 +40,7 @@ def openness_votes(
         spacing: median distance to the neighbors that adjoin (see `orientation.ADJOINING`).
 
     Returns:
-        Votes in [-1, 1], and the openness in [0, 1] of the more open side.
+        The openness (n,) in [0, 1] of the side that the normal points to, and of the other one.
     """
     d = points.shape[1]
     front, back = np.zeros((2, len(points)))
@@ -51,7 +55,22 @@ def openness_votes(
             front += _read(seen, place + reach * across)
             back += _read(seen, place - reach * across)
     asked = ROTATIONS[d] * len(REACH)
-    return (front - back) / asked, np.maximum(front, back) / asked
+    return front / asked, back / asked
+
+
+def decisive(front: Float[np.ndarray, " n"], back: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Votes in [-1, 1] for the side of each point: as strong as its other side is hidden. What is open to both
+    sides says nothing, and what sees nothing on either."""
+    least, most = np.minimum(front, back), np.maximum(front, back)
+    hidden = np.clip(1 - least / np.maximum(most, 0.02) / ONE_SIDED, 0, 1)
+    return np.sign(front - back) * hidden * np.clip(most / SEEN, 0, 1)
+
+
+def closedness(front: Float[np.ndarray, " n"], back: Float[np.ndarray, " n"]) -> float:
+    """Share of the points with a side from which nothing outside is seen: .8 to 1 for bodies (sparse ones from
+    .63), up to .3 for sheets."""
+    unseen = np.maximum(front, back) < SEEN
+    return float(((np.abs(decisive(front, back)) > 0.3) | unseen).mean())
 
 
 def _rotations(d: int) -> Iterator[np.ndarray]:

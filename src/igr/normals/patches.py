@@ -2,17 +2,18 @@
 
 The points are linked to their neighbors, and along the strongest links (a spanning tree) signs are passed on.
 Where the tree's links are weak it is cut: the parts are patches, and only signs within a patch are sure. Patches
-whose points vote against each other are cut further. Then each patch takes the sign of its votes, and of the
-patches around it as far as they are linked.
+whose points vote against each other are cut further. Then the patches find the signs that most votes and links
+agree with, from two starts: each with the sign of its own votes; and joined, the strongest links first.
 """
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 BENT = 0.3
 """Sine of the angle that the link to a neighbor makes with either tangent plane from which on it is taken to run
@@ -41,12 +42,26 @@ class _Links:
     """For the spanning tree and its cuts: about 0 within a smooth sheet."""
 
 
+class Signs(NamedTuple):
+    """What `patch_signs` finds."""
+
+    sign: Float[np.ndarray, " n"]
+    """Of each normal, 1 or -1."""
+    agreement: Float[np.ndarray, " n"]
+    """Of the votes of each point's patch, in [0, 1]."""
+    piece: Int[np.ndarray, " n"]
+    """The patches that links join: within a piece the signs belong together, whatever they are."""
+
+
 def patch_signs(
     points: Float[np.ndarray, "n d"],
     normals: Float[np.ndarray, "n d"],
     votes: Float[np.ndarray, " n"],
     neighbors: np.ndarray,
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    *,
+    weak: float = 0.0,
+    links_tell: bool = True,
+) -> Signs:
     """The sign of each normal from the votes of all points of its patch.
 
     Args:
@@ -54,9 +69,8 @@ def patch_signs(
         normals: unit normals of any sign.
         votes: for the sign of each normal, by size how surely.
         neighbors: (n, k) rows of the nearest other points, which each point is linked to.
-
-    Returns:
-        Signs, 1 or -1, and the agreement in [0, 1] of the votes of each point's patch.
+        weak: votes of a patch up to this on average do not cut it.
+        links_tell: whether links are worth following: in thick noise they err more than votes do.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -71,10 +85,17 @@ def patch_signs(
         kept = cost < limit
         graph = coo_array((np.ones(kept.sum(), np.int8), (start[kept], stop[kept])), shape=(n, n))
         patch = connected_components(graph, directed=False)[1]
-        total = np.bincount(patch, sign * votes)
-        agreement = np.abs(total) / np.maximum(np.bincount(patch, np.abs(votes)), 1e-12)
-    chosen = _settled(total, _between(links, patch, sign, len(total)))
-    return sign * chosen[patch], agreement[patch]
+        total, size = np.bincount(patch, sign * votes), np.bincount(patch, np.abs(votes))
+        agreed = np.abs(total) / np.maximum(size, 1e-12)
+        agreement = np.where(size > weak * np.bincount(patch), agreed, 1.0)
+    between = _between(links, patch, sign, len(total))
+    chosen = _settled(np.where(total >= 0, 1.0, -1.0), total, between)
+    start_joined, piece = _joined(total, between)
+    if links_tell:
+        joined = _settled(start_joined, total, between)
+        if _harmony(joined, total, between) > _harmony(chosen, total, between):
+            chosen = joined
+    return Signs(sign * chosen[patch], agreement[patch], piece[patch])
 
 
 def _linked(points: np.ndarray, normals: np.ndarray, neighbors: np.ndarray) -> _Links:
@@ -87,7 +108,8 @@ def _linked(points: np.ndarray, normals: np.ndarray, neighbors: np.ndarray) -> _
     rise, fall = (step * normals[i]).sum(1), (step * normals[j]).sum(1)
     tilt = np.maximum(np.abs(rise), np.abs(fall))
     agreement = np.where(tilt < BENT, parallel, parallel - 2 * rise * fall)
-    relative = length / np.median(length)
+    typical = np.median(length.reshape(neighbors.shape), axis=1)
+    relative = length / np.maximum(np.maximum(typical[i], typical[j]), 1e-300)
     strength = np.abs(agreement) * np.exp(-((2 * tilt) ** 2)) * np.minimum(1, 1 / relative)
     cost = 1 - np.abs(agreement) + 0.5 * tilt + 0.05 * relative + 1e-6
     return _Links(i, j, np.where(agreement >= 0, 1.0, -1.0), strength, cost)
@@ -129,10 +151,11 @@ def _between(links: _Links, patch: np.ndarray, sign: np.ndarray, count: int) -> 
     return (held + held.T).tocsr()
 
 
-def _settled(total: np.ndarray, between: Any) -> np.ndarray:
-    """A sign for each patch: that of its votes and of its neighbors, the surest asked first, until none turns."""
+def _settled(chosen: np.ndarray, total: np.ndarray, between: Any) -> np.ndarray:
+    """Better signs for the patches than those they start with: each takes that of its votes and of its neighbors,
+    the surest asked first, until none turns."""
     starts, others, strengths = between.indptr, between.indices, between.data
-    chosen = np.where(total >= 0, 1.0, -1.0)
+    chosen = chosen.copy()
     order = [k for k in np.argsort(-np.abs(total)).tolist() if starts[k] < starts[k + 1]]
     for _ in range(SWEEPS):
         turned = False
@@ -144,3 +167,45 @@ def _settled(total: np.ndarray, between: Any) -> np.ndarray:
         if not turned:
             break
     return chosen
+
+
+def _harmony(chosen: np.ndarray, total: np.ndarray, between: Any) -> float:
+    """How far signs agree with the votes of the patches and with the links between them."""
+    return float(total @ chosen + NEIGHBORLY / 2 * chosen @ (between @ chosen))
+
+
+def _joined(total: np.ndarray, between: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Signs for the patches, and the piece of each: patches are joined along their links, the strongest first and
+    those of joined patches added up, unless the votes of both object more than the link holds."""
+    total, pieces = total.astype(float).copy(), len(total)
+    links = [
+        {int(other): NEIGHBORLY * float(strength) for other, strength in zip(others, strengths, strict=True)}
+        for others, strengths in (
+            (between.indices[part], between.data[part])
+            for part in (slice(*between.indptr[k : k + 2]) for k in range(pieces))
+        )
+    ]
+    queue = [(-abs(strength), a, b) for a in range(pieces) for b, strength in links[a].items() if a < b]
+    heapq.heapify(queue)
+    joins, gone = [], np.zeros(pieces, bool)
+    while queue:
+        strength, a, b = heapq.heappop(queue)
+        if gone[a] or gone[b] or abs(links[a].get(b, 0.0)) != -strength:
+            continue
+        turn = 1.0 if links[a][b] >= 0 else -1.0
+        if total[a] * turn * total[b] < 0 and min(abs(total[a]), abs(total[b])) > -strength:
+            continue
+        if len(links[a]) < len(links[b]):
+            a, b = b, a
+        gone[b], total[a] = True, total[a] + turn * total[b]
+        joins.append((b, a, turn))
+        for other, held in links[b].items():
+            del links[other][b]
+            if other != a:
+                links[a][other] = links[other][a] = links[a].get(other, 0.0) + turn * held
+                heapq.heappush(queue, (-abs(links[a][other]), min(a, other), max(a, other)))
+        links[b] = {}
+    sign, piece = np.where(total >= 0, 1.0, -1.0), np.arange(pieces)
+    for b, a, turn in reversed(joins):
+        sign[b], piece[b] = turn * sign[a], piece[a]
+    return sign, piece

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from ..cloud.neighbors import Neighbors
-from ..errors import InputError
 
 NEIGHBORS = 8
 """Nearest samples that speak for a place."""
@@ -76,46 +72,3 @@ class Support:
             step = x - self.near.points[near]
             bend += np.abs((step * self.normals[near]).sum(1)) + np.abs((step * normals).sum(1))
         return distance + bend / count + self.misfit[index].mean(1)
-
-
-def check_trimmed(kept: int, trim: float) -> None:
-    """Refuse a trimmed result of no parts.
-
-    Raises:
-        InputError: it has none.
-    """
-    if not kept:
-        raise InputError(f"nothing of the surface lies within {trim:g} of a sample; use a larger distance to trim")
-
-
-def trimmed_mesh(
-    vertices: Float[np.ndarray, "v 3"],
-    faces: Int[np.ndarray, "f 3"],
-    near: Neighbors,
-    distance: float,
-) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
-    """The mesh without the triangles whose middle is farther than `distance` from every sample; what is left is
-    open at their borders, and may be empty."""
-    gap = near.at(vertices[faces].mean(1))[0]
-    used, renumbered = np.unique(faces[gap <= distance], return_inverse=True)
-    return vertices[used], renumbered.reshape(-1, 3)
-
-
-def trimmed_curves(
-    curves: list[Float[np.ndarray, "m 2"]], near: Neighbors, distance: float
-) -> list[Float[np.ndarray, "k 2"]]:
-    """The same for polylines: the parts whose segments lie within `distance` of a sample."""
-    return [part for curve in curves for part in _kept_parts(curve, near, distance)]
-
-
-def _kept_parts(curve: np.ndarray, cloud: Neighbors, distance: float) -> Iterator[np.ndarray]:
-    near = cloud.at((curve[1:] + curve[:-1]) / 2)[0] <= distance
-    if near.all() or not near.any():
-        yield from [curve] * bool(near.all())
-        return
-    if (curve[0] == curve[-1]).all():  # a closed curve is cut where it is not kept
-        cut = int(np.argmin(near))
-        curve, near = np.concatenate([curve[cut:-1], curve[: cut + 1]]), np.roll(near, -cut)
-    ends = np.flatnonzero(np.diff(np.concatenate([[False], near, [False]]).astype(int)))
-    for start, stop in list(pairwise(ends))[::2]:
-        yield curve[start : stop + 1]

@@ -16,13 +16,14 @@ from ..cloud.neighbors import Neighbors
 from ..config import Config
 from ..errors import InputError, readable, usual_arithmetic
 from ..field.field import Field, NumpyField
+from ..mesh import border
 from ..settings import whole
 from ..store.atomic import write_bytes
 from ..store.tensors import tensor_bytes
 from .combine import CombinedField, difference, intersection, union
-from .confidence import Support, check_trimmed, trimmed_curves, trimmed_mesh
+from .confidence import Support
 from .file import copied, read_surface, surface_file
-from .queries import as_places, like
+from .queries import as_places, like, projected
 
 if TYPE_CHECKING:
     import trimesh
@@ -98,95 +99,102 @@ class Surface:
     def project(self, x: Float[np.ndarray, "n d"], *, steps: int = 8) -> Float[np.ndarray, "n d"]:
         """The points `x` (n, d) moved onto the surface along the gradient, by `steps` Newton steps of at most
         twice the distance each; exact for points near the surface, not promised for far ones."""
-        u = self._unit_places(x)
-        for _ in range(whole(steps, "the number of steps", 0)):
-            value, gradient = self._unit.distance_and_gradient(u)
-            square = np.maximum((gradient * gradient).sum(1), 0.25)
-            u = u - gradient * (value / square)[:, None]
-        return like(x, self.frame.to_input(u))
+        moved = projected(self._unit, self._unit_places(x), whole(steps, "the number of steps", 0))
+        return like(x, self.frame.to_input(moved))
 
     @usual_arithmetic
     def confidence(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """How well the samples support each `x` (n, d), in [0, 1].
-
-        It is 0.9 at a typical sample, and the less the farther the samples are, the more the surface bends
-        without them, and the worse it fits them (see `Support`). It ranks places of one surface and is no
-        probability.
-        """
+        """How well the samples support each `x` (n, d), in [0, 1]: 0.9 at a typical sample, less the farther they
+        are, the more the surface bends without them, and the worse it fits them (see `Support`)."""
         if self._support is None:
             samples = self.near.points
             self._support = Support(self.near, np.abs(self._unit.distance(samples)), self._unit.normals(samples))
         u = self._unit_places(x)
         return like(x, self._support.confidence(u, self._unit.normals(u)))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the surface ends where its samples do, as was found when it was fitted."""
+        return bool(self.details.get("open"))
+
+    def invented(self, *, resolution: int = 64) -> float:
+        """Share of the area (in the plane, length) of the closed surface that no sample supports."""
+        return border.invented(*self._shape(), resolution=resolution)
+
     @usual_arithmetic
     def mesh(
-        self, *, resolution: int = 256, level: float = 0.0, keep_crumbs: bool = False, trim: float | None = None
+        self,
+        *,
+        resolution: int = 256,
+        level: float = 0.0,
+        keep_crumbs: bool = False,
+        surface: border.Ends = "auto",
+        holes: float | None = None,
+        trim: float | None = None,
     ) -> trimesh.Trimesh:
-        """The surface as a watertight, outward-oriented triangle mesh in the input's frame and units.
+        """The surface as an outward-oriented triangle mesh in the input's frame and units, watertight where it is
+        closed, else a manifold with borders.
 
         Args:
             resolution: cells along the longest side of the cloud's box.
-            level: mesh the offset surface at this signed distance (input units, positive outside).
-            keep_crumbs: keep also small pieces on which none of the samples lies (see `without_crumbs`); how many
-                were left out is logged.
-            trim: leave out the triangles farther than this from every sample (input units): the mesh is then open.
+            level: mesh the offset surface at this signed distance (input units).
+            keep_crumbs: keep small pieces on which no sample lies (see `without_crumbs`); their number is logged.
+            surface: "closed"; "open": it ends just beyond the outermost samples, and holes up to 16 spacings wide
+                are closed; "auto": open if it was found so (`is_open`) and no offset is asked.
+            holes: width (input units) up to which holes of an open surface are closed instead.
+            trim: leave out what is farther than this from every sample (input units) instead, holes as well.
 
         Raises:
             FitError: there is no surface at this level.
-            InputError: the surface is a planar curve, use `contour`; or all of it would be trimmed; or the
-                resolution is no whole number, or one for which there is not enough memory.
+            InputError: the surface is a planar curve, use `contour`; all of it would be cut off; there is not
+                enough memory; or options are out of range or exclude each other.
         """
+        border.check_ends(surface, holes, trim)
         if self.dimension != 3:
             raise InputError("this is a planar curve and has no mesh; use contour()")
         import trimesh
 
-        from ..mesh.extract import extract_mesh
         from ..mesh.pieces import without_crumbs
 
-        vertices, faces, _ = extract_mesh(
-            self._unit.distance,
-            self.box,
-            resolution=resolution,
-            level=level / self.frame.scale,
-            gradient=self._unit.gradient,
-        )
+        ends = self.ends(surface, level, holes, trim)
+        vertices, faces = border.triangles(*self._shape(level, holes, trim), resolution=resolution, ends=ends)
         if not keep_crumbs:
             vertices, faces, crumbs = without_crumbs(vertices, faces, self.samples)
             if crumbs:
                 logger.info("left out %d small pieces on which no point lies", crumbs)
-        if trim is not None:
-            vertices, faces = trimmed_mesh(vertices, faces, self.near, trim / self.frame.scale)
-            check_trimmed(len(faces), trim)
         return trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
 
     @usual_arithmetic
-    def contour(self, *, resolution: int = 512, level: float = 0.0, trim: float | None = None) -> list[np.ndarray]:
+    def contour(
+        self,
+        *,
+        resolution: int = 512,
+        level: float = 0.0,
+        surface: border.Ends = "auto",
+        holes: float | None = None,
+        trim: float | None = None,
+    ) -> list[np.ndarray]:
         """The curve of a planar surface as polylines (m, 2) in the input's frame and units, closed ones with
-        their first point repeated, counter-clockwise around the inside. Options as for `mesh`.
-
-        Raises:
-            FitError: there is no curve at this level.
-            InputError: the surface is not planar, use `mesh`; or all of it would be trimmed; or the resolution is
-                no whole number, or one for which there is not enough memory.
-        """
+        their first point repeated, counter-clockwise around the inside. Options and errors as for `mesh`."""
+        border.check_ends(surface, holes, trim)
         if self.dimension != 2:
             raise InputError("this surface lies in space and has no contour; use mesh()")
-        from ..mesh.extract import extract_contours
         from ..mesh.pieces import without_curve_crumbs
 
-        curves = extract_contours(
-            self._unit.distance,
-            self.box,
-            resolution=resolution,
-            level=level / self.frame.scale,
-            gradient=self._unit.gradient,
-        )
+        ends = self.ends(surface, level, holes, trim)
+        curves = border.polylines(*self._shape(level, holes, trim), resolution=resolution, ends=ends)
         curves = without_curve_crumbs(curves, self.samples)
-        if trim is not None:
-            curves = trimmed_curves(curves, self.near, trim / self.frame.scale)
-            check_trimmed(len(curves), trim)
         return [self.frame.to_input(curve) for curve in curves]
+
+    def ends(self, surface: border.Ends, level: float, holes: float | None, trim: float | None) -> bool:
+        """Whether a mesh or curve of such options ends where the samples do."""
+        asked = surface == "open" or holes is not None or trim is not None
+        return asked or (surface == "auto" and level == 0 and self.is_open)
+
+    def _shape(self, *lengths: float | None) -> tuple[Any, ...]:
+        """What `border` asks for: field, box and samples, and lengths brought into the unit frame."""
+        scaled = (None if length is None else length / self.frame.scale for length in lengths)
+        return self._unit, self.box, self.near, *scaled
 
     @usual_arithmetic
     def to_grid(self, resolution: int = 128, *, margin: float = 0.1) -> DistanceGrid:

@@ -1,0 +1,284 @@
+"""Where an open scan ends, its surface ends: the parts of a mesh or curve that no sample supports are cut off.
+
+A field is the distance to a closed surface, so the scan of a sheet comes back as a balloon, most of it invented.
+How far a place is from the samples is told in their own spacing there: a *gap* of 1 is as wide as they are apart.
+A part of the surface beyond `EDGE` is a hole that is closed where its gap stays below `WIDE`, and no surface where
+it does not. The share of the area that is cut off so says whether the scan is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ..cloud.neighbors import ADJOINING, Neighbors
+from ..errors import InputError
+from ..normals.directions import local_spacing
+from ..settings import whole
+from .extract import extract_contours, extract_mesh
+from .triangles import face_areas
+
+EDGE = 1.25
+"""Gap up to which the surface goes on beyond its outermost samples. Where samples lie at random, one place in five
+hundred has a wider one; such places are holes that are closed."""
+WIDE = 8.0
+"""Gap in the middle of a hole from which on it is left open: one 16 spacings wide."""
+BEYOND = 1.5 * WIDE
+"""In spacings: how far beyond the samples a surface is looked for, so that what is cut off is seen to be."""
+OPEN = 0.2
+"""Share of the area that is cut off from which on the scan is open: so much of a closed surface is invented."""
+SMOOTH = 4
+"""Times that gaps are averaged over a vertex and its neighbors: borders are straight where samples are not."""
+AROUND = 8
+"""Samples that tell the spacing of a place."""
+
+
+Ends = Literal["auto", "closed", "open"]
+
+
+def check_ends(surface: str, holes: float | None, trim: float | None) -> None:
+    """Refuse what a surface cannot end by.
+
+    Raises:
+        InputError: an unknown word, a width that is not positive, or two that exclude each other.
+    """
+    if surface not in get_args(Ends):
+        raise InputError(f"a surface is 'auto', 'closed' or 'open', not {surface!r}")
+    for name, length in (("holes", holes), ("trim", trim)):
+        if length is not None and not 0 < length < np.inf:
+            raise InputError(f"{name} {length:g} must be a positive length, in the scan's units")
+    if surface == "closed" and (holes, trim) != (None, None):
+        raise InputError("a closed surface has no holes and is not trimmed; leave out one")
+    if holes is not None and trim is not None:
+        raise InputError("to trim leaves every hole open that is wide enough; leave out the width of holes")
+
+
+class Shape(Protocol):
+    """A fitted field."""
+
+    def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Signed distances (n,) at places (n, d)."""
+        ...
+
+    def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+        """Their gradients (n, d)."""
+        ...
+
+
+def triangles(
+    field: Shape,
+    box: Float[np.ndarray, "2 3"],
+    near: Neighbors,
+    level: float = 0.0,
+    holes: float | None = None,
+    trim: float | None = None,
+    *,
+    resolution: int,
+    ends: bool,
+) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
+    """The level set of a field as a mesh.
+
+    Args:
+        field: the fitted field, all lengths in its frame.
+        box: lower and upper corner of the samples' box.
+        near: the samples and their neighbors.
+        level, holes, trim: as for `Surface.mesh`.
+        resolution: cells along the longest side of the box.
+        ends: whether it ends where the samples do; else it is closed.
+
+    Raises:
+        FitError, InputError: as for `Surface.mesh`.
+    """
+    if not ends:
+        return extract_mesh(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)[:2]
+    vertices, faces = _around(field, box, near, resolution, level)
+    if trim is not None:
+        vertices, faces = cut(vertices, faces, near.at(vertices)[0], trim)
+    else:
+        vertices, faces = cut(vertices, faces, unsupported(vertices, faces, near, holes)[0], EDGE)
+    _check_left(len(faces), trim)
+    return vertices, faces
+
+
+def polylines(
+    field: Shape,
+    box: Float[np.ndarray, "2 2"],
+    near: Neighbors,
+    level: float = 0.0,
+    holes: float | None = None,
+    trim: float | None = None,
+    *,
+    resolution: int,
+    ends: bool,
+) -> list[Float[np.ndarray, "m 2"]]:
+    """The level set of a field in the plane as polylines; arguments and errors as for `triangles`."""
+    curves = extract_contours(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)
+    if trim is not None:
+        curves = cut_curves(curves, near, trim)
+    elif ends:
+        curves = open_curves(curves, near, holes)[0]
+    _check_left(len(curves), trim)
+    return curves
+
+
+def invented(field: Shape, box: Float[np.ndarray, "2 d"], near: Neighbors, *, resolution: int) -> float:
+    """Share of the area (in the plane, length) of the closed surface that no sample supports."""
+    if box.shape[1] == 2:
+        return open_curves(polylines(field, box, near, resolution=4 * resolution, ends=False), near)[1]
+    vertices, faces = _around(field, box, near, resolution, 0.0)
+    return unsupported(vertices, faces, near)[1]
+
+
+def _around(
+    field: Shape, box: np.ndarray, near: Neighbors, resolution: int, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The level set around the samples, closed at the border of a box so far from them that it is cut off."""
+    margin = BEYOND * float(np.median(near.spacing(ADJOINING[3])))
+    resolution = round(whole(resolution, "a resolution", 4) * (1 + 2 * margin / float(np.ptp(box, 0).max())))
+    box = box + [[-margin], [margin]]
+    gradient = field.gradient
+    return extract_mesh(field.distance, box, resolution=resolution, level=level, gradient=gradient, limit=0)[:2]
+
+
+def gaps(x: Float[np.ndarray, "n d"], near: Neighbors, edge: float = 0.0) -> Float[np.ndarray, " n"]:
+    """How far places are from the nearest sample, in the spacing of the samples around.
+
+    Args:
+        x: places.
+        near: the samples and their neighbors, in the same frame.
+        edge: least spacing: of the vertices of a mesh, whose cells may be larger.
+    """
+    around = np.median(local_spacing(near)[near.table(AROUND)[1]], axis=1)
+    distance, nearest = near.at(x)
+    return distance / np.maximum(around[nearest], max(edge, 1e-12))
+
+
+def unsupported(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], near: Neighbors, hole: float | None = None
+) -> tuple[Float[np.ndarray, " v"], float]:
+    """The gap at each vertex, below `EDGE` wherever the surface stays, and the share of the area that does not.
+
+    Args:
+        vertices, faces: a mesh.
+        near: the samples and their neighbors, in the same frame.
+        hole: width of the holes that stay closed, instead of by `WIDE`.
+    """
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    length = float(np.median(np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)))
+    gap = _smooth(np.minimum(gaps(vertices, near, length), 2 * WIDE), edges)
+    depth = gap / WIDE if hole is None else near.at(vertices)[0] / (hole / 2)
+    beyond = gap > EDGE
+    part = _parts(edges[beyond[edges].all(1)], len(vertices))
+    deepest = np.zeros(len(vertices))
+    np.maximum.at(deepest, part[beyond], depth[beyond])
+    gap[beyond & (deepest[part] <= 1)] = EDGE
+    area = face_areas(vertices, faces)
+    return gap, float(area[(gap[faces] > EDGE).any(1)].sum() / area.sum())
+
+
+def cut(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    value: Float[np.ndarray, " v"],
+    limit: float,
+) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
+    """The part of a mesh where a value given at its vertices is at most `limit`, which may be empty. Triangles are
+    cut along that line, so no border is frayed."""
+    inside = value <= limit
+    count = inside[faces].sum(1)
+    crossed = faces[(count == 1) | (count == 2)]
+    odd = np.where(inside[crossed].sum(1) == 1, inside[crossed].T, ~inside[crossed].T).argmax(0)
+    a, b, c = np.take_along_axis(crossed, (odd[:, None] + np.arange(3)) % 3, axis=1).T  # a is alone on its side
+    ends = np.sort(np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1)]), axis=1)
+    edge, place = np.unique(ends, axis=0, return_inverse=True)
+    low, high = value[edge].T
+    share = np.clip((limit - low) / np.where(high == low, 1, high - low), 0.05, 0.95)[:, None]
+    middle = vertices[edge[:, 0]] * (1 - share) + vertices[edge[:, 1]] * share
+    ab, ac = len(vertices) + place.reshape(2, -1)
+    alone = inside[a]
+    kept = [faces[count == 3], np.stack([a, ab, ac], 1)[alone]]
+    kept += [np.stack(corners, 1)[~alone] for corners in ((ab, b, c), (ab, c, ac))]
+    used, renumbered = np.unique(np.concatenate(kept), return_inverse=True)
+    return np.concatenate([vertices, middle])[used], renumbered.reshape(-1, 3)
+
+
+def cut_curves(
+    curves: list[Float[np.ndarray, "m 2"]], near: Neighbors, distance: float
+) -> list[Float[np.ndarray, "k 2"]]:
+    """The parts of polylines whose segments lie within `distance` of a sample."""
+    return [part for curve in curves for part in _kept_parts(curve, near.at(_middles(curve))[0] <= distance)]
+
+
+def open_curves(
+    curves: list[Float[np.ndarray, "m 2"]], near: Neighbors, hole: float | None = None
+) -> tuple[list[Float[np.ndarray, "k 2"]], float]:
+    """The parts of polylines that samples support, as `unsupported` has it, and the share of the length that they
+    do not."""
+    kept, left_out, length = [], 0.0, 0.0
+    for curve in curves:
+        gap, far = gaps(_middles(curve), near), near.at(_middles(curve))[0]
+        depth = gap / WIDE if hole is None else far / (hole / 2)
+        beyond = gap > EDGE
+        step = np.linalg.norm(np.diff(curve, axis=0), axis=1)
+        part = np.cumsum(np.concatenate([[0], np.diff(beyond.astype(int)) != 0]))
+        if (curve[0] == curve[-1]).all() and beyond[0] == beyond[-1]:
+            part[part == part[-1]] = 0
+        deepest = np.zeros(part.max() + 1)
+        np.maximum.at(deepest, part, np.where(beyond, depth, 0))
+        gone = deepest[part] > 1
+        left_out, length = left_out + step[gone].sum(), length + step.sum()
+        kept += _kept_parts(curve, ~gone)
+    return kept, float(left_out / max(length, 1e-300))
+
+
+def _check_left(kept: int, trim: float | None) -> None:
+    """Refuse a result of no parts.
+
+    Raises:
+        InputError: it has none.
+    """
+    if not kept and trim is not None:
+        raise InputError("nothing of the surface lies so close to a sample; use a larger distance to trim")
+    if not kept:
+        raise InputError("nothing of the surface lies beside the samples; ask for a closed surface")
+
+
+def _smooth(value: np.ndarray, edges: np.ndarray) -> Float[np.ndarray, " v"]:
+    """Values at vertices, averaged along the edges between them."""
+    from scipy.sparse import coo_array
+
+    joined = coo_array((np.ones(len(edges)), edges.T), shape=(len(value), len(value))).tocsr()
+    around = np.maximum(np.diff(joined.indptr), 1)
+    for _ in range(SMOOTH):
+        value = (value + joined @ value / around) / 2
+    return value
+
+
+def _parts(edges: np.ndarray, vertices: int) -> Int[np.ndarray, " v"]:
+    """The connected part that each vertex belongs to, by edges between them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    joined = coo_array((np.ones(len(edges), np.int8), edges.T), shape=(vertices, vertices))
+    return connected_components(joined, directed=False)[1]
+
+
+def _middles(curve: np.ndarray) -> Float[np.ndarray, "m 2"]:
+    return (curve[1:] + curve[:-1]) / 2
+
+
+def _kept_parts(curve: np.ndarray, kept: Bool[np.ndarray, " m"]) -> Iterator[np.ndarray]:
+    """The runs of segments of a polyline that are kept."""
+    if kept.all() or not kept.any():
+        yield from [curve] * bool(kept.all())
+        return
+    if (curve[0] == curve[-1]).all():  # a closed curve is cut where it is not kept
+        first = int(np.argmin(kept))
+        curve, kept = np.concatenate([curve[first:-1], curve[: first + 1]]), np.roll(kept, -first)
+    ends = np.flatnonzero(np.diff(np.concatenate([[False], kept, [False]]).astype(int)))
+    for start, stop in list(pairwise(ends))[::2]:
+        yield curve[start : stop + 1]

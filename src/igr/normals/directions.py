@@ -1,0 +1,149 @@
+"""Unsigned normals of bare points: the direction in which the neighbors of each vary least.
+
+The neighborhoods are as small as the noise allows. Where points lie along lines, as in slices and the rings of a
+lidar, the nearest ones span no surface: there the cloud is thinned until they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ..cloud.neighbors import ADJOINING, Neighbors
+
+NEIGHBORHOODS = {
+    2: {4: 0.204, 8: 0.306, 16: 0.373, 32: 0.413},
+    3: {10: 0.148, 32: 0.233, 64: 0.263, 128: 0.283, 256: 0.298},
+}
+"""Neighbors that a normal is estimated from, by dimension: the first that are flat enough, or the flattest. Small
+ones err more, but each differently, and a fit averages that; large ones round off edges, which no fit undoes.
+Beside each, the share of the variance that its smallest direction has where points fill a ball."""
+AT_RANDOM = 64
+"""Neighbors, below which the errors of normals next to each other have little in common."""
+FLAT = 0.25
+"""Share of the variance across a neighborhood, over that of points in a ball, up to which it counts as flat."""
+PARTNERS = {2: 4, 3: 12}
+"""Neighbors that a point shares its vote with, by dimension."""
+LINE, PLANE = 0.06, 0.12
+"""Second over first variance of a neighborhood below which it is a line, and from which on a surface."""
+LINES = 0.1
+"""Share of the neighborhoods that are lines from which on the cloud is made of them: edges of bodies are fewer."""
+DOUBLINGS, FEWEST = 6, 30
+"""Times that the cells of a thinned cloud are doubled, at most; and the points that it has, at least."""
+ALONG = 4
+"""Neighbors on its line that a point stays linked to."""
+
+
+class Directions(NamedTuple):
+    """What the neighborhoods of points tell."""
+
+    normals: Float[np.ndarray, "n d"]
+    """Unit normals of arbitrary sign."""
+    flatness: Float[np.ndarray, " n"]
+    """Of the neighborhoods, in [0, 1]."""
+    neighbors: Int[np.ndarray, "n k"]
+    """Rows of the points that each one's surface goes on to."""
+    spacing: float
+    """Median distance to the sixth neighbor."""
+    adjoining: float
+    """Median of the local spacing, see `local_spacing`."""
+    errs_at_random: bool
+    """Whether the normals err at random, see `Orientation`."""
+
+
+def estimate_directions(near: Neighbors) -> Directions:
+    """Unsigned normals of points from their neighborhoods."""
+    points, (n, d) = near.points, near.points.shape
+    size, errs_at_random = neighborhood(near)
+    index = near.table(size)[1]
+    parts = [principal_axes(points, rows) for rows in np.array_split(index, max(1, n // 20_000))]
+    variances, axes = (np.concatenate(part) for part in zip(*parts, strict=True))
+    normals, variation = axes[:, :, 0], variances[:, 0] / np.maximum(variances.sum(1), 1e-300)
+    neighbors = near.table(PARTNERS[d])[1][:, 1:]
+    spacing, line = near.spacing(ADJOINING[d]), variances[:, -2] < LINE * variances[:, -1]
+    if d == 3 and line.mean() > LINES:
+        along, neighbors, spacing = axes[:, :, 2], neighbors.copy(), spacing.copy()
+        for rows, index, distance, wider, wide in _spanning(near, np.flatnonzero(line)):
+            normals[rows] = _across(wide[:, :, 0], along[rows])
+            variation[rows] = wider[:, 0] / np.maximum(wider.sum(1), 1e-300)
+            neighbors[rows, ALONG:] = index[:, 1 : 1 + neighbors.shape[1] - ALONG]
+            spacing[rows] = distance[:, ADJOINING[3]]
+    flatness = np.clip(1 - variation / 0.15, 0, 1)
+    sixth, adjoining = float(np.median(near.spacing(6))), float(np.median(spacing))
+    return Directions(normals, flatness, neighbors, sixth, adjoining, errs_at_random)
+
+
+def _across(normals: np.ndarray, along: np.ndarray) -> Float[np.ndarray, "m 3"]:
+    """Normals of points on lines: what is across the line in a wider neighborhood is the other direction of the
+    surface, unless that neighborhood is across the line altogether."""
+    across = normals - (normals * along).sum(1, keepdims=True) * along
+    length = np.linalg.norm(across, axis=1, keepdims=True)
+    return np.where(length > 0.5, across / np.maximum(length, 1e-12), normals)
+
+
+def local_spacing(near: Neighbors) -> Float[np.ndarray, " n"]:
+    """How far apart points are on the surface around each of them: the distance to the neighbor that adjoins, on
+    lines to that in the thinned cloud in which they span a surface."""
+    points, d = near.points, near.points.shape[1]
+    spacing = near.spacing(ADJOINING[d])
+    if d == 2 or len(points) <= PARTNERS[3]:
+        return spacing
+    index = near.table(PARTNERS[3])[1]
+    parts = [principal_axes(points, rows)[0] for rows in np.array_split(index, max(1, len(points) // 20_000))]
+    variances = np.concatenate(parts)
+    line = variances[:, 1] < LINE * variances[:, 2]
+    if line.mean() > LINES:
+        spacing = spacing.copy()
+        for rows, _, distance, _, _ in _spanning(near, np.flatnonzero(line)):
+            spacing[rows] = distance[:, ADJOINING[3]]
+    return spacing
+
+
+def _spanning(near: Neighbors, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Of the points asked for, the rows of those whose neighborhoods are planes in a thinned cloud, with rows,
+    distances, variances and axes of these neighborhoods; the finest such cloud first."""
+    points, rng = near.points, np.random.default_rng(0)
+    cell = float(np.median(near.spacing(ADJOINING[3])))
+    for _ in range(DOUBLINGS):
+        cell *= 2
+        order = rng.permutation(len(points))
+        cells = np.floor((points[order] - points.min(0)) / cell).astype(np.int64)
+        few = order[np.unique(cells, axis=0, return_index=True)[1]]
+        if len(few) < FEWEST or len(asked) == 0:
+            return
+        distance, place = Neighbors(points[few]).at(points[asked], min(PARTNERS[3] + 1, len(few)))
+        index = few[place]
+        variances, axes = principal_axes(points, index)
+        plane = variances[:, 1] > PLANE * variances[:, 2]
+        yield asked[plane], index[plane], distance[plane], variances[plane], axes[plane]
+        asked = asked[~plane]
+
+
+def neighborhood(near: Neighbors, looked_at: int = 3000) -> tuple[int, bool]:
+    """How many neighbors normals are estimated from, see `NEIGHBORHOODS`, by about so many points; and whether
+    more would be flatter, as they are where noise bends the neighborhoods and not the surface."""
+    points, (n, d) = near.points, near.points.shape
+    sizes, shapeless = list(NEIGHBORHOODS[d]), NEIGHBORHOODS[d].values()
+    index = near.of(np.arange(0, n, max(1, n // looked_at)), sizes[-1])[1]
+    across = [np.median(smallest_direction(points, index[:, : size + 1])[1]) for size in sizes]
+    rough = [float(share / ball) for share, ball in zip(across, shapeless, strict=True)]
+    flat = [place for place, share in enumerate(rough) if share < FLAT]
+    chosen = flat[0] if flat else int(np.argmin(rough))
+    return sizes[chosen], sizes[chosen] < min(AT_RANDOM, sizes[-1]) and rough[chosen + 1] < rough[chosen]
+
+
+def smallest_direction(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Direction of least variance of each neighborhood (rows of `index`), and its share of the variance."""
+    variances, axes = principal_axes(points, index)
+    return axes[:, :, 0], variances[:, 0] / np.maximum(variances.sum(1), 1e-300)
+
+
+def principal_axes(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances of each neighborhood (rows of `index`), the least first, and their directions, in columns."""
+    around = points[index]
+    around = around - around.mean(1, keepdims=True)
+    values, vectors = np.linalg.eigh(np.swapaxes(around, 1, 2) @ around)
+    return np.maximum(values, 0), vectors
