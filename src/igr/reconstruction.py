@@ -184,10 +184,7 @@ def oriented(
         details["given_normals"] = {name: round(getattr(judged, name), 3) for name in figures}
     if given is None and config.objective.estimated_normals:
         found = orient(near.points, near)
-        facing = f"; the cloud is open, and they face {found.faces}" if found.faces else ""
-        notify(
-            f"no normals are used as given; estimated them, {found.quality:.0%} of them with a clear side{facing}"
-        )
+        notify(found.sentence())
         given, trust = found.normals, found.confidence
         details["normals"] = "ignored, estimated" if cloud.normals is not None else "estimated"
         details |= {"orientation": round(found.quality, 4), "closedness": round(found.closed, 4)}

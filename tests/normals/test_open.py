@@ -142,6 +142,15 @@ def test_closedness_tells_bodies_from_sheets():
     assert orient(sample_solid("knot", 8000, np.random.default_rng(0))[0]).closed > 0.9
 
 
+def test_points_that_fill_a_volume_are_told_from_noisy_surfaces():
+    rng = np.random.default_rng(0)
+    for filled in (rng.uniform(-1, 1, (2000, 3)), 0.3 * rng.normal(size=(6000, 3))):
+        assert "fill a volume" in orient(filled).sentence()
+    knot = sample_solid("knot", 20_000, rng)[0]
+    for cloud in (knot, knot + rng.normal(0, 0.02, knot.shape), knot[:500], sheet(rng)[0]):
+        assert "fill a volume" not in orient(cloud).sentence()
+
+
 def test_two_layers_of_few_points_are_no_open_sheet():
     rng = np.random.default_rng(0)
     side = rng.choice([-1.0, 1.0], 3000)

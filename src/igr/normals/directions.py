@@ -27,6 +27,8 @@ FLAT = 0.25
 """Share of the variance across a neighborhood, over that of points in a ball, up to which it counts as flat."""
 PARTNERS = {2: 4, 3: 12}
 """Neighbors that a point shares its vote with, by dimension."""
+PART = 20
+"""Neighborhoods larger than that part of a cloud see its shape, and not how thick it is."""
 LINE, PLANE = 0.06, 0.12
 """Second over first variance of a neighborhood below which it is a line, and from which on a surface."""
 LINES = 0.1
@@ -52,12 +54,14 @@ class Directions(NamedTuple):
     """Median of the local spacing, see `local_spacing`."""
     errs_at_random: bool
     """Whether the normals err at random, see `Orientation`."""
+    thickness: float
+    """How thick neighborhoods are, at the size where they are flattest, over those of points that fill a ball."""
 
 
 def estimate_directions(near: Neighbors) -> Directions:
     """Unsigned normals of points from their neighborhoods."""
     points, (n, d) = near.points, near.points.shape
-    size, errs_at_random = neighborhood(near)
+    size, errs_at_random, thickness = neighborhood(near)
     index = near.table(size)[1]
     parts = [principal_axes(points, rows) for rows in np.array_split(index, max(1, n // 20_000))]
     variances, axes = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -73,7 +77,7 @@ def estimate_directions(near: Neighbors) -> Directions:
             spacing[rows] = distance[:, ADJOINING[3]]
     flatness = np.clip(1 - variation / 0.15, 0, 1)
     sixth, adjoining = float(np.median(near.spacing(6))), float(np.median(spacing))
-    return Directions(normals, flatness, neighbors, sixth, adjoining, errs_at_random)
+    return Directions(normals, flatness, neighbors, sixth, adjoining, errs_at_random, thickness)
 
 
 def _across(normals: np.ndarray, along: np.ndarray) -> Float[np.ndarray, "m 3"]:
@@ -122,9 +126,9 @@ def _spanning(near: Neighbors, asked: np.ndarray) -> Iterator[tuple[np.ndarray, 
         asked = asked[~plane]
 
 
-def neighborhood(near: Neighbors, looked_at: int = 3000) -> tuple[int, bool]:
+def neighborhood(near: Neighbors, looked_at: int = 3000) -> tuple[int, bool, float]:
     """How many neighbors normals are estimated from, see `NEIGHBORHOODS`, by about so many points; and whether
-    more would be flatter, as they are where noise bends the neighborhoods and not the surface."""
+    more would be flatter, as they are where noise bends neighborhoods and not the surface; and the thickness."""
     points, (n, d) = near.points, near.points.shape
     sizes, shapeless = list(NEIGHBORHOODS[d]), NEIGHBORHOODS[d].values()
     index = near.of(np.arange(0, n, max(1, n // looked_at)), sizes[-1])[1]
@@ -132,7 +136,9 @@ def neighborhood(near: Neighbors, looked_at: int = 3000) -> tuple[int, bool]:
     rough = [float(share / ball) for share, ball in zip(across, shapeless, strict=True)]
     flat = [place for place, share in enumerate(rough) if share < FLAT]
     chosen = flat[0] if flat else int(np.argmin(rough))
-    return sizes[chosen], sizes[chosen] < min(AT_RANDOM, sizes[-1]) and rough[chosen + 1] < rough[chosen]
+    errs_at_random = sizes[chosen] < min(AT_RANDOM, sizes[-1]) and rough[chosen + 1] < rough[chosen]
+    small = [share for size, share in zip(sizes, rough, strict=True) if size * PART <= n]
+    return sizes[chosen], errs_at_random, min(small or rough[:1])
 
 
 def smallest_direction(points: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

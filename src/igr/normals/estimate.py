@@ -41,6 +41,9 @@ ONE_SIDED, CONSISTENT = 0.5, 0.9
 """The more open side is outside where the sides of most points differ by more than that share of its openness, as
 on bodies and around corners (thin or flat sheets have up to .45); or where that side is the same all along the
 surface: that share of the differences."""
+FILLED = 0.7
+"""Thickness from which on there is no surface to be seen: clouds with 3 % noise have up to .7, those of thin
+parts more, points that fill a cube .75 and more."""
 WEAK = 0.1
 """On open clouds: mean vote of a patch or piece up to which it is undecided."""
 UNVOTED = 0.8
@@ -66,6 +69,20 @@ class Orientation:
     errs_at_random: bool
     """Whether noise, not curvature, is what the directions err by: neighboring normals then err differently, and a
     fit to all of them is better than each."""
+    thickness: float
+    """How thick neighborhoods are at least, over those of points that fill a ball."""
+
+    def sentence(self) -> str:
+        """What there is to say to the user."""
+        told = f"no normals are used as given; estimated them, {self.quality:.0%} of them with a clear side"
+        if self.faces:
+            told += f"; the cloud is open, and they face {self.faces}"
+        if self.thickness > FILLED:
+            told += (
+                "; the points fill a volume or a thick layer rather than lie on a surface: neighborhoods of any "
+                f"size are {min(self.thickness, 1):.0%} as thick as if there were none"
+            )
+        return told
 
 
 @usual_arithmetic
@@ -109,7 +126,7 @@ def orient(points: Float[np.ndarray, "n d"], near: Neighbors | None = None) -> O
     if len(points) > ENOUGH:
         return _by_nearest(near, scale)
     unit, d = near.points, points.shape[1]
-    normals, flatness, neighbors, spacing, adjoining, errs_at_random = estimate_directions(near)
+    normals, flatness, neighbors, spacing, adjoining, errs_at_random, thickness = estimate_directions(near)
     front, back = openness(unit, normals, adjoining)
     is_open = not _one_sided(unit, normals, front, back, neighbors)
     view = seen_from(unit, near.origin) if d == 3 and is_open else None
@@ -134,7 +151,9 @@ def orient(points: Float[np.ndarray, "n d"], near: Neighbors | None = None) -> O
         errs_at_random = False
     quality = float(decided.mean())
     closed = closedness(front, back)
-    return Orientation(normals, sure * flatness, quality, spacing * scale, closed, faces, errs_at_random)
+    return Orientation(
+        normals, sure * flatness, quality, spacing * scale, closed, faces, errs_at_random, thickness
+    )
 
 
 def _one_sided(
