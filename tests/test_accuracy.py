@@ -240,11 +240,11 @@ def test_a_long_run_is_as_accurate_as_the_table_says(row):
 
 
 WEAKER = {
-    "few steps": dataclasses.replace(FAST, steps=250),
+    "few steps": dataclasses.replace(FAST, steps=100),
     "a weak pull": dataclasses.replace(FAST, objective=dataclasses.replace(FAST.objective, surface=0.25)),
     "no normals": dataclasses.replace(FAST, objective=dataclasses.replace(FAST.objective, normals=0.0)),
     "no known sides": dataclasses.replace(
-        FAST, objective=dataclasses.replace(FAST.objective, warm_start=0.0, far_sign=0.0)
+        FAST, objective=dataclasses.replace(FAST.objective, warm_start=0.0, near_distance=0.0)
     ),
 }
 
