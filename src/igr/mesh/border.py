@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..normals.directions import local_spacing
 from ..settings import whole
 from .extract import extract_contours, extract_mesh
+from .pieces import connected
 from .triangles import face_areas
 
 EDGE = 1.25
@@ -172,7 +173,7 @@ def unsupported(
     gap = _smooth(np.minimum(gaps(vertices, near, length), 2 * WIDE), edges)
     depth = gap / WIDE if hole is None else near.at(vertices)[0] / (hole / 2)
     beyond = gap > EDGE
-    part = _parts(edges[beyond[edges].all(1)], len(vertices))
+    part = connected(edges[beyond[edges].all(1)], len(vertices))
     deepest = np.zeros(len(vertices))
     np.maximum.at(deepest, part[beyond], depth[beyond])
     gap[beyond & (deepest[part] <= 1)] = EDGE
@@ -220,8 +221,8 @@ def open_curves(
     do not."""
     kept, left_out, length = [], 0.0, 0.0
     for curve in curves:
-        gap, far = gaps(_middles(curve), near), near.at(_middles(curve))[0]
-        depth = gap / WIDE if hole is None else far / (hole / 2)
+        gap = gaps(_middles(curve), near)
+        depth = gap / WIDE if hole is None else near.at(_middles(curve))[0] / (hole / 2)
         beyond = gap > EDGE
         step = np.linalg.norm(np.diff(curve, axis=0), axis=1)
         part = np.cumsum(np.concatenate([[0], np.diff(beyond.astype(int)) != 0]))
@@ -256,15 +257,6 @@ def _smooth(value: np.ndarray, edges: np.ndarray) -> Float[np.ndarray, " v"]:
     for _ in range(SMOOTH):
         value = (value + joined @ value / around) / 2
     return value
-
-
-def _parts(edges: np.ndarray, vertices: int) -> Int[np.ndarray, " v"]:
-    """The connected part that each vertex belongs to, by edges between them."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    joined = coo_array((np.ones(len(edges), np.int8), edges.T), shape=(vertices, vertices))
-    return connected_components(joined, directed=False)[1]
 
 
 def _middles(curve: np.ndarray) -> Float[np.ndarray, "m 2"]:

@@ -70,12 +70,16 @@ def largest_piece(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, float]:
 
 def _pieces(faces: np.ndarray, vertices: int) -> np.ndarray:
     """The piece (f,) that each face belongs to: faces of one piece are joined by shared vertices."""
+    return connected(np.concatenate([faces[:, :2], faces[:, 1:]]).astype(np.int32), vertices)[faces[:, 0]]
+
+
+def connected(edges: Int[np.ndarray, "e 2"], vertices: int) -> Int[np.ndarray, " v"]:
+    """The connected part that each vertex belongs to, by edges between them."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    edges = np.concatenate([faces[:, :2], faces[:, 1:]]).astype(np.int32)
     joined = coo_array((np.ones(len(edges), np.int8), edges.T), shape=(vertices, vertices))
-    return connected_components(joined, directed=False)[1][faces[:, 0]]
+    return connected_components(joined, directed=False)[1]
 
 
 def _crumbs(size: np.ndarray, places: np.ndarray, piece: np.ndarray, samples: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ HIDDEN = 0.02
 CAVITY = 0.01
 """Share of hidden points from which on sheets are counted for them."""
 SWEEPS = 12
-"""How often they share."""
+"""How often neighbors share their votes."""
 ONE_SIDED, CONSISTENT = 0.5, 0.9
 """The more open side is outside where the sides of most points differ by more than that share of its openness, as
 on bodies and around corners (thin or flat sheets have up to .45); or where that side is the same all along the
@@ -98,7 +98,7 @@ def orient_normals(
         Normals (n, d) and confidence (n,) in [0, 1].
 
     Raises:
-        InputError: not such an array, NaN or infinity, or no cloud with an extent in every direction.
+        InputError: not such an array, NaN or infinity, or points that all lie on one line.
 
     Example:
         >>> import numpy as np, igr

@@ -50,7 +50,7 @@ class Signs(NamedTuple):
     agreement: Float[np.ndarray, " n"]
     """Of the votes of each point's patch, in [0, 1]."""
     piece: Int[np.ndarray, " n"]
-    """The patches that links join: within a piece the signs belong together, whatever they are."""
+    """Patches that links join, where these tell: within a piece the signs belong together, whatever they are."""
 
 
 def patch_signs(
@@ -90,9 +90,10 @@ def patch_signs(
         agreement = np.where(size > weak * np.bincount(patch), agreed, 1.0)
     between = _between(links, patch, sign, len(total))
     chosen = _settled(np.where(total >= 0, 1.0, -1.0), total, between)
-    start_joined, piece = _joined(total, between)
+    piece = np.arange(len(total))
     if links_tell:
-        joined = _settled(start_joined, total, between)
+        joined, piece = _joined(total, between)
+        joined = _settled(joined, total, between)
         if _harmony(joined, total, between) > _harmony(chosen, total, between):
             chosen = joined
     return Signs(sign * chosen[patch], agreement[patch], piece[patch])
