@@ -19,11 +19,11 @@ from machine import memory_below
 
 from igr.cloud.frame import Frame
 from igr.cloud.pointcloud import read_points
-from igr.cloud.read import read_arrays
 from igr.config import FAST, FAST_SPACE, PAPER, Config, FeatureConfig, LatentConfig, MLPConfig
 from igr.errors import InputError
 from igr.field.features import parameter_shapes
 from igr.field.field import make_field
+from igr.formats.arrays import read_arrays
 from igr.scans.folders import read_split
 from igr.settings import parse_json
 from igr.store.atomic import check_file, read_small_text

@@ -98,7 +98,7 @@ def surface(network: FeatureConfig | MLPConfig):
 
     config = dataclasses.replace(FAST if isinstance(network, FeatureConfig) else PAPER, network=network)
     samples = 0.5 * table()[:, 3:]
-    details = {"name": "cloud.ply", "points": 200, "normals": "used", "units": {"scale": 2.0}}
+    details = {"name": "formats.ply", "points": 200, "normals": "used", "units": {"scale": 2.0}}
     return Surface(make_field(config, 3), Frame(np.array([1.0, 2.0, 3.0]), 2.0), config,
                    samples=samples, details=details)  # fmt: skip
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from .cloud.ply import ply_bytes
 from .errors import InputError
+from .formats.ply import ply_bytes
 from .mesh.write import write_mesh
 from .scans.folders import split_folder
 from .store.atomic import make_folder, write_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -155,13 +155,13 @@ def cleaned(
     strays = stray_points(cloud.points, near)
     if strays.any():
         notify(_strays_left_out(int(strays.sum()), len(cloud)))
-        cloud = _select(cloud, ~strays)
+        cloud = cloud.select(~strays)
     details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
     visited = config.steps * config.sampling.surface
     if len(cloud) > visited:
         notify(f"taking {visited:,} of the points at random: a run of {config.steps:,} steps visits no more")
         rng = np.random.default_rng([config.seed, 7])
-        cloud = _select(cloud, np.sort(rng.choice(len(cloud), visited, replace=False)))
+        cloud = cloud.select(np.sort(rng.choice(len(cloud), visited, replace=False)))
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     near = near if len(cloud) == len(near.points) else Neighbors(cloud.points)
     near = near.in_frame(frame)
@@ -239,11 +239,6 @@ def _config(config: Config | str) -> Config:
     if config not in PRESETS:
         raise InputError(f"there is no preset {config!r}; known are {', '.join(PRESETS)}")
     return PRESETS[config]
-
-
-def _select(cloud: PointCloud, keep: np.ndarray) -> PointCloud:
-    normals = None if cloud.normals is None else cloud.normals[keep]
-    return replace(cloud, points=cloud.points[keep], normals=normals)
 
 
 def _samples(near: Neighbors, seed: int) -> dict[str, Any]:

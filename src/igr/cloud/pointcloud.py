@@ -8,33 +8,23 @@ from __future__ import annotations
 import functools
 import os
 import zlib
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ..errors import InputError, readable, usual_arithmetic
+from ..formats.table import Table, plain_table
+from .clean import MINIMUM_POINTS, check_extent, clean, many
 from .frame import sides
 from .read import read_table
-from .text import COLUMNS, expected_columns
-
-MINIMUM_POINTS = 10
-"""A cloud of fewer different points is refused."""
-
-FLATNESS = 1e-5
-"""Clouds thinner than this, relative to their box, lie in a plane or on a line."""
-
-LOST_NORMALS = 0.05
-"""Up to this share of points without a usable normal is dropped; beyond it, all normals are left aside."""
-
-Given: TypeAlias = tuple[np.ndarray, np.ndarray | None, list[str]]
-"""Points, normals and notes: what each step of the cleaning hands on."""
 
 
 @dataclass(frozen=True, eq=False)
 class PointCloud:
-    """Points of a surface in space or an outline in the plane, perhaps with normals; see `as_cloud`."""
+    """Points of a surface in space or an outline in the plane, and what is known of each; see `as_cloud`."""
 
     points: Float[np.ndarray, "n d"]
     """Positions in float64, d = 2 or 3, in the input's own frame and units; finite."""
@@ -44,6 +34,12 @@ class PointCloud:
     """File name, or `array`, for messages."""
     notes: tuple[str, ...] = ()
     """What was noticed and done on reading, a phrase each, for the user."""
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What else is known of each point, by name, (n,) or (n, k): `colors` as uint8 (n, 3), sRGB; `intensity`, …"""
+    viewpoints: Float[np.ndarray, "k d"] | None = None
+    """Positions of scanners or cameras that saw the points, in their frame and units; None where not known."""
+    views: Int[np.ndarray, " n"] | None = None
+    """Row of `viewpoints` from which each point was seen, -1 where that is not known; None for all unknown."""
     checked: int | None = field(default=None, init=False, repr=False)
     """Checksum of what `as_cloud` has checked, so that what was not changed since is not checked again."""
 
@@ -63,6 +59,35 @@ class PointCloud:
             normals.shape != points.shape or not (np.abs(np.linalg.norm(normals, axis=1) - 1) < 1e-4).all()
         ):
             raise InputError(f"{self.name}: normals must be of unit length, one for each point.")
+        self._check_attributes()
+
+    def _check_attributes(self) -> None:
+        for name, values in self.attributes.items():
+            if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or values.ndim not in (1, 2):
+                raise InputError(f"{self.name}: attribute {name!r} is no array of numbers (n,) or (n, k).")
+            if len(values) != len(self.points):
+                raise InputError(
+                    f"{self.name}: attribute {name!r} has {many(len(values), 'row')} for "
+                    f"{many(len(self.points), 'point')}; one a point is needed."
+                )
+        colors = self.attributes.get("colors")
+        if colors is not None and (colors.dtype != np.uint8 or colors.shape != (len(self.points), 3)):
+            raise InputError(
+                f"{self.name}: colors of shape {colors.shape} and type {colors.dtype}; uint8 (n, 3), red, green, "
+                "blue, is needed."
+            )
+        if self.viewpoints is None:
+            return
+        places, views, dimension = self.viewpoints, self.views, self.points.shape[1]
+        if places.ndim != 2 or places.shape[1] != dimension or not len(places) or not np.isfinite(places).all():
+            raise InputError(f"{self.name}: viewpoints of shape {places.shape}; finite (k, {dimension}) needed.")
+        if views is not None and not (
+            views.shape == (len(self.points),)
+            and views.dtype.kind == "i"
+            and views.min(initial=-1) >= -1
+            and views.max(initial=-1) < len(places)
+        ):
+            raise InputError(f"{self.name}: views must be the row of a viewpoint for each point, or -1.")
 
     @property
     def dimension(self) -> int:
@@ -71,6 +96,16 @@ class PointCloud:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def select(self, keep: np.ndarray) -> PointCloud:
+        """Some of the points with all that is known of them, by a mask (n,) or by number."""
+        return replace(
+            self,
+            points=self.points[keep],
+            normals=None if self.normals is None else self.normals[keep],
+            attributes={name: values[keep] for name, values in self.attributes.items()},
+            views=None if self.views is None else self.views[keep],
+        )
 
     def __repr__(self) -> str:
         kind = "points" if self.normals is None else "points with normals"
@@ -88,12 +123,13 @@ def read_points(path: str | os.PathLike) -> PointCloud:
     Raises:
         InputError: the file cannot be read, or its points cannot be used; see `as_cloud`.
     """
-    name = os.path.basename(os.fspath(path))
-    return _checked(*_split(read_table(path), name), name)
+    return _checked(read_table(path), os.path.basename(os.fspath(path)))
 
 
 @usual_arithmetic
-def as_cloud(source: Any, normals: Any = None) -> PointCloud:
+def as_cloud(
+    source: Any, normals: Any = None, *, attributes: Mapping[str, Any] | None = None, viewpoints: Any = None
+) -> PointCloud:
     """Whatever holds points, as a checked and cleaned cloud.
 
     Removed, with a note: rows with NaN or infinity, exact duplicates, and up to 5 % of points whose normal has
@@ -102,31 +138,63 @@ def as_cloud(source: Any, normals: Any = None) -> PointCloud:
     Args:
         source: a path, an array or tensor (n, 2|3), or with normals (n, 4|6), or a `PointCloud`.
         normals: directions for an array of points, of the same shape; any length.
+        attributes: what else is known of each point of an array, by name, (n,) or (n, k); `colors` (n, 3) as
+            integers from 0 to 255 or as fractions from 0 to 1.
+        viewpoints: positions (k, d) or (d,) of the scanners or cameras that saw the points, of any source, in its
+            frame and units.
 
     Returns:
         The cloud, in the frame and units of the source; one that came from here unchanged is handed through.
 
     Raises:
-        InputError: not such an array; fewer than 10 different points; all on one line or in one plane; or
-            coordinates too large, or too far from the origin, for float64.
+        InputError: not such an array; fewer than 10 different points; all on one line or in one plane;
+            coordinates too large, or too far from the origin, for float64; or attributes that do not fit.
     """
     if isinstance(source, PointCloud | str | os.PathLike):
-        if normals is not None:
-            raise InputError("normals can be given beside an array of points only, not beside a file or a cloud.")
-        if not isinstance(source, PointCloud):
-            return read_points(source)
-        if source.checked == _checksum(source):
-            return source
-        return _checked(source.points, source.normals, [*source.notes], source.name)
+        if normals is not None or attributes is not None:
+            raise InputError(
+                "normals and attributes can be given beside an array of points only, not beside a file or a cloud."
+            )
+        cloud = source if isinstance(source, PointCloud) else read_points(source)
+        if viewpoints is not None:
+            cloud = replace(cloud, viewpoints=_places(viewpoints), views=None)
+        if cloud.checked == _checksum(cloud):
+            return cloud
+        parts = cloud.attributes, cloud.viewpoints, cloud.views, cloud.notes
+        return _checked(Table(cloud.points, cloud.normals, *parts), cloud.name)
     points = _as_table(source, "points")
     if normals is None:
-        return _checked(*_split(points, "array"), "array")
-    directions = _as_table(normals, "normals")
-    if directions.shape != points.shape or points.shape[1] not in (2, 3):
+        table = plain_table(points, "array")
+    else:
+        directions = _as_table(normals, "normals")
+        if directions.shape != points.shape or points.shape[1] not in (2, 3):
+            raise InputError(
+                f"points have shape {points.shape} and normals {directions.shape}; both need (n, 2) or (n, 3)."
+            )
+        table = Table(points, directions)
+    given = {**table.attributes, **{name: _attribute(name, values) for name, values in (attributes or {}).items()}}
+    if any(len(values) != len(points) for values in given.values()):
+        PointCloud(np.ascontiguousarray(table.points), attributes=given)  # says which
+    seen = None if viewpoints is None else _places(viewpoints)
+    return _checked(replace(table, attributes=given, viewpoints=seen), "array")
+
+
+def _places(viewpoints: Any) -> Float[np.ndarray, "k d"]:
+    places = np.asarray(viewpoints)
+    return _as_table(places[None] if places.ndim == 1 else places, "viewpoints")
+
+
+def _attribute(name: str, values: Any) -> np.ndarray:
+    """An attribute as an array of its own; colors as uint8."""
+    array = np.array(values.detach().cpu() if hasattr(values, "detach") else values)
+    if name != "colors" or array.dtype == np.uint8 or array.dtype.kind not in "iuf" or array.size == 0:
+        return array
+    largest = 1.0 if array.dtype.kind == "f" and array.max() <= 1 else 255.0
+    if not (array.min() >= 0 and array.max() <= largest):
         raise InputError(
-            f"points have shape {points.shape} and normals {directions.shape}; both need (n, 2) or (n, 3)."
+            f"colors from {array.min():g} to {array.max():g}; whole numbers to 255, or fractions to 1, are needed."
         )
-    return _checked(points, directions, [], "array")
+    return np.round(array * (255 / largest)).astype(np.uint8)
 
 
 def positions(source: Any) -> Float[np.ndarray, "n d"]:
@@ -141,8 +209,8 @@ def positions(source: Any) -> Float[np.ndarray, "n d"]:
     if not np.isfinite(points).all():
         raise InputError("points hold NaN or infinity; leave such rows out.")
     if len(points) < MINIMUM_POINTS:
-        raise InputError(f"there are {_many(len(points), 'point')}, at least {MINIMUM_POINTS} are needed.")
-    _check_extent(points, "the cloud")
+        raise InputError(f"there are {many(len(points), 'point')}, at least {MINIMUM_POINTS} are needed.")
+    check_extent(points, "the cloud")
     return points
 
 
@@ -163,112 +231,16 @@ def _as_table(source: Any, what: str) -> np.ndarray:
         return array.astype(np.float64)
 
 
-def _split(table: np.ndarray, name: str) -> Given:
-    """Positions and normals of a table; colors, which are as common as normals in 6 columns, are left aside."""
-    columns = table.shape[1]
-    if columns not in COLUMNS:
-        raise InputError(f"{name} has {columns} columns, expected {expected_columns()}.")
-    if columns < 4:
-        return table, None, []
-    points, normals = np.ascontiguousarray(table[:, : columns // 2]), table[:, columns // 2 :]
-    if columns == 6 and len(table):
-        plausible = np.isfinite(normals).all() and normals.min() >= 0 and normals.max() <= 255
-        if plausible and (np.abs(np.linalg.norm(normals, axis=1) - 1) < 0.01).mean() < 0.1:
-            return points, None, ["left columns 4 to 6 aside, which look like colors"]
-    return points, np.ascontiguousarray(normals), []
-
-
-def _checked(points: np.ndarray, normals: np.ndarray | None, notes: list[str], name: str) -> PointCloud:
-    """Every check and mending, in order."""
-    for step in (_without_missing, _with_unit_normals, _without_duplicates):
-        points, normals, more = step(points, normals)
-        notes = notes + more
-    if len(points) < MINIMUM_POINTS:
-        reasons = f" ({'; '.join(notes)})" if notes else ""
-        found = _many(len(points), "usable point")
-        raise InputError(f"{name} has {found}, at least {MINIMUM_POINTS} are needed{reasons}.")
-    notes = notes + _check_extent(points, name)
-    cloud = PointCloud(points, normals, name, tuple(notes))
+def _checked(table: Table, name: str) -> PointCloud:
+    """Every check and mending; the cloud remembers that it was checked."""
+    table = clean(table, name)
+    parts = table.attributes, table.viewpoints, table.views
+    cloud = PointCloud(table.points, table.normals, name, table.notes, *parts)
     object.__setattr__(cloud, "checked", _checksum(cloud))
     return cloud
 
 
 def _checksum(cloud: PointCloud) -> int:
-    arrays = (array for array in (cloud.points, cloud.normals) if array is not None)
-    return functools.reduce(lambda so_far, array: zlib.crc32(np.ascontiguousarray(array).data, so_far), arrays, 0)
-
-
-def _without_missing(points: np.ndarray, normals: np.ndarray | None) -> Given:
-    """Scanners write NaN where nothing came back, often for most rows; such rows are no points."""
-    keep = np.isfinite(points).all(axis=1)
-    if keep.all():
-        return points, normals, []
-    note = f"removed {_many(int(np.count_nonzero(~keep)), 'row')} with NaN or infinity"
-    return points[keep], None if normals is None else normals[keep], [note]
-
-
-def _with_unit_normals(points: np.ndarray, normals: np.ndarray | None) -> Given:
-    if normals is None or len(points) == 0:
-        return points, None, []
-    with np.errstate(all="ignore"):
-        lengths = np.linalg.norm(normals, axis=1)
-    usable = np.isfinite(lengths)
-    if usable.any():
-        usable &= lengths > 1e-8 * np.median(lengths[usable])
-    lost = int(np.count_nonzero(~usable))
-    if lost > LOST_NORMALS * len(points):
-        return points, None, [f"left the normals aside, as {lost:,} of {len(points):,} have no direction"]
-    notes = [f"removed {_many(lost, 'point')} whose normal has no direction"] if lost else []
-    points, normals, lengths = points[usable], normals[usable], lengths[usable]
-    other = lengths[np.abs(lengths - 1) > 1e-3]
-    if len(other):
-        notes.append(f"normalized {_many(len(other), 'normal')} of length {other.min():.3g} to {other.max():.3g}")
-    return points, normals / lengths[:, None], notes
-
-
-def _without_duplicates(points: np.ndarray, normals: np.ndarray | None) -> Given:
-    """The first of each set of equal points; found by sorting hashes, confirmed by comparing the rows."""
-    hashes = np.zeros(len(points), np.uint64)
-    for column in np.ascontiguousarray((points + 0.0).T).view(np.uint64):  # + 0.0 makes -0.0 and 0.0 one
-        hashes = (hashes ^ column ^ (column >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(29)
-    order = np.argsort(hashes, kind="stable")
-    ordered = points[order]
-    again = order[1:][(ordered[1:] == ordered[:-1]).all(axis=1)]
-    if len(again) == 0:
-        return points, normals, []
-    keep = np.ones(len(points), bool)
-    keep[again] = False
-    note = f"removed {_many(len(again), 'duplicate point')}"
-    return points[keep], None if normals is None else normals[keep], [note]
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def _check_extent(points: np.ndarray, name: str) -> list[str]:
-    """Refuse clouds on a line, and those that float64 cannot hold apart; what there is to say of the others."""
-    low, high = (np.array([bound(axis) for axis in points.T]) for bound in (np.min, np.max))
-    largest = max(-low.min(), high.max())
-    if largest > 1e100:
-        raise InputError(f"{name} has coordinates of {largest:.0e}; scale it below 1e100.")
-    extent = (high - low).max()
-    if extent < 1e-100:
-        raise InputError(f"{name} has a box of {extent:.0e}; scale it above 1e-100.")
-    with np.errstate(over="ignore"):
-        single = (points == points.astype(np.float32)).all()
-    step = np.spacing(np.float32(largest) if single else largest)
-    if extent < 100 * step:
-        raise InputError(
-            f"{name} has a box of {extent:.3g} at {largest:.3g} from the origin, where numbers come in steps of "
-            f"{step:.1g}; move it to the origin before it is rounded."
-        )
-    centered = (points - points.mean(axis=0)) / extent
-    axes = np.linalg.eigh(centered.T @ centered)[1]
-    flat = np.array([np.ptp(centered @ axis) for axis in axes.T]) < max(FLATNESS, 4 * step / extent)
-    if flat.sum() == points.shape[1] - 1:
-        raise InputError(f"{name}: all {len(points):,} points lie on one line, which encloses nothing.")
-    if not flat.any():
-        return []
-    return [f"all {len(points):,} points lie in one plane: a patch of it; for an outline give two columns (x y)"]
+    parts = cloud.points, cloud.normals, cloud.viewpoints, cloud.views, *cloud.attributes.values()
+    arrays = (np.ascontiguousarray(array) for array in parts if array is not None)
+    return functools.reduce(lambda so_far, array: zlib.crc32(array.data, so_far), arrays, 0)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..cloud.meshfile import BROKEN_MESH, load_mesh
 from ..errors import InputError
+from ..formats.meshfile import BROKEN_MESH, load_mesh
 from ..store.atomic import check_file
 
 Mesh = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from ..cloud.ply import ply_bytes
 from ..errors import InputError
+from ..formats.ply import ply_bytes
 from ..store.atomic import destination, write_bytes
 
 MESH_FORMATS = (".ply", ".obj", ".stl", ".glb", ".off")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from ..cloud.read import npy_header
 from ..config import Config
 from ..errors import InputError
 from ..fit.sampling import Batch
+from ..formats.arrays import npy_header
 from ..store.atomic import check_file
 
 CHUNKS = 16

@@ -139,7 +139,7 @@ class Viewer(LiveMesh):
         self.server.scene.add_line_segments("/cut", points, colors, thickness=1.5, thickness_units="screen")
 
     def _send(self, event: Any) -> None:
-        from ..cloud.ply import ply_bytes
+        from ..formats.ply import ply_bytes
 
         event.client.send_file_download("surface.ply", ply_bytes(*self.mesh))
 

@@ -72,7 +72,7 @@ class DistanceGrid:
         Raises:
             InputError: the file is missing, or holds no grid.
         """
-        from ..cloud.read import read_arrays
+        from ..formats.arrays import read_arrays
 
         try:
             values, origin, spacing = read_arrays(Path(path), ("values", "origin", "spacing"))

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from machine import memory_below
 
+from igr.cloud import read
 from igr.cloud.pointcloud import read_points
-from igr.cloud.read import read_table
 from igr.errors import InputError
 
 POINTS = np.random.default_rng(7).normal(size=(40, 3)) + [5e5, 5e6, 100.0]
@@ -30,6 +30,12 @@ TABLES = {
     6: np.hstack([POINTS, NORMALS]),
 }
 NAMES = {2: "x y", 3: "x y z", 4: "x y nx ny", 6: "x y z nx ny nz"}
+
+
+def read_table(path):
+    """Positions and normals of a file side by side."""
+    table = read.read_table(path)
+    return table.points if table.normals is None else np.hstack([table.points, table.normals])
 
 
 def text(table, separator=" ", form="%.17g"):
@@ -431,7 +437,7 @@ def test_a_mutated_file_is_read_or_refused(tmp_path, name, place, near_start, pa
 
 def test_two_reads_at_once_leave_the_log_of_trimesh_as_it_was(caplog):
     """Each is silent for its own thread alone; overlapping ones left the log cut off for ever."""
-    from igr.cloud.meshfile import _silent_trimesh
+    from igr.formats.meshfile import _silent_trimesh
 
     log = logging.getLogger("trimesh")
     before = log.propagate, list(log.handlers), list(log.filters)

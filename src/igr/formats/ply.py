@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ..errors import InputError
-from .text import DIGITS, RowLayout, cut_short, load_rows, named_columns
+from .table import Table, named_columns, plain_table
+from .text import DIGITS, RowLayout, cut_short, load_rows
 
 PLY_TYPES = {
     name: kind
@@ -51,8 +52,8 @@ class _Element:
         return np.dtype([(str(i), order + kind) for i, kind in enumerate(self.types)])
 
 
-def read_ply(path: Path) -> np.ndarray:
-    """The vertices (n, 2|3) of a PLY file, or (n, 4|6) with normals; all else in it is left alone."""
+def read_ply(path: Path) -> Table:
+    """The vertices of a PLY file, with normals; all else in it is left alone."""
     with path.open("rb") as stream:
         order, elements, lines = _ply_header(stream, path.name)
         offset = stream.tell()
@@ -64,9 +65,10 @@ def read_ply(path: Path) -> np.ndarray:
     if keep is None:
         raise InputError(f"{path.name}: its vertices have no x and y.")
     if order is None:
-        return _ply_ascii_rows(path, vertices, keep, lines + sum(element.count for element in before))
+        rows = _ply_ascii_rows(path, vertices, keep, lines + sum(element.count for element in before))
+        return plain_table(rows, path.name)
     offset += sum(element.count * element.dtype(order, path.name).itemsize for element in before)
-    return _ply_binary_rows(path, vertices, keep, vertices.dtype(order, path.name), offset)
+    return plain_table(_ply_binary_rows(path, vertices, keep, vertices.dtype(order, path.name), offset), path.name)
 
 
 def check_ply(path: Path) -> None:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-
-COLUMNS = {2: "x y", 3: "x y z", 4: "x y nx ny", 6: "x y z nx ny nz"}
-"""What the columns of a table mean, by their number."""
+from .table import COLUMNS, Table, expected_columns, named_columns, plain_table
 
 DIGITS = 19
 """A count of more digits is none."""
-POSITION_NAMES = ({"x"}, {"y"}, {"z"})
-NORMAL_NAMES = (
-    {"nx", "normal_x", "normalx"},
-    {"ny", "normal_y", "normaly"},
-    {"nz", "normal_z", "normalz"},
-)
 
 
 @dataclass(frozen=True)
@@ -44,8 +36,8 @@ class RowLayout:
     encoding: str = "utf-8-sig"
 
 
-def read_text(path: Path) -> np.ndarray:
-    """The numbers (n, 2|3|4|6) of a text file, one point a line.
+def read_text(path: Path) -> Table:
+    """The points of a text file, one point a line.
 
     Blanks, tabs, commas or semicolons separate; `#` and `//` begin a comment; a first line may name the
     columns or announce the number of points; beside semicolons or blanks, commas are decimal points.
@@ -59,7 +51,7 @@ def read_text(path: Path) -> np.ndarray:
     values = load_rows(path, layout)
     if len(values) < layout.rows:
         raise cut_short(path.name, layout.rows, len(values))
-    return values
+    return plain_table(values, path.name)
 
 
 def load_rows(path: Path, layout: RowLayout, *, limit: int | None = None) -> np.ndarray:
@@ -77,25 +69,6 @@ def load_rows(path: Path, layout: RowLayout, *, limit: int | None = None) -> np.
     if values.shape[1] != layout.count:
         raise _bad_line(path, layout)
     return values if layout.keep is None else values[:, layout.keep]
-
-
-def expected_columns(counts: Sequence[int] = tuple(COLUMNS)) -> str:
-    """`3 (x y z) or 6 (x y z nx ny nz)`: the numbers of columns that are understood, for messages."""
-    words = [f"{count} ({COLUMNS[count]})" for count in counts]
-    return ", ".join(words[:-1]) + " or " + words[-1]
-
-
-def named_columns(words: Sequence[str]) -> list[int] | None:
-    """Places of x y [z] and, if all are there, of their normals among names; None without x and y."""
-    position, normal = (
-        [next((i for i, word in enumerate(words) if word.lower() in names), -1) for names in axes]
-        for axes in (POSITION_NAMES, NORMAL_NAMES)
-    )
-    dimension = 3 if position[2] >= 0 else 2
-    if min(position[:dimension]) < 0:
-        return None
-    keep = position[:dimension] + normal[:dimension]
-    return keep if min(keep) >= 0 else position[:dimension]
 
 
 def cut_short(name: str, announced: int, held: int | None = None) -> InputError:
