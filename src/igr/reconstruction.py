@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -165,7 +165,8 @@ def cleaned(
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     near = near if len(cloud) == len(near.points) else Neighbors(cloud.points)
     near = near.in_frame(frame)
-    return PointCloud(near.points, cloud.normals, name=cloud.name), near, frame, details
+    seen = None if cloud.viewpoints is None else frame.to_unit(cloud.viewpoints)
+    return replace(cloud, points=near.points, viewpoints=seen), near, frame, details
 
 
 def oriented(
@@ -174,23 +175,24 @@ def oriented(
     """The cloud with the normals to fit; the trust in them, None for entirely; the configuration for such normals;
     and what was noticed."""
     given, trust = cloud.normals if normals != "ignore" else None, None
+    sight = cloud.lines_of_sight()
     details: dict[str, Any] = {"normals": "none" if given is None else "trusted"}
     if given is not None and normals == "auto":
-        judged = judge_normals(near.points, given, near, seed=config.seed)
+        judged = judge_normals(near.points, given, near, sight, seed=config.seed)
         if judged.sentence:
             notify(judged.sentence)
         given, trust, details["normals"] = judged.normals, judged.trust, judged.use
         figures = ("angle", "roughness", "opposed", "outwardness")
         details["given_normals"] = {name: round(getattr(judged, name), 3) for name in figures}
     if given is None and config.objective.estimated_normals:
-        found = orient(near.points, near)
+        found = orient(near.points, near, sight)
         notify(found.sentence())
         given, trust = found.normals, found.confidence
         details["normals"] = "ignored, estimated" if cloud.normals is not None else "estimated"
         details |= {"orientation": round(found.quality, 4), "closedness": round(found.closed, 4)}
         if found.errs_at_random:
             trust, config = lasting_normals(trust, config)
-    return PointCloud(near.points, given, name=cloud.name), trust, config, details
+    return replace(cloud, normals=given), trust, config, details
 
 
 def cloud_sampler(cloud: PointCloud, trust: np.ndarray | None, config: Config, near: Neighbors) -> CloudSampler:

@@ -65,6 +65,17 @@ def test_json_is_one_object_on_stdout(ball, tmp_path, capsys):
     assert (tmp_path / "a.stl").exists()
 
 
+def test_the_viewpoint_says_which_side_is_seen(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savetxt(tmp_path / "wall.xyz", np.c_[0.05 * rng.random(2000), rng.uniform(-1, 1, (2000, 2))])
+    np.savetxt(tmp_path / "places.csv", [[-3, 0.5, 0], [-4, 0, 0]], delimiter=",")
+    for where in (["--viewpoint", -3, 0, 0], ["--viewpoints", tmp_path / "places.csv"]):
+        assert run("reconstruct", *where, tmp_path / "wall.xyz", "--steps", 60, "--resolution", 48) == 0
+        assert "face where they were seen from" in capsys.readouterr().err
+        mesh = trimesh.load_mesh(tmp_path / "wall_mesh.ply")
+        assert (mesh.face_normals[:, 0] * mesh.area_faces).sum() < -0.9 * mesh.area
+
+
 def test_the_version_is_the_packages(capsys):
     assert run("--version") == 0
     assert capsys.readouterr().out == f"igr {version('igr')}\n"

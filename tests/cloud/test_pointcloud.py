@@ -13,7 +13,7 @@ from shapes import DATA, directions, sphere, torus
 import igr
 from igr.cloud.pointcloud import MINIMUM_POINTS, PointCloud, as_cloud, read_points
 from igr.errors import InputError
-from igr.normals.given import inward_normals, outwardness
+from igr.normals.outwardness import inward_normals, outwardness
 
 POINTS = np.random.default_rng(5).normal(size=(60, 3))
 NORMALS = POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from examples.clouds.solids import sample_solid
+from igr.cloud.pointcloud import PointCloud
 from igr.normals.estimate import orient
+from igr.normals.given import judge_normals
 
 
 def height_field(rng, n, height, slope):
@@ -156,3 +158,64 @@ def test_two_layers_of_few_points_are_no_open_sheet():
     side = rng.choice([-1.0, 1.0], 3000)
     points = np.c_[rng.uniform(-1, 1, (3000, 2)), 0.06 * side]
     assert share_right(points, np.c_[np.zeros((3000, 2)), side])[0] > 0.98
+
+
+def seen_by_one(points, normals, sensor, cells=160):
+    """The points that a sensor sees, by the nearest one in each pixel of its image, and their normals."""
+    toward = points - sensor
+    distance = np.linalg.norm(toward, axis=1)
+    axis = -sensor / np.linalg.norm(sensor)
+    sideways = np.cross(axis, [0.3, 0.5, 0.8])
+    sideways /= np.linalg.norm(sideways)
+    image = toward @ np.c_[sideways, np.cross(axis, sideways)] / (toward @ axis)[:, None]
+    pixel = np.round(image / np.ptp(image) * cells)
+    order = np.argsort(distance)
+    first = order[np.unique(pixel[order], axis=0, return_index=True)[1]]
+    seen = first[(normals[first] * toward[first]).sum(1) < 0]
+    return points[seen], normals[seen]
+
+
+@pytest.mark.parametrize("solid", ["knot", "torus", "box", "sphere"])
+@pytest.mark.parametrize("sensor", [(3.0, 2.0, 1.0), (-1.0, 2.0, -3.0)])
+def test_a_known_sensor_decides_every_side_that_it_saw(solid, sensor):
+    points, normals = sample_solid(solid, 150_000, np.random.default_rng(0))[:2]
+    points, normals = seen_by_one(points, normals, np.array(sensor))
+    cloud = PointCloud(points, viewpoints=np.array([sensor]))
+    found = orient(points, None, cloud.lines_of_sight())
+    assert ((found.normals * normals).sum(1) > 0).mean() > 0.998
+    assert "face where they were seen from" in found.sentence()
+
+
+def test_scanners_inside_a_closed_room_see_its_walls_from_within():
+    points, outward = sample_solid("box", 8000, np.random.default_rng(0))[:2]
+    places = np.array([[0.1, 0.0, 0.0], [-0.2, 0.1, 0.1]])
+    sight = PointCloud(points, viewpoints=places).lines_of_sight()
+    assert ((orient(points, None, sight).normals * outward).sum(1) < 0).mean() > 0.995
+    kept = judge_normals(points, -outward, None, sight)
+    assert kept.use == "given"
+    assert judge_normals(points, -outward).use == "turned"
+
+
+@pytest.mark.parametrize("flipped", [0.3, 0.5])
+def test_normals_of_no_side_take_that_which_was_seen(flipped):
+    rng = np.random.default_rng(0)
+    points, normals = terrain(rng)
+    mixed = normals * np.where(rng.random(len(points)) < flipped, -1.0, 1.0)[:, None]
+    sight = PointCloud(points, viewpoints=np.array([[0.0, 0.0, 5.0]])).lines_of_sight()
+    found = judge_normals(points, mixed, None, sight)
+    assert found.use == "re-oriented"
+    assert ((found.normals * normals).sum(1) > 0).mean() > 0.999
+    away = judge_normals(points, -normals, None, sight)
+    assert away.use == "given"
+    assert "face away" in away.sentence
+
+
+def test_a_point_faces_the_viewpoint_that_saw_it_or_the_nearest():
+    points = np.array([[0.0, 0.0, 0.0], [10.0, 0.0, 0.0]]).repeat(6, axis=0)
+    places = np.array([[0.0, 0.0, 2.0], [10.0, 0.0, -2.0]])
+    nearest = PointCloud(points, viewpoints=places).lines_of_sight()
+    np.testing.assert_allclose(nearest[[0, -1]], [[0, 0, 1], [0, 0, -1]])
+    views = np.array([1] * 6 + [-1] * 6)
+    told = PointCloud(points, viewpoints=places, views=views).lines_of_sight()
+    np.testing.assert_allclose(told[0], np.array([10, 0, -2]) / np.sqrt(104))
+    np.testing.assert_allclose(told[-1], [0, 0, -1])

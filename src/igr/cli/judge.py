@@ -159,7 +159,7 @@ def _poisson(cloud: PointCloud, depth: int) -> Mesh:
     """Screened Poisson of the cloud, with its own normals or, for bare points, the ones that we estimate."""
     from ..judge.baselines import screened_poisson
     from ..normals.estimate import orient_normals
-    from ..normals.given import inward_normals
+    from ..normals.outwardness import inward_normals
 
     if cloud.dimension != 3:
         raise InputError("Poisson is for clouds in space; this one is planar")

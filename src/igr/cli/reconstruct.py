@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from ..errors import InputError
 from .output import Ending, check_request, report_result, say, tell, write_result
@@ -43,6 +43,11 @@ class Reconstruct(Ending):
     normals: Literal["auto", "trust", "ignore"] = "auto"
     """auto: judge the scan's normals, and use, turn, down-weight or leave them out; trust: take them exactly as
     they are; ignore: fit without them."""
+    viewpoint: UseAppendAction[tuple[tuple[float, float, float], ...]] = ()
+    """Position of the scanner or camera that saw the points (the scan's frame and units; z says nothing in the
+    plane): normals face it. Given several times, points are taken as seen from the nearest."""
+    viewpoints: Path | None = None
+    """File of such positions: any format of clouds, x y z."""
     objective: Literal["igr", "sal", "sald"] = "igr"
     """igr: this method; sal, sald: regress the cloud's unsigned distance (and its gradient), without normals."""
     seconds: float | None = None
@@ -137,7 +142,7 @@ class Reconstruct(Ending):
                     page(progress, field)
                 return display(progress, field)
 
-            cloud = as_cloud(scan)
+            cloud = as_cloud(scan, viewpoints=self._viewpoints())
             check_request(self.output, resolution, self, dimension=cloud.dimension)
             _state_size(cloud, config, resolution, use_normals=self.normals != "ignore")
             surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)
@@ -155,6 +160,13 @@ class Reconstruct(Ending):
 
             write_report(self.report, surface, facts=result)
         return result
+
+    def _viewpoints(self) -> Any:
+        """The positions that the scan was seen from, None where none is given."""
+        from ..cloud.read import read_table
+
+        read = [] if self.viewpoints is None else read_table(self.viewpoints).points.tolist()
+        return [*self.viewpoint, *read] or None
 
     def _check_places(self, beside: Path) -> None:
         """Refuse outputs that could not be written, before any work."""

@@ -19,6 +19,7 @@ from ..errors import InputError, readable, usual_arithmetic
 from ..formats.table import Table, plain_table
 from .clean import MINIMUM_POINTS, check_extent, clean, many
 from .frame import sides
+from .neighbors import Neighbors
 from .read import read_table
 
 
@@ -97,6 +98,18 @@ class PointCloud:
     def __len__(self) -> int:
         return len(self.points)
 
+    def lines_of_sight(self) -> Float[np.ndarray, "n d"] | None:
+        """Unit vectors from each point to the viewpoint that saw it, to the nearest one where that is not known;
+        None without viewpoints."""
+        if self.viewpoints is None:
+            return None
+        views = np.full(len(self), -1) if self.views is None else self.views.copy()
+        unknown = views < 0
+        if unknown.any():
+            views[unknown] = Neighbors(self.viewpoints).at(self.points[unknown])[1]
+        sight = self.viewpoints[views] - self.points
+        return sight / np.maximum(np.linalg.norm(sight, axis=1, keepdims=True), 1e-300)
+
     def select(self, keep: np.ndarray) -> PointCloud:
         """Some of the points with all that is known of them, by a mask (n,) or by number."""
         return replace(
@@ -141,7 +154,7 @@ def as_cloud(
         attributes: what else is known of each point of an array, by name, (n,) or (n, k); `colors` (n, 3) as
             integers from 0 to 255 or as fractions from 0 to 1.
         viewpoints: positions (k, d) or (d,) of the scanners or cameras that saw the points, of any source, in its
-            frame and units.
+            frame and units; a third coordinate says nothing in the plane.
 
     Returns:
         The cloud, in the frame and units of the source; one that came from here unchanged is handed through.
@@ -157,7 +170,7 @@ def as_cloud(
             )
         cloud = source if isinstance(source, PointCloud) else read_points(source)
         if viewpoints is not None:
-            cloud = replace(cloud, viewpoints=_places(viewpoints), views=None)
+            cloud = replace(cloud, viewpoints=_places(viewpoints, cloud.dimension), views=None)
         if cloud.checked == _checksum(cloud):
             return cloud
         parts = cloud.attributes, cloud.viewpoints, cloud.views, cloud.notes
@@ -175,13 +188,13 @@ def as_cloud(
     given = {**table.attributes, **{name: _attribute(name, values) for name, values in (attributes or {}).items()}}
     if any(len(values) != len(points) for values in given.values()):
         PointCloud(np.ascontiguousarray(table.points), attributes=given)  # says which
-    seen = None if viewpoints is None else _places(viewpoints)
+    seen = None if viewpoints is None else _places(viewpoints, table.points.shape[1])
     return _checked(replace(table, attributes=given, viewpoints=seen), "array")
 
 
-def _places(viewpoints: Any) -> Float[np.ndarray, "k d"]:
+def _places(viewpoints: Any, dimension: int) -> Float[np.ndarray, "k d"]:
     places = np.asarray(viewpoints)
-    return _as_table(places[None] if places.ndim == 1 else places, "viewpoints")
+    return _as_table(places[None] if places.ndim == 1 else places, "viewpoints")[:, :dimension]
 
 
 def _attribute(name: str, values: Any) -> np.ndarray:

@@ -4,7 +4,7 @@
 2. *Votes*: the outside is where much of the space around sees the border (`openness.py`). For points that
    nothing sees, on the walls of closed cavities, the sheets between them and the border are counted instead.
    On an open sheet both sides are seen: there only what is hidden votes, or the sensor, where all was seen from
-   one place (`views.py`).
+   one place. Where it is known from where points were seen, that alone votes (`views.py`).
 3. *Patches*: points on one smooth patch of the surface decide together (`patches.py`).
 4. What nothing decided faces up, where it lies flat, else the more open side.
 
@@ -27,7 +27,7 @@ from .curves import outline_normals
 from .directions import estimate_directions
 from .openness import Indicator, closedness, decisive, openness, outsideness
 from .patches import Signs, patch_signs
-from .views import seen_from
+from .views import seen_from, told
 
 ENOUGH = 100_000
 """Points that are oriented themselves; those of larger clouds follow the nearest of so many."""
@@ -66,6 +66,8 @@ class Orientation:
     """Closedness of the cloud, see `openness.closedness`."""
     faces: str
     """What the sides of an open cloud face, for the user; empty for closed ones."""
+    seen: bool
+    """Whether they face positions that came along."""
     errs_at_random: bool
     """Whether noise, not curvature, is what the directions err by: neighboring normals then err differently, and a
     fit to all of them is better than each."""
@@ -76,7 +78,7 @@ class Orientation:
         """What there is to say to the user."""
         told = f"no normals are used as given; estimated them, {self.quality:.0%} of them with a clear side"
         if self.faces:
-            told += f"; the cloud is open, and they face {self.faces}"
+            told += f"; {'' if self.seen else 'the cloud is open, and '}they face {self.faces}"
         if self.thickness > FILLED:
             told += (
                 "; the points fill a volume or a thick layer rather than lie on a surface: neighborhoods of any "
@@ -112,24 +114,31 @@ def orient_normals(
     return found.normals, found.confidence
 
 
-def orient(points: Float[np.ndarray, "n d"], near: Neighbors | None = None) -> Orientation:
+def orient(
+    points: Float[np.ndarray, "n d"],
+    near: Neighbors | None = None,
+    sight: Float[np.ndarray, "n d"] | None = None,
+) -> Orientation:
     """The normals of bare points; see the module's text for the method.
 
     Args:
         points: positions in any frame and units; strays should have been left out.
         near: their neighbors, where they are in the unit frame and somebody has asked for them already.
+        sight: unit vectors from the points to where they were seen from; None where that is not known.
     """
     scale = 1.0
     if near is None:
         frame = unit_frame(points, strays=np.zeros(len(points), bool))
         near, scale = Neighbors(points).in_frame(frame), frame.scale
     if len(points) > ENOUGH:
-        return _by_nearest(near, scale)
+        return _by_nearest(near, scale, sight)
     unit, d = near.points, points.shape[1]
     normals, flatness, neighbors, spacing, adjoining, errs_at_random, thickness = estimate_directions(near)
     front, back = openness(unit, normals, adjoining)
-    is_open = not _one_sided(unit, normals, front, back, neighbors)
-    view = seen_from(unit, near.origin) if d == 3 and is_open else None
+    is_open = sight is not None or not _one_sided(unit, normals, front, back, neighbors)
+    view = None if sight is None else told(sight)
+    if view is None and d == 3 and is_open:
+        view = seen_from(unit, near.origin)
     if view is not None:
         votes = view.votes(normals)
     else:
@@ -145,14 +154,22 @@ def orient(points: Float[np.ndarray, "n d"], near: Neighbors | None = None) -> O
     if is_open and view is None:
         decided = np.abs(votes) > WEAK
         sure = np.where(decided, np.clip(0.6 + 0.4 * votes, 0, 1), UNVOTED)
-    outline = outline_normals(unit) if d == 2 else None
+    outline = outline_normals(unit) if d == 2 and sight is None else None
     if outline is not None and outline[1].mean() > sure.mean():
         normals, sure, decided, flatness = outline[0], outline[1], outline[1] > 0.5, np.ones(len(unit))
         errs_at_random = False
     quality = float(decided.mean())
     closed = closedness(front, back)
     return Orientation(
-        normals, sure * flatness, quality, spacing * scale, closed, faces, errs_at_random, thickness
+        normals,
+        sure * flatness,
+        quality,
+        spacing * scale,
+        closed,
+        faces,
+        sight is not None,
+        errs_at_random,
+        thickness,
     )
 
 
@@ -197,12 +214,12 @@ def _votes(
     return votes
 
 
-def _by_nearest(near: Neighbors, scale: float) -> Orientation:
+def _by_nearest(near: Neighbors, scale: float, sight: np.ndarray | None) -> Orientation:
     """The orientation of a large cloud: that of enough of its points, each other one like the nearest of them."""
     chosen = np.random.default_rng(0).choice(len(near.points), ENOUGH, replace=False)
     few = Neighbors(near.points[chosen])
     few.origin = near.origin
-    found = orient(few.points, few)
+    found = orient(few.points, few, None if sight is None else sight[chosen])
     nearest = few.at(near.points)[1]
     thinned = found.spacing * scale * np.sqrt(ENOUGH / len(near.points))
     return dataclasses.replace(

@@ -27,10 +27,12 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from ..cloud.neighbors import SHARE, Neighbors
+from ..cloud.neighbors import Neighbors
 from .directions import PARTNERS, neighborhood, smallest_direction
 from .estimate import orient
+from .outwardness import INWARD, flux
 from .patches import patch_signs
+from .views import View, told
 
 SAMPLE = 3000
 """Points whose sides are found first, to see whether those of all can be worth it."""
@@ -59,10 +61,6 @@ MIXED = 0.1
 as much more. Thin walls have up to 7 %, a twentieth turned at random 10 %."""
 LOST = 0.05
 """Outwardness that better signs may cost: more is lost where layers closer than the spacing are taken for one."""
-SOURCES, PLACES = 20_000, 400
-"""Points whose flux is summed, and at which: more change the mean by .01."""
-INWARD = -0.1
-"""Outwardness below which normals that are known to be of a body, or a part of one, point inward."""
 FEW = 60
 """Of fewer points the neighborhoods are no planes: it is only asked whether all normals point inward."""
 
@@ -96,46 +94,52 @@ def judge_normals(
     points: Float[np.ndarray, "n d"],
     normals: Float[np.ndarray, "n d"],
     near: Neighbors | None = None,
+    sight: Float[np.ndarray, "n d"] | None = None,
     *,
     seed: int = 0,
 ) -> Judgement:
-    """Decide what to do with the unit normals of a cloud (unit frame, strays left out)."""
+    """Decide what to do with the unit normals of a cloud (unit frame, strays left out). `sight`: unit vectors from
+    its points to where they were seen from, if that is known."""
     near = near or Neighbors(points)
     if len(points) < FEW:
         return _judged_as_a_whole(near, normals, seed)
+    seen = None if sight is None else told(sight)
     angle, roughness, opposed = _local_figures(near, normals, seed)
-    outward, excess = _flux(near, normals, seed)
+    outward, excess = flux(near, normals, seed)
     figures = angle, roughness, opposed, outward
     if angle > USELESS and abs(outward) < CLOSED:
         sentence = f"left out the normals: they are {angle:.0f}° off the planes of their neighborhoods"
         return Judgement("ignored", sentence, None, None, *figures)
-    use, trust, told = "given", None, []
+    use, trust, notes = "given", None, []
     signs, confidence = None, None
     contradicting = _opposed(near, normals, seed, layers=False)
     if contradicting > MIXED or abs(outward) - contradicting < EXPLAINED:
-        signs, confidence = _doubted(near, normals, contradicting, seed)
+        signs, confidence = _doubted(near, normals, contradicting, seed, seen)
     if signs is not None:
         cause = f"{opposed:.0%} of neighbors" if contradicting > MIXED else f"{(signs < 0).mean():.0%} of them"
-        told.append(f"found the sides of the normals anew: {cause} point to opposite sides")
+        notes.append(f"found the sides of the normals anew: {cause} point to opposite sides")
         use, trust, normals = "re-oriented", confidence, normals * signs[:, None]
-        (outward, excess), opposed = _flux(near, normals, seed), _opposed(near, normals, seed)
-    if -outward > CLOSED * (1 - opposed):
+        (outward, excess), opposed = flux(near, normals, seed), _opposed(near, normals, seed)
+    facing = seen is not None and bool(seen.votes(normals).sum() > 0)
+    if -outward > CLOSED * (1 - opposed) and not facing:
         certain = f"the normals point inward, {min(-outward / (1 - opposed), 1):.0%} sure"
         if excess < OPEN:
             use, normals = "turned" if use == "given" else use, -normals
-        told.append(
+        notes.append(
             f"{certain}; turned them around" if excess < OPEN else f"{certain}, but of an open surface: kept"
         )
+    elif seen is not None and not facing:
+        notes.append("the normals face away from where they were seen from: kept")
     if min(angle, roughness) > NOISY:
         own = _agreement(near, normals)
         trust = own if trust is None else own * trust
         use = "down-weighted" if use == "given" else use
-        told.append(f"trust the normals less: neighbors differ by {roughness:.0f}°")
-    return Judgement(use, "; ".join(told), normals, trust, *figures)
+        notes.append(f"trust the normals less: neighbors differ by {roughness:.0f}°")
+    return Judgement(use, "; ".join(notes), normals, trust, *figures)
 
 
 def _judged_as_a_whole(near: Neighbors, normals: np.ndarray, seed: int) -> Judgement:
-    outward = _flux(near, normals, seed)[0]
+    outward = flux(near, normals, seed)[0]
     if outward >= INWARD:
         return Judgement("given", "", normals, None, 0.0, 0.0, 0.0, outward)
     sentence = f"the normals point inward, {-outward:.0%} sure; turned them around"
@@ -143,13 +147,16 @@ def _judged_as_a_whole(near: Neighbors, normals: np.ndarray, seed: int) -> Judge
 
 
 def _doubted(
-    near: Neighbors, normals: np.ndarray, opposed: float, seed: int
+    near: Neighbors, normals: np.ndarray, opposed: float, seed: int, seen: View | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Signs for normals whose sides are doubted, None where no others are better; and the trust in them.
 
-    Normals that agree with their neighbors are overruled only by sides that leave no doubt: those of a body.
+    Normals that agree with their neighbors are overruled only by sides that leave no doubt: those of a body, or
+    where they were seen from.
     """
     signs = None
+    if seen is not None:
+        return _facing_view(near, normals, seen), None
     if opposed > MIXED:
         neighbors = near.table(PARTNERS[normals.shape[1]])[1][:, 1:]
         own = patch_signs(near.points, normals, np.ones(len(normals)), neighbors, links_tell=False).sign
@@ -162,6 +169,14 @@ def _doubted(
     if bare is None or (opposed <= MIXED and _explained(near, mended * bare[0][:, None], seed)[0] < EXPLAINED):
         return signs, None
     return bare[0] if signs is None else bare[0] * signs, bare[1]
+
+
+def _facing_view(near: Neighbors, normals: np.ndarray, seen: View) -> np.ndarray | None:
+    """Signs by which the normals of each patch face where it was seen from; None where they agree already, all
+    facing there or all away from it."""
+    neighbors = near.table(PARTNERS[normals.shape[1]])[1][:, 1:]
+    signs = patch_signs(near.points, normals, seen.votes(normals), neighbors).sign
+    return signs if MIXED / 2 < (signs < 0).mean() < 1 - MIXED / 2 else None
 
 
 def _bare(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -181,7 +196,7 @@ def _bare(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[np.ndarray, 
     signs = _facing(normals, found.normals)
     if not _better(near, normals, signs, BETTER, seed):
         return None
-    if (signs < 0).mean() > MAJORITY and _flux(near, normals * signs[:, None], seed)[1] > OPEN:
+    if (signs < 0).mean() > MAJORITY and flux(near, normals * signs[:, None], seed)[1] > OPEN:
         signs = -signs
     return signs, found.confidence
 
@@ -203,7 +218,7 @@ def _facing(normals: np.ndarray, others: np.ndarray) -> Float[np.ndarray, " n"]:
 
 def _explained(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float]:
     """How well normals explain a cloud, see the module's text, and the size of their outwardness."""
-    outward = abs(_flux(near, normals, seed)[0])
+    outward = abs(flux(near, normals, seed)[0])
     return outward - _opposed(near, normals, seed, layers=False), outward
 
 
@@ -242,57 +257,3 @@ def _agreement(near: Neighbors, normals: np.ndarray) -> Float[np.ndarray, " n"]:
     mean = normals[near.table(2 * NEIGHBORS)[1]].sum(1)
     cosine = (mean * normals).sum(1) / np.maximum(np.linalg.norm(mean, axis=1), 1e-12)
     return np.clip(1 - np.degrees(np.arccos(np.clip(cosine, -1, 1))) / 60, 0.05, 1)
-
-
-def inward_normals(points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"]) -> bool:
-    """Whether the normals of a closed or partly scanned body point inward as a whole; see `outwardness`."""
-    return outwardness(points, normals) < INWARD
-
-
-def outwardness(
-    points: Float[np.ndarray, "n d"],
-    normals: Float[np.ndarray, "n d"],
-    *,
-    seed: int = 0,
-) -> float:
-    """How surely normals point outward: 1 for a closed surface, 0 undecided, -1 for one turned inside out.
-
-    Twice the mean winding number (Barill et al. 2018, equation 5) at points of the surface itself, each in
-    [-1, 1]: half of what a closed surface has inside. Points within another body count as nothing, for the normals
-    of a cavity's wall point into it. It does not depend on where the shape's middle is, and
-    survives holes, thin walls, noise and uneven sampling. Normals turned by mistake, a share p of the surface,
-    leave 1 - 2p; of the median a patch of a third may leave .84. A scan of nothing but the inside of a bowl is
-    taken for the outside of a dome turned inside out: no more than that can be told from it.
-
-    The sum is our own, for libigl 2.6.3's `fast_winding_number` counts the point itself as well (a body turned
-    inside out: 0.05, here -0.96), takes 3.7 times the processor time, and crashes where two points coincide.
-
-    Args:
-        points: positions, any units, without strays.
-        normals: unit directions.
-        seed: for the choice of at most 20,000 points that are looked at.
-    """
-    chosen = np.random.default_rng(seed).permutation(len(points))[:SOURCES]
-    scaled = (points[chosen] - points[chosen].mean(axis=0)) / np.ptp(points)
-    return _flux(Neighbors(scaled), normals[chosen], seed)[0]
-
-
-def _flux(near: Neighbors, normals: np.ndarray, seed: int) -> tuple[float, float]:
-    """Outwardness and excess, of points in a frame in which they are about as large as 1."""
-    n, dimension = near.points.shape
-    order = np.random.default_rng(seed).permutation(n)[:SOURCES]
-    points, normals = near.points[order], normals[order]
-    spacing = near.of(order, SHARE)[0][:, -1]
-    weights = 2 / np.pi * spacing if dimension == 2 else spacing**2 / 2  # area over half a sphere's
-    weights *= n / len(order) / min(SHARE, n - 1)
-    lengths, heights = np.square(points).sum(axis=1), (points * normals).sum(axis=1)
-    doubled = []
-    for places in np.array_split(np.arange(min(PLACES, len(points))), 100):
-        squared = np.maximum(lengths + lengths[places, None] - 2 * points[places] @ points.T, 1e-30)
-        squared[np.arange(len(places)), places] = np.inf
-        flux = heights - points[places] @ normals.T
-        doubled.append(flux / (squared if dimension == 2 else squared * np.sqrt(squared)) @ weights)
-    wound = np.concatenate(doubled)
-    once = np.clip(6 - 2 * np.abs(wound), 0, 1)  # within another body the next one winds again, and has 3
-    outward = float((np.clip(wound, -1, 1) * once).mean())
-    return outward, float(np.linalg.norm(weights @ normals) / weights.sum())

@@ -1,7 +1,8 @@
-"""From where an open scan was seen: all of its sides that were seen face there.
+"""From where a scan was seen: all of its sides that were seen face there.
 
-What one sensor sees is single-valued: in its image, neighbors lie at about the same depth, except at a few edges.
-And a sensor samples its image evenly. Closed bodies, seen whole, are neither from anywhere.
+Where positions of scanners or cameras came along, nothing else is asked. Of an open scan without, one is looked
+for: what one sensor sees is single-valued, in its image neighbors lie at about the same depth, except at a few
+edges; and it samples its image evenly. Closed bodies, seen whole, are neither from anywhere.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ FAR = 60.0
 """In radii of the cloud: an origin farther away is that of a map."""
 SAMPLE, THINNED = 15_000, 6000
 """Points that the evenness is measured at; and the most that depths are compared of, spread evenly."""
-GRAZING, FACING = 0.1, 0.4
-"""Cosine to the view below which it says nothing of the side, and from which on it says all."""
+FACING = 0.4
+"""Cosine to the view from which on it says all of the side."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ class View:
     def votes(self, normals: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """For the sign of each normal, in [-1, 1]."""
         cosine = (normals * self.directions).sum(1)
-        return np.sign(cosine) * np.clip((np.abs(cosine) - GRAZING) / (FACING - GRAZING), 0, 1)
+        return np.sign(cosine) * np.clip(np.abs(cosine) / FACING, 0, 1)
+
+
+def told(sight: Float[np.ndarray, "n d"]) -> View:
+    """The view from known positions: `sight` are unit vectors from the points to them."""
+    return View("where they were seen from", sight)
 
 
 def seen_from(points: Float[np.ndarray, "n 3"], origin: Float[np.ndarray, " 3"]) -> View | None:
@@ -60,7 +66,7 @@ def seen_from(points: Float[np.ndarray, "n 3"], origin: Float[np.ndarray, " 3"])
     up = np.eye(3)[2]
     sensor = _toward(points, origin)
     along = {"up": np.tile(up, (len(points), 1)), "flat": np.tile(flat, (len(points), 1))}
-    from_origin = View("to the origin of the coordinates, where the sensor seems to be", sensor)
+    from_origin = View("the origin of the coordinates, where the sensor seems to be", sensor)
     if np.linalg.norm(origin) < FAR:
         spread = _spread(_on_a_sphere(points, origin))
         others = min(_spread(_across(points, axis)) for axis in (up, flat))
