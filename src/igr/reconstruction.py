@@ -27,6 +27,7 @@ from .machine import require
 from .mesh.border import OPEN, Ends
 from .normals.estimate import orient
 from .normals.given import judge_normals
+from .normals.openness import SHEET
 from .settings import Checked, Positive, Weight
 from .store.claim import check_run, open_run
 from .store.run import FitState, RunFolder
@@ -116,7 +117,9 @@ def reconstruct(
     cloud, near, frame, details = cleaned(cloud, config, notify)
     cloud, trust, config, found = oriented(cloud, near, config, use, notify)
     sampler = cloud_sampler(cloud, trust, config, near)
-    config, sharp = adapted(config, cloud, near, sampler.known, measured_normals=trust is None)
+    from_sheet = found.get("closedness", 1.0) < SHEET
+    kind = "measured" if trust is None else "open" if from_sheet else "estimated"
+    config, sharp = adapted(config, cloud, near, sampler.known, normals=kind)
     details |= found | {name: length * frame.scale for name, length in sharp.items()}
     field = make_field(config, cloud.dimension, device=options.device)
     details["machine"] = field.machine()

@@ -47,7 +47,7 @@ def test_more_noise_means_coarser_cells():
 
 def test_measured_normals_carry_detail_through_noise():
     cloud = Sharpness(0.01, 0.05)
-    assert as_sharp(FAST, cloud).network.finest > as_sharp(FAST, cloud, measured_normals=False).network.finest
+    assert as_sharp(FAST, cloud).network.finest > as_sharp(FAST, cloud, normals="estimated").network.finest
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_field_starts_as_deep_as_the_body():
 def test_estimated_normals_are_followed_less_closely():
     for noise in (0.0, 0.001, 0.01):
         cloud = Sharpness(0.01, noise)
-        measured, estimated = (as_sharp(FAST, cloud, measured_normals=m).objective for m in (True, False))
+        measured, estimated = (as_sharp(FAST, cloud, normals=kind).objective for kind in ("measured", "estimated"))
         assert estimated.surface < measured.surface
 
 

@@ -62,7 +62,7 @@ class Ending:
     """closed: watertight, whatever is invented; open: the surface ends where the points end; auto: open where
     more than a fifth of a closed one would be invented."""
     holes: float | None = None
-    """Close holes of an open surface up to this width (the scan's units; default 16 spacings of the points)."""
+    """Close holes of an open surface up to this width (the scan's units; default 6 spacings of the points)."""
     trim: float | None = None
     """Leave out what is farther than this from every point (the scan's units); the result is then open."""
 

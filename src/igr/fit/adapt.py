@@ -5,6 +5,7 @@ points count, and how their noise is averaged; how deep the field starts.
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -34,10 +35,13 @@ CERTAIN = 0.0016
 """Noise σ (unit frame) that the weights of the configuration are for. Points that are more certain count as many
 times as much beside the regularization: a likelihood, whose logarithm is −|f|/σ. The eikonal term grows as its
 root: where the points are followed more closely, the slope between them needs more of a hold, too."""
-CERTAINTY = {"measured": (1.0, 10.0), "estimated": (0.3, 1.0)}
-"""How many times at least and at most. Points whose normals were measured count for more: normals that were
-estimated err as the points do, and hold a surface that follows these less. Below a tenth of that noise, what a
-field leaves of the points is its own."""
+CERTAINTY = {"measured": (1.0, 10.0), "estimated": (0.3, 1.0), "open": (0.3, 10.0)}
+"""How many times at least and at most, by where the normals are from. Points whose normals were measured count for
+more: normals that were estimated err as the points do, and hold a surface that follows these less; unless the
+cloud is open, where what a surface does beyond its points is cut off. Below a tenth of that noise, what a field
+leaves of the points is its own."""
+Source = Literal["measured", "estimated", "open"]
+"""Where normals are from: measured, or estimated from the points of a closed or an open cloud."""
 ROUNDS = 30
 """Steps to that edge: each is the one that the last noise asks for."""
 SURE = 4.0
@@ -134,18 +138,18 @@ def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
 
 
 def adapted(
-    config: Config, cloud: PointCloud, near: Neighbors, known: Known, *, measured_normals: bool = True
+    config: Config, cloud: PointCloud, near: Neighbors, known: Known, *, normals: Source = "measured"
 ) -> tuple[Config, dict[str, float]]:
     """`config` for a cloud in the unit frame and what is known of the space around it, and the cloud's spacing and
     noise, where it has normals."""
     if cloud.normals is None:
         return config, {}
     sharp = sharpness(cloud.points, cloud.normals, near)
-    sharp = sharp if measured_normals else dataclasses.replace(sharp, roughness=np.inf)
+    sharp = sharp if normals == "measured" else dataclasses.replace(sharp, roughness=np.inf)
     found = {"spacing": sharp.spacing, "noise": sharp.noise}
     if not config.adapt:
         return config, found
-    config = as_sharp(config, sharp, dimension=cloud.dimension, measured_normals=measured_normals)
+    config = as_sharp(config, sharp, dimension=cloud.dimension, normals=normals)
     return as_deep(config, known), found
 
 
@@ -158,7 +162,7 @@ def lasting_normals(trust: np.ndarray, config: Config) -> tuple[np.ndarray, Conf
     return np.clip(SURE * trust, 0, 1), dataclasses.replace(config, objective=objective)
 
 
-def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_normals: bool = True) -> Config:
+def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, normals: Source = "measured") -> Config:
     """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was; and with the
     points obeyed as far as their noise lets: its standard deviation is where the loss turns from squares, which
     average, to distances, which outliers do not pull (Huber 1964), and what the points' weight is relative to."""
@@ -167,9 +171,9 @@ def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, measured_n
         return config
     cell = finest_cell(cloud, dimension)
     finest = round(2 * network.bound / cell) if cell > 0 else network.finest
-    carried = NORMALS_CARRY if measured_normals and dimension == 3 else 2 * network.coarsest
+    carried = NORMALS_CARRY if normals == "measured" and dimension == 3 else 2 * network.coarsest
     finest = int(np.clip(finest, min(carried, network.finest), network.finest))
-    least, most = CERTAINTY["measured" if measured_normals else "estimated"]
+    least, most = CERTAINTY[normals]
     certain = float(np.clip(CERTAIN / cloud.noise, least, most)) if cloud.noise > 0 else most
     objective = dataclasses.replace(
         objective,

@@ -19,6 +19,7 @@ from ..cloud.neighbors import ADJOINING, Neighbors
 from ..errors import InputError
 from ..normals.directions import local_spacing
 from ..settings import whole
+from .cells import Grid, Wanted
 from .extract import extract_contours, extract_mesh
 from .pieces import connected
 from .triangles import face_areas
@@ -26,8 +27,9 @@ from .triangles import face_areas
 EDGE = 1.25
 """Gap up to which the surface goes on beyond its outermost samples. Where samples lie at random, one place in five
 hundred has a wider one; such places are holes that are closed."""
-WIDE = 8.0
-"""Gap in the middle of a hole from which on it is left open: one 16 spacings wide."""
+WIDE = 3.0
+"""Gap in the middle of a hole from which on it is left open: one 6 spacings wide. Samples at random leave none of
+2; what is wider was not seen."""
 BEYOND = 1.5 * WIDE
 """In spacings: how far beyond the samples a surface is looked for, so that what is cut off is seen to be."""
 OPEN = 0.2
@@ -96,7 +98,9 @@ def triangles(
     """
     if not ends:
         return extract_mesh(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)[:2]
-    vertices, faces = _around(field, box, near, resolution, level)
+    spacing = _spacing_around(near)
+    reach = BEYOND * spacing if holes is None else np.full(len(spacing), BEYOND / WIDE * holes / 2)
+    vertices, faces = _around(field, box, near, resolution, level, reach if trim is None else 0 * reach + trim)
     if trim is not None:
         vertices, faces = cut(vertices, faces, near.at(vertices)[0], trim)
     else:
@@ -135,14 +139,38 @@ def invented(field: Shape, box: Float[np.ndarray, "2 d"], near: Neighbors, *, re
 
 
 def _around(
-    field: Shape, box: np.ndarray, near: Neighbors, resolution: int, level: float
+    field: Shape, box: np.ndarray, near: Neighbors, resolution: int, level: float, reach: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The level set around the samples, closed at the border of a box so far from them that it is cut off."""
+    """The level set around the samples: up to a distance `reach` (n,) from each and a little beyond; or all of it,
+    closed at the border of a box so far from them that it is cut off."""
     margin = BEYOND * float(np.median(near.spacing(ADJOINING[3])))
     resolution = round(whole(resolution, "a resolution", 4) * (1 + 2 * margin / float(np.ptp(box, 0).max())))
-    box = box + [[-margin], [margin]]
-    gradient = field.gradient
-    return extract_mesh(field.distance, box, resolution=resolution, level=level, gradient=gradient, limit=0)[:2]
+    vertices, faces, _ = extract_mesh(
+        field.distance,
+        box + [[-margin], [margin]],
+        resolution=resolution,
+        level=level,
+        gradient=field.gradient,
+        limit=0,
+        wanted=None if reach is None else _beside(near, reach),
+    )
+    return vertices, faces
+
+
+def _beside(near: Neighbors, reach: Float[np.ndarray, " n"]) -> Wanted:
+    """Cells within a distance `reach` of a sample, of its own, are wanted."""
+
+    def wanted(grid: Grid, cells: np.ndarray) -> np.ndarray:
+        farthest = reach + 2 * grid.step  # half a cell's diagonal is .87 steps
+        distance, nearest = near.at(grid.centers(cells), within=float(farthest.max()))
+        return distance <= np.append(farthest, -1.0)[nearest]
+
+    return wanted
+
+
+def _spacing_around(near: Neighbors) -> Float[np.ndarray, " n"]:
+    """The spacing of the samples around each of them."""
+    return np.median(local_spacing(near)[near.table(AROUND)[1]], axis=1)
 
 
 def gaps(x: Float[np.ndarray, "n d"], near: Neighbors, edge: float = 0.0) -> Float[np.ndarray, " n"]:
@@ -153,9 +181,8 @@ def gaps(x: Float[np.ndarray, "n d"], near: Neighbors, edge: float = 0.0) -> Flo
         near: the samples and their neighbors, in the same frame.
         edge: least spacing: of the vertices of a mesh, whose cells may be larger.
     """
-    around = np.median(local_spacing(near)[near.table(AROUND)[1]], axis=1)
     distance, nearest = near.at(x)
-    return distance / np.maximum(around[nearest], max(edge, 1e-12))
+    return distance / np.maximum(_spacing_around(near)[nearest], max(edge, 1e-12))
 
 
 def unsupported(

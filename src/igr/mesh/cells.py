@@ -77,6 +77,10 @@ class Grid:
             border |= (steps == 0) | (steps == self.shape[axis])
         return x, border
 
+    def centers(self, cells: np.ndarray) -> np.ndarray:
+        """Coordinates (c, 3) of the middles of cells."""
+        return self.points(cells)[0] + self.step / 2
+
     def finer(self) -> Grid:
         """The same box in cells of half the edge."""
         return Grid(self.origin, self.step / 2, (2 * self.shape[0], 2 * self.shape[1], 2 * self.shape[2]))
@@ -108,6 +112,8 @@ class Voxels:
 
 Evaluate = Callable[[Grid, np.ndarray], np.ndarray]
 """Values (k,) of the field at the corners `keys` (k,) of a grid."""
+Wanted = Callable[[Grid, np.ndarray], np.ndarray]
+"""Whether cells (c,) of a grid, by their keys, are of interest."""
 
 
 def sample(evaluate: Evaluate, grid: Grid, cells: np.ndarray, known: Voxels | None = None) -> Voxels:
@@ -197,9 +203,13 @@ def refine(voxels: Voxels, slope: float) -> tuple[Grid, np.ndarray, float]:
     return finer, cells, SAFETY * common
 
 
-def complete(evaluate: Evaluate, voxels: Voxels) -> Voxels:
-    """`voxels` with every cell that the surface enters from one of them, until it leaves through none."""
+def complete(evaluate: Evaluate, voxels: Voxels, wanted: Wanted | None = None) -> Voxels:
+    """`voxels` with every wanted cell that the surface enters from one of them, until it leaves through none."""
     while len(missing := _missing_neighbors(voxels)):
+        if wanted is not None:
+            missing = missing[wanted(voxels.grid, missing)]
+            if len(missing) == 0:
+                break
         cells = np.sort(np.concatenate([voxels.cells, missing]))
         cells = cells[np.append(True, cells[1:] != cells[:-1])]
         voxels = sample(evaluate, voxels.grid, cells, voxels)

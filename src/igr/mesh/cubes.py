@@ -63,11 +63,12 @@ def triangulate(
     if len(crossed) == 0:
         return None
     cases, corners = cases[crossed], voxels.corners[crossed]
-    # Each edge that is cut starts at the low corner of one cell that is there, for all four around it are.
+    # Each edge that is cut starts at the low corner of one of the four cells around it; where that one is not
+    # there, the surface ends.
     cut = [np.flatnonzero((cases ^ cases >> bit) & 1) for bit in AXIS_BITS]
     rows, axis = np.concatenate(cut), np.repeat(np.arange(3), [len(part) for part in cut])
     first, second = corners[rows, 0], corners[rows, np.array(AXIS_BITS)[axis]]
-    number = np.empty((3, len(voxels.keys)), np.int32)
+    number = np.full((3, len(voxels.keys)), -1, np.int32)
     number[axis, first] = np.arange(len(rows), dtype=np.int32)
 
     ends = [voxels.values[first], voxels.values[second]]
@@ -82,7 +83,7 @@ def triangulate(
     for vertex in range(3):
         pattern = cases[rows], nth, vertex
         faces[:, vertex] = number[axes[pattern], corners[rows, lower[pattern]]]
-    return vertices, faces, len(crossed)
+    return vertices, faces[(faces >= 0).all(1)], len(crossed)
 
 
 def slide(

@@ -20,7 +20,7 @@ from ..errors import FitError, InputError
 from ..fit.memory import MESH_CELL, affordable
 from ..machine import require
 from ..settings import whole
-from .cells import SAFETY, Grid, all_voxels, complete, refine, sample
+from .cells import SAFETY, Grid, Wanted, all_voxels, complete, refine, sample
 from .cubes import END, slide, triangulate
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,7 @@ def extract_mesh(
     level: float = 0.0,
     gradient: Gradient | None = None,
     limit: float = 2.0,
+    wanted: Wanted | None = None,
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"], MeshStats]:
     """The level set of `distance` as a watertight mesh with outward normals.
 
@@ -88,6 +89,7 @@ def extract_mesh(
         gradient: gradients (n, 3) of the distance; where given, they too are asked for the largest slope.
         limit: the box grows to at most so many times its longest side, and by an offset surface's distance; a
             surface that goes on is closed there, with a warning. 0: what goes on beyond the box is of no interest.
+        wanted: tells cells of interest; the surface may end between others.
 
     Returns:
         Vertices, triangles, and what it took.
@@ -106,11 +108,12 @@ def extract_mesh(
     for depth in range(levels):
         grid, cells, bound = refine(voxels, slope if depth == 0 else 0.0)
         bounds.append(bound)
+        cells = cells if wanted is None or depth == levels - 1 else cells[wanted(grid, cells)]
         if len(cells) == 0:
             raise samples.nothing_found()
         most = max(len(cells), voxels.crossed() * 4 ** (levels - depth))  # on a surface, halved cells are four
         require(MESH_CELL * most, f"meshing at a resolution of {resolution:,}", "use a lower resolution")
-        voxels = complete(samples.on_grid, sample(samples.on_grid, grid, cells))
+        voxels = complete(samples.on_grid, sample(samples.on_grid, grid, cells), wanted)
     found = triangulate(samples, voxels, CLOSE * step * bounds[-1])
     if found is None:
         raise samples.nothing_found()

@@ -25,6 +25,8 @@ ONE_SIDED = 0.35
 """A point has a side as long as its other one is open by less than this share of it."""
 SEEN = 0.04
 """Openness from which on a side is seen by the outside."""
+SHEET = 0.5
+"""Closedness below which a cloud is open, see `closedness`."""
 REACH = (1.0, 2.0)
 """Distances from a point, in voxels, at which its two sides are compared."""
 

@@ -139,7 +139,7 @@ class Surface:
             resolution: cells along the longest side of the cloud's box.
             level: mesh the offset surface at this signed distance (input units).
             keep_crumbs: keep small pieces on which no sample lies (see `without_crumbs`); their number is logged.
-            surface: "closed"; "open": it ends just beyond the outermost samples, and holes up to 16 spacings wide
+            surface: "closed"; "open": it ends just beyond the outermost samples, and holes up to 6 spacings wide
                 are closed; "auto": open if it was found so (`is_open`) and no offset is asked.
             holes: width (input units) up to which holes of an open surface are closed instead.
             trim: leave out what is farther than this from every sample (input units) instead, holes as well.
