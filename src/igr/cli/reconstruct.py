@@ -34,7 +34,7 @@ class Reconstruct(Ending):
     """Turn point clouds into surfaces: a mesh in space, a curve in the plane."""
 
     scans: Positional[tuple[Path, ...]] = ()
-    """Cloud: xyz, txt, csv, npy, npz, ply, or any mesh file (its vertices). Several, or a folder: each in turn."""
+    """Cloud: text, npy, npz, ply, ptx, or any mesh file (its vertices). Several, or a folder: each in turn."""
     output: Output = None
     """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan. For several
     scans, the folder for their meshes and the table results.csv."""
@@ -43,6 +43,9 @@ class Reconstruct(Ending):
     normals: Literal["auto", "trust", "ignore"] = "auto"
     """auto: judge the scan's normals, and use, turn, down-weight or leave them out; trust: take them exactly as
     they are; ignore: fit without them."""
+    columns: str | None = None
+    """What the columns of text or .npy are, such as "x y z intensity", _ for one to leave aside; default: what the
+    file says, or what its numbers can be."""
     objective: Literal["igr", "sal", "sald"] = "igr"
     """igr: this method; sal, sald: regress the cloud's unsigned distance (and its gradient), without normals."""
     seconds: float | None = None
@@ -101,7 +104,7 @@ class Reconstruct(Ending):
             rescue: keep what is fitted under runs/ when it is stopped or takes long.
             beside: where no output is named, write it beside this file instead of the scan.
         """
-        from ..cloud.pointcloud import as_cloud
+        from ..cloud.pointcloud import read_points
         from ..reconstruction import Options, reconstruct
         from ..store.claim import choose_folder
         from .output import Interruptible
@@ -137,7 +140,7 @@ class Reconstruct(Ending):
                     page(progress, field)
                 return display(progress, field)
 
-            cloud = as_cloud(scan)
+            cloud = read_points(scan, columns=self.columns)
             check_request(self.output, resolution, self, dimension=cloud.dimension)
             _state_size(cloud, config, resolution, use_normals=self.normals != "ignore")
             surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)
