@@ -76,10 +76,9 @@ def array_table(array: np.ndarray, name: str, columns: str | None = None) -> Tab
 
 
 def _without_empty(table: Table) -> Table:
-    there = np.isfinite(table.points).all(axis=1) & table.points.any(axis=1)
-    return (
-        table if there.all() else table.rows(there, f"left out {(~there).sum():,} of {len(there):,} empty pixels")
-    )
+    there = np.asarray(np.isfinite(table.points).all(axis=1) & table.points.any(axis=1))
+    note = f"left out {np.count_nonzero(~there):,} of {len(there):,} pixels, where nothing was measured"
+    return table if there.all() else table.rows(there, note)
 
 
 def read_npz(path: Path) -> Table:

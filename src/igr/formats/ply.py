@@ -181,7 +181,7 @@ def _walk(data: np.ndarray, at: int, element: _Element, order: str) -> Iterator[
     for one in element.properties:
         size = np.dtype(one.kind).itemsize
         if one.counted:  # no length is negative
-            lists.append((struct.Struct(order + np.dtype("u" + one.counted[1:]).char), size))
+            lists.append((struct.Struct(order + "BHIQ"[int(one.counted[1]).bit_length() - 1]), size))
             runs.append(0)
         else:
             runs[-1] += size

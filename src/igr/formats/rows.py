@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from ..errors import InputError
 
 DIGITS = 19
 """A count of more digits is none."""
+COMMENT = re.compile(r"(#|//)[^\n]*")
+EMPTY = re.compile(r"^[;,\t ]+$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def parsed(lines: Iterator[str], path: Path, layout: RowLayout, limit: int | Non
         return np.empty((0, layout.count if layout.keep is None else len(layout.keep)))
     try:
         values = np.loadtxt(
-            itertools.chain([first], lines),
+            itertools.chain([first], filter(str.strip, lines)),
+            comments=None,
             ndmin=2,
             max_rows=limit,
             delimiter=layout.delimiter,
@@ -92,8 +96,8 @@ def parsed(lines: Iterator[str], path: Path, layout: RowLayout, limit: int | Non
 
 
 def next_row(lines: Iterator[str]) -> str | None:
-    """The next line that is neither blank nor a comment."""
-    return next((line for line in lines if line.partition("#")[0].strip()), None)
+    """The next line that holds anything."""
+    return next(filter(str.strip, lines), None)
 
 
 def cut_short(name: str, announced: int, held: int | None = None) -> InputError:
@@ -114,10 +118,12 @@ def cells_of(line: str, delimiter: str | None) -> list[str]:
 
 
 def cleaned(text: str, layout: RowLayout) -> str:
-    """Text with the separators and comments that the parser knows."""
+    """Text without comments, with the separators that the parser knows."""
     if layout.marks is not None and any(chr(mark) in text for mark in layout.marks):
         text = text.translate(layout.marks)
-    return text.replace("//", "#")
+    if "#" in text or "//" in text:
+        text = COMMENT.sub("", text)
+    return text if layout.delimiter is None else EMPTY.sub("", text)
 
 
 def text_lines(path: Path, layout: RowLayout) -> Iterator[str]:
@@ -132,7 +138,7 @@ def text_lines(path: Path, layout: RowLayout) -> Iterator[str]:
 def _bad_line(path: Path, layout: RowLayout) -> InputError:
     """The error that names the first line that does not fit; slow, but only on the way out."""
     for number, line in enumerate(text_lines(path, layout), layout.first):
-        cells = cells_of(line.partition("#")[0], layout.delimiter)
+        cells = cells_of(line, layout.delimiter)
         if not cells or (layout.rows and is_count(cells)):
             continue
         places = range(len(cells)) if layout.keep is None else [i for i in layout.keep if i < len(cells)]

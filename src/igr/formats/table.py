@@ -221,7 +221,7 @@ def plain_table(values: Float[np.ndarray, "n c"], name: str, columns: str | None
     else:
         names, sure = judged_names(values)
         if not sure:
-            notes = (f"took its columns for {shown(names)} (`columns` says otherwise)",)
+            notes = (f"took its columns for {shown(names)} (the option columns overrules)",)
     if names in ([*AXES], [*AXES[:2]]):
         return Table(values, notes=notes)
     return named_table(list(zip(names, values.T, strict=True)), name, notes)
@@ -263,8 +263,9 @@ def judged_names(values: Float[np.ndarray, "n c"]) -> tuple[list[str], bool]:
         colors = [last if either else first]
         names[colors[0] : colors[0] + 3] = COLORS
     rest = [i for i in range(start, count) if names[i].startswith("column")]
-    if count == start + 3 == start + len(rest) and not (
-        (values[:, start:] >= 0).all() and values[:, start:].any()
+    others = values[:, start:]
+    if len(rest) == 3 == count - start and (
+        not (others >= 0).all() or not others.any() or _are_unit(others, any_unit=True)
     ):
         names[start:] = NORMAL  # of other lengths, or none
     elif len(rest) == 1:
@@ -277,12 +278,15 @@ def _all_are(values: np.ndarray, number: float) -> bool:
     return bool((values == number).all())
 
 
-def _are_unit(vectors: np.ndarray) -> bool:
-    """Whether nearly all that are no zeros have the length 1."""
+def _are_unit(vectors: np.ndarray, *, any_unit: bool = False) -> bool:
+    """Whether nearly all that are not zero have the length 1, or if `any_unit` the same length."""
     with np.errstate(all="ignore"):
         lengths = np.linalg.norm(vectors, axis=1)
     there = np.isfinite(lengths) & (lengths > 0)
-    return 2 * there.sum() > len(vectors) and (np.abs(lengths[there] - 1) < 0.01).mean() > 0.9
+    if 2 * there.sum() <= len(vectors):
+        return False
+    unit = np.median(lengths[there]) if any_unit else 1
+    return bool((np.abs(lengths[there] / unit - 1) < 0.01).mean() > 0.9)
 
 
 def _are_colors(values: np.ndarray) -> bool:

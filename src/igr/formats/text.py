@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import InputError
 from .rows import (
+    COMMENT,
     BadLineError,
     RowLayout,
     cells_of,
@@ -125,7 +126,7 @@ def _unnamed(path: Path, layout: RowLayout, values: np.ndarray, words: Sequence[
         east_first = EASTING[0] < middle[0] < EASTING[1] and middle[1] > NORTHING
         names = ["", "x", "y", "z"] if east_first else ["", "y", "x", "z"]
         order = "easting, northing" if east_first else "northing, easting"
-        told = f"took its columns for point, {order}, elevation and code (`columns` says otherwise)"
+        told = f"took its columns for point, {order}, elevation and code (the option columns overrules)"
         return named_table(list(zip(names[before:], values.T, strict=True)), path.name, [told])
     return plain_table(values, path.name)
 
@@ -149,7 +150,7 @@ def _text_layout(path: Path, encoding: str) -> tuple[RowLayout, list[int]] | Non
     heads, rows, cells = [], 0, []
     with path.open(encoding=encoding, errors="replace") as stream:
         for number, line in enumerate(stream, 1):
-            text = line.replace("//", "#").partition("#")[0].strip()
+            text = COMMENT.sub("", line).strip()
             delimiter, marks = _separators(text)
             cells = cells_of(text.translate(marks), delimiter)
             if sum(map(is_number, cells)) >= 2:
@@ -166,7 +167,7 @@ def _text_layout(path: Path, encoding: str) -> tuple[RowLayout, list[int]] | Non
     expected = f"{len(cells)} like line {number}"
     layout = RowLayout(number, len(cells), expected, None, rows, delimiter, marks, encoding)
     names = _header(path, layout, heads)
-    read = [cells_of(cleaned(line, layout).partition("#")[0], delimiter) for line in sample]
+    read = [cells_of(cleaned(line, layout).strip(), delimiter) for line in sample]
     needed, words = named_places(names).values(), []
     for place, cell in enumerate(cells):
         numbers = [is_number(row[place]) for row in read if place < len(row)]
