@@ -169,6 +169,11 @@ def test_a_survey_without_names_is_point_northing_easting_elevation_code(tmp_pat
     assert f"took its columns for point, {said}, elevation and code (the option columns overrules)" in table.notes
 
 
+def test_codes_of_two_words_do_not_make_the_commas_decimal(tmp_path):
+    names, codes = np.array([f"P{i}" for i in range(COUNT)], object)[:, None], np.full((COUNT, 1), "top of curb")
+    holds(read(tmp_path, "a.csv", text(names, POINTS[:, [1, 0, 2]], codes, separator=",")))
+
+
 def test_a_local_survey_without_names_has_its_northing_first(tmp_path):
     local = POINTS - [430_000, 5_411_000, 0]
     table = read(tmp_path, "a.txt", text(INDEX, local[:, [1, 0, 2]], np.full((COUNT, 1), "EG"), separator=","))

@@ -123,7 +123,9 @@ def cleaned(text: str, layout: RowLayout) -> str:
         text = text.translate(layout.marks)
     if "#" in text or "//" in text:
         text = COMMENT.sub("", text)
-    return text if layout.delimiter is None else EMPTY.sub("", text)
+    if layout.delimiter is not None and any("\n" + mark in "\n" + text for mark in (layout.delimiter, " ")):
+        text = EMPTY.sub("", text)
+    return text
 
 
 def text_lines(path: Path, layout: RowLayout) -> Iterator[str]:

@@ -82,7 +82,7 @@ def read_text(path: Path, columns: str | None = None) -> Table:
             scans = load_scans(path, layout) if layout.rows else [load_rows(path, layout)]
             break
         except BadLineError as problem:
-            if problem.column is None or problem.column in needed:
+            if problem.column in needed or problem.column not in kept:
                 raise
             kept = [i for i in kept if i != problem.column]
             notes.append(f"left column {problem.column + 1} ({names[problem.column]}) aside: {problem}"[:-1])
@@ -194,9 +194,10 @@ def _header(path: Path, layout: RowLayout, heads: Sequence[tuple[bool, str]]) ->
 def _separators(line: str) -> tuple[str | None, dict[int, str]]:
     """What separates the columns of this row, and what is to be replaced before; beside semicolons or blanks, a
     comma is a decimal point."""
-    commas = [cell for cell in re.split(r"[;\s]+", line) if "," in cell and cell[0] in "+-.,0123456789"]
+    cells = re.split(r"[;\s]+", line)
+    commas = [cell for cell in cells if "," in cell and cell[0] in "+-.,0123456789"]
     decimal = all(re.fullmatch(r"[-+]?\d*,\d+([eE][-+]?\d+)?", cell) for cell in commas)
-    decimal = decimal and re.search(r"[;\s]", line) is not None
+    decimal = decimal and len(cells) > 1 and (len(commas) > 0 or "," not in line)
     blanks = str.maketrans({";": " ", "\t": " ", '"': " ", ",": "." if decimal else " "})
     mark = next((mark for mark in (";\t" if decimal else ";\t,") if mark in line), None)
     if mark is None:
