@@ -107,6 +107,8 @@ HEADERS = {
     "quoted": '"X";"Y";"Z";"R";"G";"B";"NormalX";"NormalY";"NormalZ"\n',
     "units": "x [m], y [m], z [m], r (8 bit), g, b, nx, ny, nz\n",
     "units between blanks": "x [m] y [m] z [m] r g b nx ny nz\n",
+    "Tecplot": 'TITLE = "hall"\nVARIABLES = "X", "Y", "Z", "R", "G", "B", "nx", "ny", "nz"\nZONE I=60\n',
+    "a separator behind": "x,y,z,r,g,b,nx,ny,nz,\n",
     "ParaView": '"Points:0","Points:1","Points:2","rgb:0","rgb:1","rgb:2","Normals:0","Normals:1","Normals:2"\n',
 }
 
@@ -216,6 +218,13 @@ def test_the_option_overrules_what_the_numbers_seem(tmp_path, columns):
     assert read_points(tmp_path / "a.csv", columns=columns).dimension == 3
     np.save(tmp_path / "a.npy", unit)
     assert read_points(tmp_path / "a.npy", columns=columns).dimension == 3
+
+
+def test_number_signs_within_words_begin_no_comment(tmp_path):
+    names, shades = np.full((COUNT, 1), "P#1"), np.full((COUNT, 1), "#ff0000")
+    table = read(tmp_path, "a.csv", "name,x,y,z,color\n" + text(names, POINTS, shades, separator=","))
+    holds(table)
+    assert len(table.notes) == 2
 
 
 def test_the_option_leaves_columns_aside_and_turns_them_round(tmp_path):

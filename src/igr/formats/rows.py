@@ -15,7 +15,8 @@ from ..errors import InputError
 
 DIGITS = 19
 """A count of more digits is none."""
-COMMENT = re.compile(r"(#|//)[^\n]*")
+COMMENT = re.compile(r"""(?<![A-Za-z:,;"'])(#|//)[^\n]*""")
+"""Not in a word such as P#1 or http://, and not where a value begins, such as the color ,#ff0000."""
 EMPTY = re.compile(r"^[;,\t ]+$", re.MULTILINE)
 
 

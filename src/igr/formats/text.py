@@ -179,7 +179,8 @@ def _text_layout(path: Path, encoding: str) -> tuple[RowLayout, list[int]] | Non
 
 def _header(path: Path, layout: RowLayout, heads: Sequence[tuple[bool, str]]) -> tuple[str, ...]:
     """The last of these lines, comments or not, that names the columns."""
-    for comment, text in reversed(heads):
+    for comment, line in reversed(heads):
+        text = line.rpartition("=")[2].strip().rstrip(";,")  # VARIABLES = x, y, z
         mark = next((mark for mark in ";,\t" if mark in text), None)
         words = cells_of(text if mark else re.sub(r"\[[^]]*\]|\([^)]*\)", " ", text), mark)  # without units
         if not (named_places(words).keys() >= {"x", "y"} or DEGREES & set(map(simplified, words))):
