@@ -74,6 +74,71 @@ def ply(kind: str) -> bytes:
     return head.encode() + body + b"".join(b"\3" + np.array(face, order + "i4").tobytes() for face in faces)
 
 
+def ply_lists(kind: str, *, uneven: bool = True) -> bytes:
+    """A cloud that says in each vertex which pictures saw it."""
+    rows, order = table(), ">" if "big" in kind else "<"
+    names = "property double x\nproperty list uchar int seen\nproperty double y\nproperty double z\n"
+    head = f"ply\nformat {kind} 1.0\nelement vertex {len(rows)}\n{names}end_header\n".encode()
+    seen = [range(i % 4 if uneven else 3) for i in range(len(rows))]
+    pairs = zip(seen, rows[:, :3].astype(order + "f8"), strict=True)
+    if kind == "ascii":
+        lines = (f"{x} {len(s)} {' '.join(map(str, s))} {y} {z}\n" for s, (x, y, z) in pairs)
+        return head + "".join(lines).encode()
+    parts = (row[:1].tobytes() + bytes([len(s)]) + np.array(s, order + "i4").tobytes() + row[1:3].tobytes()
+             for s, row in pairs)  # fmt: skip
+    return head + b"".join(parts)
+
+
+def ply_splats() -> bytes:
+    """Gaussian splats."""
+    names = [
+        "x",
+        "y",
+        "z",
+        "nx",
+        "ny",
+        "nz",
+        "f_dc_0",
+        "f_dc_1",
+        "f_dc_2",
+        "f_rest_0",
+        "opacity",
+        "scale_0",
+        "rot_0",
+    ]
+    properties = "".join(f"property float {name}\n" for name in names)
+    head = f"ply\nformat binary_little_endian 1.0\nelement vertex 200\n{properties}end_header\n"
+    rows = np.zeros((200, len(names)), "<f4")
+    rows[:, :3] = table()[:, :3]
+    return head.encode() + rows.tobytes()
+
+
+PTX_HEADER = b"20\n10\n5 5 5\n1 0 0\n0 1 0\n0 0 1\n1 0 0 0\n0 1 0 0\n0 0 1 0\n5 5 5 1\n"
+
+
+def _colored() -> np.ndarray:
+    """Points, colors and normals (n, 9)."""
+    return np.insert(table(), [3, 3, 3], np.random.default_rng(4).integers(0, 256, (200, 3)), axis=1)
+
+
+def _survey() -> bytes:
+    rows = enumerate(table()[:, :3])
+    return "".join(f"P{i},{y:.3f},{x:.3f},{z:.3f},EG curb\n" for i, (x, y, z) in rows).encode()
+
+
+def _fields() -> np.ndarray:
+    rows = np.zeros(200, [("x", "f8"), ("y", "f8"), ("z", "f4"), ("rgb", "u4"), ("normal", "f4", (3,))])
+    rows["x"], rows["y"], rows["z"] = table()[:, :3].T
+    rows["rgb"], rows["normal"] = np.arange(200) * 1000, table()[:, 3:]
+    return rows
+
+
+def _colored_obj() -> bytes:
+    return b"".join(
+        b"v " + line + b"\n" for line in text(_colored()[:, :6] / [1, 1, 1, 255, 255, 255]).splitlines()
+    )
+
+
 @functools.cache
 def _mesh():
     import trimesh
@@ -180,6 +245,18 @@ MAKERS: dict[str, Callable[[], Sound]] = {
     "csv": lambda: _one("a.csv", b"x,y,z,nx,ny,nz\n" + text(table(), ",")),
     "txt": lambda: _one("a.txt", b"# two columns\n" + text(table()[:, :2], "; ")),
     "pts": lambda: _one("a.pts", b"200\n" + text(table()[:, :3])),
+    "csv, survey": lambda: _one("a.csv", b"Point,Northing,Easting,Elevation,Code\n" + _survey()),
+    "asc, colors": lambda: _one("a.asc", b"//X Y Z R G B Nx Ny Nz\n200\n" + text(_colored())),
+    "pts, several scans": lambda: _one("a.pts", 2 * (b"200\n" + text(_colored()[:, [0, 1, 2, 3, 3, 4, 5]]))),
+    "ptx": lambda: _one("a.ptx", 2 * (PTX_HEADER + text(_colored()[:, [0, 1, 2, 8, 3, 4, 5]]))),
+    "npy, named fields": lambda: _one("a.npy", npy(_fields())),
+    "npy, image": lambda: _one("a.npy", npy(table()[:, :3].reshape(10, 20, 3))),
+    "npz, attributes": lambda: _one("a.npz", npz(xyz=table()[:, :3], rgb=_colored()[:, 3:6], time=np.arange(200))),
+    "ply, lists ascii": lambda: _one("a.ply", ply_lists("ascii")),
+    "ply, lists": lambda: _one("a.ply", ply_lists("binary_little_endian")),
+    "ply, lists of one length": lambda: _one("a.ply", ply_lists("binary_big_endian", uneven=False)),
+    "ply, splats": lambda: _one("a.ply", ply_splats()),
+    "obj, colors": lambda: _one("a.obj", _colored_obj()),
     "npy": lambda: _one("a.npy", npy(table())),
     "npz": lambda: _one("a.npz", npz(points=table()[:, :3], normals=table()[:, 3:])),
     "ply ascii": lambda: _one("a.ply", ply("ascii")),

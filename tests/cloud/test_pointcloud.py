@@ -24,7 +24,7 @@ NORMALS = POINTS / np.linalg.norm(POINTS, axis=1, keepdims=True)
 
 @pytest.mark.parametrize("columns", [2, 3, 4, 6])
 def test_columns_mean_what_they_mean_in_files(columns):
-    table = {2: POINTS[:, :2], 3: POINTS, 4: np.hstack([POINTS[:, :2], NORMALS[:, :2]])}.get(
+    table = {2: POINTS[:, :2], 3: POINTS, 4: np.hstack([POINTS[:, :2], directions(60, 2)])}.get(
         columns, np.hstack([POINTS, NORMALS])
     )
     cloud = as_cloud(table)
@@ -141,15 +141,19 @@ COLORS = np.random.default_rng(0).integers(0, 256, (60, 3))
 def test_colors_are_no_normals(colors):
     cloud = as_cloud(np.hstack([POINTS, colors]))
     assert cloud.normals is None
-    assert cloud.notes == ("left columns 4 to 6 aside, which look like colors",)
+    assert cloud.notes == ("took its columns for x y z r g b (the option columns overrules)",)
+    np.testing.assert_array_equal(cloud.attributes["colors"], np.rint(colors * (1 if colors.max() > 1 else 255)))
 
 
 def test_normals_that_all_point_to_one_octant_are_normals():
     assert as_cloud(np.hstack([POINTS, np.abs(NORMALS)])).normals is not None
 
 
-def test_two_columns_are_no_colors():
-    assert as_cloud(np.hstack([POINTS[:, :2], np.abs(7 * NORMALS[:, :2])])).normals is not None
+def test_four_columns_without_unit_vectors_are_in_space():
+    """x y z intensity, the commonest lidar text, became a curve in the plane."""
+    cloud = as_cloud(np.hstack([POINTS, COLORS[:, :1]]))
+    np.testing.assert_array_equal(cloud.points, POINTS)
+    np.testing.assert_array_equal(cloud.attributes["intensity"], COLORS[:, 0])
 
 
 @pytest.mark.parametrize("normals", [7 * NORMALS, 1000 * np.abs(NORMALS)])
@@ -206,8 +210,8 @@ REFUSED = {
     "large": (POINTS * 1e101, "array has coordinates of 2e+101; scale it below 1e100."),
     "small": (POINTS * 1e-102, "array has a box of 4e-102; scale it above 1e-100."),
     "columns": (
-        POINTS[:, [0, 1, 2, 0, 1]],
-        "array has 5 columns, expected 2 (x y), 3 (x y z), 4 (x y nx ny) or 6 (x y z nx ny nz).",
+        np.tile(POINTS, 5),
+        "array has 15 columns; 2 to 12 (x y, x y z, and what belongs to them) can be told apart without names.",
     ),
     "flat": (POINTS[0], "points have shape (3,); one row a point is needed, (n, 2) or (n, 3)."),
     "ragged": ([[1, 2], [3]], "points: rows of different length are no array (n, 2) or (n, 3)."),

@@ -23,10 +23,11 @@ from igr.errors import InputError
 POINTS = np.random.default_rng(7).normal(size=(40, 3)) + [5e5, 5e6, 100.0]
 NORMALS = POINTS - POINTS.mean(axis=0)
 NORMALS /= np.linalg.norm(NORMALS, axis=1, keepdims=True)
+TURNED = NORMALS[:, :2] / np.linalg.norm(NORMALS[:, :2], axis=1, keepdims=True)
 TABLES = {
     2: POINTS[:, :2],
     3: POINTS,
-    4: np.hstack([POINTS[:, :2], NORMALS[:, :2]]),
+    4: np.hstack([POINTS[:, :2], TURNED]),
     6: np.hstack([POINTS, NORMALS]),
 }
 NAMES = {2: "x y", 3: "x y z", 4: "x y nx ny", 6: "x y z nx ny nz"}
@@ -228,7 +229,6 @@ def test_an_stl_whose_header_is_not_text(tmp_path):
 LINES = [" ".join(f"{x:.4f}" for x in row) for row in POINTS]
 ROWS = "\n".join(LINES).encode()
 HEAD = ply_header("binary_little_endian", 40, "x y z")
-COUNT = "2 (x y), 3 (x y z), 4 (x y nx ny) or 6 (x y z nx ny nz)"
 
 
 def with_line(number, line):
@@ -239,24 +239,29 @@ BROKEN = {
     "empty.xyz": (b"", "empty.xyz is empty."),
     "empty.ply": (b"", "empty.ply is empty."),
     "comments.xyz": (b"# a\n\n// b\n", "comments.xyz holds no points."),
-    "five.xyz": (b"1 2 3 4 5\n", f"five.xyz: line 1 has 5 numbers, expected {COUNT}."),
-    "scan.xyz": (
-        with_line(12, "1 2 3 4 5"),
-        "scan.xyz: line 12 has 5 numbers, expected 3 (x y z) or 6 (x y z nx ny nz).",
+    "one.xyz": (b"1.5\n2.5\n", "one.xyz: line 1 has 1 number, expected 2 or more (x y, x y z, …)."),
+    "many.xyz": (
+        b"1 " * 13,
+        "many.xyz has 13 columns; 2 to 12 (x y, x y z, and what belongs to them) can be told",
+    ),
+    "scan.xyz": (with_line(12, "1 2 3 4 5"), "scan.xyz: line 12 has 5 numbers, expected 3 like line 1."),
+    "degrees.csv": (
+        b"id,latitude,longitude,height\n1,48.1,11.5,520\n",
+        "degrees.csv gives latitude and longitude, which are degrees and no lengths; project them first",
     ),
     "late.xyz": (b"# c\n\n" + with_line(12, "7"), "late.xyz: line 14 has 1 number, "),
     "mixed.xyz": (with_line(12, "1 2 3 4 5 6"), "mixed.xyz: line 12 has 6 numbers, expected 3 like line 1."),
     "planar.txt": (
         b"1 2\n3 4\n1 2 3 4 5\n",
-        "planar.txt: line 3 has 5 numbers, expected 2 (x y) or 4 (x y nx ny).",
+        "planar.txt: line 3 has 5 numbers, expected 2 like line 1.",
     ),
     "word.csv": (
         with_line(9, "1 none 3").replace(b" ", b","),
         "word.csv: line 9 has 'none' where a number is expected.",
     ),
-    "gap.csv": (b"x,y,z\n1,2,3\n4,,6\n", "gap.csv: line 3 has 2 numbers, expected 3 like line 2."),
+    "gap.csv": (b"x,y,z\n1,2,3\n4,,6\n", "gap.csv: line 3 has nothing in column 2 where a number is expected."),
     "names.csv": (b"x,y,z\n1,2,3,4\n", "names.csv: line 2 has 4 numbers, expected 3 like the names above."),
-    "molecule.xyz": (b"2\nwater\nO 0 0 0\nH 0 0 1\n", "molecule.xyz: line 3 has 'O' where a number is expected."),
+    "molecule.xyz": (b"2\nwater\nO 0 0 0\nH 0 0 1\n", "molecule.xyz has 2 usable points, at least 10 are needed"),
     "short.pts": (b"41\n" + ROWS, "short.pts is cut short: it announces 41 points and holds 40."),
     "binary.txt": (POINTS.tobytes(), "binary.txt is not text, as its name says: it holds zero bytes."),
     "objects.npy": (
@@ -318,17 +323,14 @@ BROKEN = {
         HEAD.replace(b"double x", b"quad x"),
         "strange.ply: line 5 of its PLY header is not understood: 'property quad x'.",
     ),
-    "lists.ply": (
-        ply_header("ascii", 40, "x y z", after="property list uchar int v\n") + ROWS,
-        "lists.ply has lists in or before its vertices; save it without them.",
-    ),
     "no vertices.ply": (HEAD.replace(b"40", b"0"), "no vertices.ply has no vertices."),
     "no position.ply": (HEAD.replace(b"double x", b"double u"), "no position.ply: its vertices have no x and y."),
     "broken.stl": (b"\0" * 100, "broken.stl cannot be read as .stl: it is damaged or of another kind."),
     "broken.glb": (b"glTF" + bytes(60), "broken.glb cannot be read as .glb: it is damaged or of another kind."),
     "nothing.obj": (b"# nothing\n", "nothing.obj"),
-    "scan.las": (b"LASF", "scan.las: unknown format; these are read: .xyz .txt .csv .pts .npy .npz .ply .obj"),
-    "scan": (b"1 2 3", "scan: unknown format; these are read: .xyz"),
+    "scan.las": (b"LASF", "scan.las: unknown format; these are read: text .npy .npz .ply .ptx .obj"),
+    "scan": (b"hello", "scan: unknown format; these are read: text .npy"),
+    "scan.json": (b"[\n1, 2, 3\n]", "scan.json: unknown format; these are read: text .npy"),
 }
 
 

@@ -34,7 +34,7 @@ class Reconstruct(Ending):
     """Turn point clouds into surfaces: a mesh in space, a curve in the plane."""
 
     scans: Positional[tuple[Path, ...]] = ()
-    """Cloud: xyz, txt, csv, npy, npz, ply, or any mesh file (its vertices). Several, or a folder: each in turn."""
+    """Cloud: text, npy, npz, ply, ptx, or any mesh file (its vertices). Several, or a folder: each in turn."""
     output: Output = None
     """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan. For several
     scans, the folder for their meshes and the table results.csv."""
@@ -48,6 +48,9 @@ class Reconstruct(Ending):
     plane): normals face it. Given several times, points are taken as seen from the nearest."""
     viewpoints: Path | None = None
     """File of such positions: any format of clouds, x y z."""
+    columns: str | None = None
+    """What the columns of text or .npy are, such as "x y z intensity", _ for one to leave aside; default: what the
+    file says, or what its numbers can be."""
     objective: Literal["igr", "sal", "sald"] = "igr"
     """igr: this method; sal, sald: regress the cloud's unsigned distance (and its gradient), without normals."""
     seconds: float | None = None
@@ -106,7 +109,7 @@ class Reconstruct(Ending):
             rescue: keep what is fitted under runs/ when it is stopped or takes long.
             beside: where no output is named, write it beside this file instead of the scan.
         """
-        from ..cloud.pointcloud import as_cloud
+        from ..cloud.pointcloud import as_cloud, read_points
         from ..reconstruction import Options, reconstruct
         from ..store.claim import choose_folder
         from .output import Interruptible
@@ -142,7 +145,7 @@ class Reconstruct(Ending):
                     page(progress, field)
                 return display(progress, field)
 
-            cloud = as_cloud(scan, viewpoints=self._viewpoints())
+            cloud = as_cloud(read_points(scan, columns=self.columns), viewpoints=self._viewpoints())
             check_request(self.output, resolution, self, dimension=cloud.dimension)
             _state_size(cloud, config, resolution, use_normals=self.normals != "ignore")
             surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)

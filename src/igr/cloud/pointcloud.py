@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import InputError, readable, usual_arithmetic
+from ..formats.arrays import array_table
 from ..formats.table import Table, plain_table
 from .clean import MINIMUM_POINTS, check_extent, clean, many
 from .frame import sides
@@ -126,17 +127,20 @@ class PointCloud:
         return f"<igr.PointCloud {readable(self.name)}: {len(self):,} {kind}, box {size}>"
 
 
-def read_points(path: str | os.PathLike) -> PointCloud:
+def read_points(path: str | os.PathLike, *, columns: str | None = None) -> PointCloud:
     """A point cloud from a file, checked and cleaned.
 
     Args:
-        path: text with 2 (x y), 3 (x y z), 4 (x y nx ny) or 6 (x y z nx ny nz) numbers on a line, `.npy`,
-            `.npz` (`points`, `normals`), `.ply`, or a mesh file (obj, off, stl, glb, gltf: its vertices).
+        path: text of any suffix with a point on a line, `.npy`, `.npz` (`points`, `normals`), `.ply`, `.ptx`, or a
+            mesh file (obj, off, stl, glb, gltf: its vertices).
+        columns: what the columns of text or of a plain array are, such as "x y z intensity", `_` for one to leave
+            aside. If not given, it is what the file says, else what the numbers can be: three columns of unit
+            vectors are normals, three of whole numbers up to 255 colors; a note says what was decided.
 
     Raises:
         InputError: the file cannot be read, or its points cannot be used; see `as_cloud`.
     """
-    return _checked(read_table(path), os.path.basename(os.fspath(path)))
+    return _checked(read_table(path, columns), os.path.basename(os.fspath(path)))
 
 
 @usual_arithmetic
@@ -146,10 +150,12 @@ def as_cloud(
     """Whatever holds points, as a checked and cleaned cloud.
 
     Removed, with a note: rows with NaN or infinity, exact duplicates, and up to 5 % of points whose normal has
-    no length. Normals are brought to unit length; colors in place of normals are left aside.
+    no length. Normals are brought to unit length.
 
     Args:
-        source: a path, an array or tensor (n, 2|3), or with normals (n, 4|6), or a `PointCloud`.
+        source: a path, a `PointCloud`, or an array or tensor of 2 to 12 columns: positions (n, 2|3), perhaps with
+            normals, colors (to 255 or 1) and an intensity, told apart by what their numbers can be; or an array of
+            named fields, or (h, w, 3), without the pixels that are 0 or NaN.
         normals: directions for an array of points, of the same shape; any length.
         attributes: what else is known of each point of an array, by name, (n,) or (n, k); `colors` (n, 3) as
             integers from 0 to 255 or as fractions from 0 to 1.
@@ -175,10 +181,12 @@ def as_cloud(
             return cloud
         parts = cloud.attributes, cloud.viewpoints, cloud.views, cloud.notes
         return _checked(Table(cloud.points, cloud.normals, *parts), cloud.name)
-    points = _as_table(source, "points")
-    if normals is None:
-        table = plain_table(points, "array")
+    if normals is None and isinstance(source, np.ndarray) and (source.ndim == 3 or source.dtype.names):
+        table = array_table(source, "array")
+    elif normals is None:
+        table = plain_table(_as_table(source, "points"), "array")
     else:
+        points = _as_table(source, "points")
         directions = _as_table(normals, "normals")
         if directions.shape != points.shape or points.shape[1] not in (2, 3):
             raise InputError(
@@ -186,7 +194,7 @@ def as_cloud(
             )
         table = Table(points, directions)
     given = {**table.attributes, **{name: _attribute(name, values) for name, values in (attributes or {}).items()}}
-    if any(len(values) != len(points) for values in given.values()):
+    if any(len(values) != len(table.points) for values in given.values()):
         PointCloud(np.ascontiguousarray(table.points), attributes=given)  # says which
     seen = None if viewpoints is None else _places(viewpoints, table.points.shape[1])
     return _checked(replace(table, attributes=given, viewpoints=seen), "array")

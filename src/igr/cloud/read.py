@@ -15,21 +15,25 @@ from ..formats.arrays import read_npy, read_npz
 from ..formats.meshfile import BROKEN_MESH, MESH_FORMATS, mesh_parts
 from ..formats.ply import read_ply
 from ..formats.table import Table
-from ..formats.text import read_text
+from ..formats.text import holds_rows, is_ptx, read_ptx, read_text
 from ..machine import require
 from ..store.atomic import check_file
 
 TEXT_FORMATS = (".xyz", ".txt", ".csv", ".pts")
+"""Always text; what has another suffix is read as text if it holds rows of numbers."""
+MESH_SUFFIXES = tuple(f".{kind}" for kind in MESH_FORMATS)
 
 READ_BYTE = 8
 """Bytes that reading and checking a cloud takes for each byte of its file."""
 
 
-def read_table(path: str | os.PathLike) -> Table:
+def read_table(path: str | os.PathLike, columns: str | None = None) -> Table:
     """The points of a file, and what it holds of each.
 
     Args:
-        path: text, `.npy`, `.npz`, `.ply`, or a mesh file (obj, off, stl, glb, gltf).
+        path: text of any suffix, `.npy`, `.npz`, `.ply`, `.ptx`, or a mesh file (obj, off, stl, glb, gltf).
+        columns: what the columns of text or of a plain array are, such as "x y z intensity", `_` for one to leave
+            aside; None for what the file says, or what its numbers can be.
 
     Returns:
         Its points, not checked any further.
@@ -38,34 +42,44 @@ def read_table(path: str | os.PathLike) -> Table:
         InputError: no such file, an unknown format, a broken or truncated file, wrong columns.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
     check_file(path)
     try:
         require(READ_BYTE * path.stat().st_size, f"reading {path.name}")
-        if suffix in TEXT_FORMATS:
-            return read_text(path)
-        reader = {".npy": read_npy, ".npz": read_npz, ".ply": read_ply}.get(suffix, _read_mesh)
         with np.errstate(all="ignore"):  # infinities and NaN are dealt with later
-            return reader(path)
+            return _read(path, columns)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except MemoryError as error:
         raise InputError(f"{path.name} does not fit into memory.") from error
 
 
+def _read(path: Path, columns: str | None) -> Table:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return read_npy(path, columns)
+    reader = {".npz": read_npz, ".ply": read_ply, **dict.fromkeys(MESH_SUFFIXES, _read_mesh)}.get(suffix)
+    if reader is None and (suffix in (*TEXT_FORMATS, ".ptx") or holds_rows(path)):
+        reader = read_ptx if is_ptx(path) else None
+        if reader is None:
+            return read_text(path, columns)
+    if columns is not None:
+        raise InputError(f"{path.name} says itself what it holds; columns can be given for text and .npy.")
+    if reader is None:
+        formats = ("text", ".npy", ".npz", ".ply", ".ptx", *MESH_SUFFIXES)
+        raise InputError(f"{path.name}: unknown format; these are read: {' '.join(formats)}.")
+    return reader(path)
+
+
 def _read_mesh(path: Path) -> Table:
     """The vertices of a mesh file, placed as its scene says, and the normals it stores if all have one."""
     kind = path.suffix.lower().removeprefix(".")
-    if kind not in MESH_FORMATS:
-        formats = (*TEXT_FORMATS, ".npy", ".npz", ".ply", *(f".{name}" for name in MESH_FORMATS))
-        raise InputError(f"{path.name}: unknown format; these are read: {' '.join(formats)}.")
     try:
         parts = list(mesh_parts(path, kind))
     except BROKEN_MESH as error:
         raise InputError(f"{path.name} cannot be read as .{kind}: it is damaged or of another kind.") from error
     if not parts:
         raise InputError(f"{path.name} has no vertices.")
-    vertices, normals = zip(*parts, strict=True)
-    if any(part is None for part in normals):
-        return Table(np.vstack(vertices))
-    return Table(np.vstack(vertices), np.vstack(normals))
+    vertices, normals, colors = zip(*parts, strict=True)
+    missing = any(part is None for part in normals), any(part is None for part in colors)
+    attributes = {} if missing[1] else {"colors": np.vstack(colors)}
+    return Table(np.vstack(vertices), None if missing[0] else np.vstack(normals), attributes)

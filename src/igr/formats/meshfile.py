@@ -20,6 +20,7 @@ import numpy as np
 
 from ..store.atomic import check_file
 from .ply import check_ply
+from .table import as_colors
 
 MESH_FORMATS = ("obj", "off", "stl", "glb", "gltf")
 """Read by trimesh, which knows more where other packages are installed: archives, XML, addresses."""
@@ -53,8 +54,9 @@ def load_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(mesh.vertices, np.float64).reshape(-1, 3), np.array(mesh.faces, np.int64).reshape(-1, 3)
 
 
-def mesh_parts(path: Path, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Vertices (v, 3) and stored normals (v, 3) or None of each mesh, in the frame of the scene.
+def mesh_parts(path: Path, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
+    """Of each mesh: vertices (v, 3), stored normals (v, 3) or None, and colors as bytes (v, 3) or None; in the
+    frame of the scene.
 
     Raises:
         one of `BROKEN_MESH`, or OSError: the file is damaged, or cannot be read.
@@ -79,7 +81,9 @@ def mesh_parts(path: Path, kind: str) -> Iterator[tuple[np.ndarray, np.ndarray |
         normals = meshes[name].get("vertex_normals")
         placed = np.asarray(vertices, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
         turned = None if normals is None else np.asarray(normals, np.float64) @ np.linalg.inv(matrix[:3, :3])
-        yield placed, turned
+        colors = np.asarray(meshes[name].get("vertex_colors", ()))
+        there = colors.ndim == 2 and colors.shape[1] in (3, 4) and len(colors) == len(placed)
+        yield placed, turned, as_colors(colors[:, :3]) if there else None
 
 
 def _stream(path: Path, kind: str) -> io.IOBase:

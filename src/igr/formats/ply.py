@@ -1,4 +1,4 @@
-"""The vertices of PLY files, ASCII and binary, with their normals.
+"""The vertices of PLY files, ASCII and binary, with all that is plain numbers of each; lists are skipped.
 
 Read here and not by trimesh, which takes 3.3 s and 620 MB for a million points in ASCII, refuses binary faces of
 different lengths, and does not hand out the normals of a cloud.
@@ -7,26 +7,32 @@ different lengths, and does not hand out the normals of a cloud.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import struct
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ..errors import InputError
-from .table import Table, named_columns, plain_table
-from .text import DIGITS, RowLayout, cut_short, load_rows
+from .rows import DIGITS, RowLayout, cut_short, parsed, text_lines
+from .table import Table, named_places, named_table
 
 PLY_TYPES = {
     name: kind
     for kind, *names in (
         ("i1", "int8", "char"),
-        ("u1", "uint8", "uchar"),
+        ("u1", "uint8", "uchar", "bool"),
         ("i2", "int16", "short"),
         ("u2", "uint16", "ushort"),
         ("i4", "int32", "int"),
         ("u4", "uint32", "uint"),
+        ("i8", "int64", "long"),
+        ("u8", "uint64", "ulong"),
+        ("f2", "float16", "half"),
         ("f4", "float32", "float"),
         ("f8", "float64", "double"),
     )
@@ -35,25 +41,41 @@ PLY_TYPES = {
 """NumPy's names of the types in a PLY header."""
 
 
+SPLAT = ("f_dc_0", "f_dc_1", "f_dc_2")
+"""The colors of Gaussian splats: the constant terms of their spherical harmonics."""
+CONSTANT_HARMONIC = 0.28209479177387814
+SHAPES = ("f_rest_", "scale_", "rot_")
+"""What else a splat has, in many columns that say nothing of its surface."""
+
+
+class _Property(NamedTuple):
+    """A property of an element; `counted` is the type of the length of a list, else empty."""
+
+    name: str
+    kind: str
+    counted: str = ""
+
+
 @dataclass
 class _Element:
     """An element of a PLY file as its header describes it: a kind of thing, and how many."""
 
     name: str
     count: int
-    names: list[str] = field(default_factory=list)
-    types: list[str] = field(default_factory=list)
-    """NumPy types of the properties; empty for a list, whose length only the data tell."""
+    properties: list[_Property] = field(default_factory=list)
 
-    def dtype(self, order: str, name: str) -> np.dtype:
-        """One such thing in a binary file; its fields are named by their places."""
-        if not all(self.types):
-            raise InputError(f"{name} has lists in or before its vertices; save it without them.")
-        return np.dtype([(str(i), order + kind) for i, kind in enumerate(self.types)])
+    @property
+    def has_lists(self) -> bool:
+        """Whether its rows can have different lengths."""
+        return any(one.counted for one in self.properties)
+
+    def dtype(self, order: str) -> np.dtype:
+        """One such thing without lists in a binary file; its fields are named by their places."""
+        return np.dtype([(str(i), order + one.kind) for i, one in enumerate(self.properties)])
 
 
 def read_ply(path: Path) -> Table:
-    """The vertices of a PLY file, with normals; all else in it is left alone."""
+    """The vertices of a PLY file, with normals, colors and all other plain numbers of each."""
     with path.open("rb") as stream:
         order, elements, lines = _ply_header(stream, path.name)
         offset = stream.tell()
@@ -61,14 +83,26 @@ def read_ply(path: Path) -> Table:
     if place is None or elements[place].count == 0:
         raise InputError(f"{path.name} has no vertices.")
     vertices, before = elements[place], elements[:place]
-    keep = named_columns(vertices.names)
-    if keep is None:
+    names = [one.name for one in vertices.properties]
+    left_out = SHAPES if set(SPLAT) <= set(names) else ()
+    keep = [i for i, one in enumerate(vertices.properties) if not (one.counted or one.name.startswith(left_out))]
+    if not named_places([names[i] for i in keep]).keys() >= {"x", "y"}:
         raise InputError(f"{path.name}: its vertices have no x and y.")
     if order is None:
-        rows = _ply_ascii_rows(path, vertices, keep, lines + sum(element.count for element in before))
-        return plain_table(rows, path.name)
-    offset += sum(element.count * element.dtype(order, path.name).itemsize for element in before)
-    return plain_table(_ply_binary_rows(path, vertices, keep, vertices.dtype(order, path.name), offset), path.name)
+        numbers = _ascii_columns(path, vertices, keep, lines + sum(element.count for element in before))
+    else:
+        numbers = _binary_columns(path, vertices, keep, before, order, offset)
+    columns = [(names[i], values) for i, values in zip(keep, numbers, strict=True)]
+    return _splats(columns, path.name) if left_out else named_table(columns, path.name)
+
+
+def _splats(columns: Sequence[tuple[str, np.ndarray]], name: str) -> Table:
+    """The centers of Gaussian splats, with the colors that they have from everywhere."""
+    found = dict(columns)
+    shades = [np.clip(0.5 + CONSTANT_HARMONIC * found.pop(term).astype(np.float64), 0, 1) for term in SPLAT]
+    count = len(shades[0])
+    note = f"holds {count:,} Gaussian splats: their centers are taken for points of the surface"
+    return named_table([*found.items(), ("colors", np.stack(shades, axis=1))], name, [note])
 
 
 def check_ply(path: Path) -> None:
@@ -84,27 +118,118 @@ def check_ply(path: Path) -> None:
             raise cut_short(path.name, element.count)
 
 
-def _ply_ascii_rows(path: Path, vertices: _Element, keep: list[int], skipped: int) -> np.ndarray:
-    vertices.dtype("=", path.name)
-    width = len(vertices.names)
-    if skipped + 2 * width * vertices.count > path.stat().st_size + 1:  # a number takes a digit and a blank
+def _ascii_columns(path: Path, vertices: _Element, keep: list[int], skipped: int) -> np.ndarray:
+    names = [one.name for one in vertices.properties]
+    plain = [i for i, one in enumerate(vertices.properties) if not one.counted]
+    if skipped + 2 * len(names) * vertices.count > path.stat().st_size + 1:  # a number takes a digit and a blank
         raise cut_short(path.name, vertices.count)
-    layout = RowLayout(skipped + 1, width, f"{width} ({' '.join(vertices.names)})", keep)
-    values = load_rows(path, layout, limit=vertices.count)
+    expected = f"{len(names)} ({' '.join(names)})"
+    layout = RowLayout(skipped + 1, len(names), expected, None if len(keep) == len(names) else keep)
+    lines = text_lines(path, layout)
+    if any(one.counted for one in vertices.properties[: keep[-1]]):  # places differ from row to row
+        lines = _without_lists(lines, vertices.properties)
+        layout = replace(layout, count=len(plain), keep=[plain.index(i) for i in keep])
+    values = parsed(lines, path, layout, vertices.count)
     if len(values) < vertices.count:
         raise cut_short(path.name, vertices.count, len(values))
-    return values
+    return values.T
 
 
-def _ply_binary_rows(path: Path, vertices: _Element, keep: list[int], dtype: np.dtype, offset: int) -> np.ndarray:
-    held = max(path.stat().st_size - offset, 0) // dtype.itemsize
-    if held < vertices.count:
-        raise cut_short(path.name, vertices.count, held)
-    rows = np.fromfile(path, dtype, vertices.count, offset=offset)
-    values = np.empty((len(rows), len(keep)))
-    for column, i in enumerate(keep):
-        values[:, column] = rows[str(i)]
-    return values
+def _without_lists(lines: Iterator[str], properties: Sequence[_Property]) -> Iterator[str]:
+    for line in lines:
+        words, kept, at = line.split(), [], 0
+        for one in properties:
+            word = words[at] if at < len(words) else ""
+            kept += [] if one.counted else [word]
+            at += 1
+            if one.counted:
+                at += int(word) if word.isdecimal() and word.isascii() and len(word) < DIGITS else len(words)
+        yield " ".join(kept)
+
+
+def _binary_columns(
+    path: Path, vertices: _Element, keep: list[int], before: list[_Element], order: str, offset: int
+) -> list[np.ndarray]:
+    if not any(element.has_lists for element in (*before, vertices)):
+        offset += sum(element.count * element.dtype(order).itemsize for element in before)
+        dtype = vertices.dtype(order)
+        held = max(path.stat().st_size - offset, 0) // dtype.itemsize
+        if held < vertices.count:
+            raise cut_short(path.name, vertices.count, held)
+        rows = np.fromfile(path, dtype, vertices.count, offset=offset)
+        return [_native(rows[str(i)]) for i in keep]
+    data, at = np.fromfile(path, np.uint8, offset=offset), 0
+    try:
+        for element in before:
+            at = deque(_walk(data, at, element, order), maxlen=1)[0]
+        return _ragged_columns(data, at, vertices, keep, order)
+    except (struct.error, IndexError) as error:
+        raise cut_short(path.name, vertices.count) from error
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _walk(data: np.ndarray, at: int, element: _Element, order: str) -> Iterator[int]:
+    """Where the runs of plain properties before, between and after the lists of each row begin; then the end.
+
+    Raises:
+        struct.error: the data end before.
+    """
+    runs, lists = [0], []
+    for one in element.properties:
+        size = np.dtype(one.kind).itemsize
+        if one.counted:  # no length is negative
+            lists.append((struct.Struct(order + "BHIQ"[int(one.counted[1]).bit_length() - 1]), size))
+            runs.append(0)
+        else:
+            runs[-1] += size
+    steps = [
+        (run, length.unpack_from, length.size, size) for run, (length, size) in zip(runs, lists, strict=False)
+    ]
+    last, buffer = runs[-1], data.data
+    for _ in range(element.count if lists else 0):
+        for run, unpack_from, width, size in steps:
+            yield at
+            at += run
+            at += width + unpack_from(buffer, at)[0] * size
+        yield at
+        at += last
+    at += 0 if lists else element.count * last
+    if at > len(data):
+        raise struct.error
+    yield at
+
+
+def _ragged_columns(data: np.ndarray, at: int, element: _Element, keep: list[int], order: str) -> list[np.ndarray]:
+    """Plain properties of rows with lists: read at once if all lists are as long as those of the first row."""
+    properties, places, run, inside = element.properties, {}, 0, 0
+    for i, one in enumerate(properties):
+        places[i] = run, inside
+        inside += np.dtype(one.kind).itemsize
+        if one.counted:
+            run, inside = run + 1, 0
+    single = _Element(element.name, 1, properties)
+    *starts, end = (place - at for place in _walk(data, at, single, order))
+    fields = {i: one.counted or one.kind for i, one in enumerate(properties) if one.counted or i in keep}
+    offsets = [starts[places[i][0]] + places[i][1] for i in fields]
+    formats = [order + kind for kind in fields.values()]
+    rows = np.dtype({"names": [str(i) for i in fields], "formats": formats, "offsets": offsets, "itemsize": end})
+    if at + element.count * end <= len(data):
+        table = np.frombuffer(data, rows, element.count, offset=at)
+        if all((table[str(i)] == table[str(i)][0]).all() for i in fields if properties[i].counted):
+            return [_native(table[str(i)]) for i in keep]
+    if at + element.count > len(data):
+        raise struct.error
+    begins = np.fromiter(_walk(data, at, element, order), np.int64)[:-1].reshape(-1, run + 1)
+    columns = []
+    for i in keep:
+        kind = np.dtype(order + properties[i].kind)
+        where = begins[:, places[i][0]] + places[i][1]
+        held = np.stack([data[where + byte] for byte in range(kind.itemsize)], axis=1)
+        columns.append(_native(held.view(kind)[:, 0]))
+    return columns
 
 
 def _ply_header(stream: io.BufferedIOBase, name: str) -> tuple[str | None, list[_Element], int]:
@@ -121,12 +246,10 @@ def _ply_header(stream: io.BufferedIOBase, name: str) -> tuple[str | None, list[
                 order = {"a": None, "l": "<", "b": ">"}[kind.removeprefix("binary_")[0]]
             case ["element", element, count] if count.isdecimal() and count.isascii() and len(count) < DIGITS:
                 elements.append(_Element(element, int(count)))
-            case ["property", "list", _, _, _] if elements:
-                elements[-1].types.append("")
-                elements[-1].names.append("")
+            case ["property", "list", counted, kind, label] if elements and _are_types(counted, kind):
+                elements[-1].properties.append(_Property(label, PLY_TYPES[kind], PLY_TYPES[counted]))
             case ["property", kind, label] if elements and kind in PLY_TYPES:
-                elements[-1].types.append(PLY_TYPES[kind])
-                elements[-1].names.append(label)
+                elements[-1].properties.append(_Property(label, PLY_TYPES[kind]))
             case ["comment" | "obj_info", *_] | []:
                 pass
             case _:
@@ -135,6 +258,11 @@ def _ply_header(stream: io.BufferedIOBase, name: str) -> tuple[str | None, list[
     if order == "":
         raise InputError(f"{name}: its PLY header names no format.")
     return order, elements, lines + 1
+
+
+def _are_types(counted: str, kind: str) -> bool:
+    """Whether a list's length and its items are of types that are known."""
+    return kind in PLY_TYPES and PLY_TYPES.get(counted, "f")[0] != "f"
 
 
 def ply_bytes(

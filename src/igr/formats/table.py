@@ -1,23 +1,58 @@
-"""What a file holds of a cloud, a row a point: positions, normals, attributes, and from where each was seen."""
+"""What a file holds of a cloud, a row a point: positions, normals, attributes, and from where each was seen.
+
+What columns are is said by their names (`named_table`), or where they have none by their numbers (`plain_table`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from ..errors import InputError
 
-COLUMNS = {2: "x y", 3: "x y z", 4: "x y nx ny", 6: "x y z nx ny nz"}
-"""What the columns of a table mean, by their number."""
-POSITION_NAMES = ({"x"}, {"y"}, {"z"})
-NORMAL_NAMES = (
-    {"nx", "normal_x", "normalx"},
-    {"ny", "normal_y", "normaly"},
-    {"nz", "normal_z", "normalz"},
-)
+AXES, NORMAL, COLORS = ("x", "y", "z"), ("nx", "ny", "nz"), ("red", "green", "blue")
+MEANINGS = {
+    alias: meaning
+    for i, (axis, color) in enumerate(zip(AXES, COLORS, strict=True))
+    for meaning, aliases in {
+        axis: "{a} pos_{a} position_{a} p{a} coord_{a} {a}_coord {a}_coordinate cartesian{a} point_{a} points_{i} "
+        "points_m_xyz_{i}",
+        f"n{axis}": "n{a} normal_{a} normal{a} norm_{a} nor_{a} {a}_normal nor{a} normals_{i}",
+        color: "{c} {c[0]} diffuse_{c} color_{c} color{c} {c}_color vertex_{c} color_{c[0]} colors_{i} rgb_{i}",
+    }.items()
+    for alias in aliases.format(a=axis, c=color, i=i).split()
+} | dict.fromkeys(("intensity", "i", "intensities"), "intensity")
+"""What the usual names of columns stand for; see `simplified`."""
+SURVEY = {
+    alias: axis
+    for axis, aliases in {
+        "x": "easting east e rechtswert",
+        "y": "northing north n hochwert",
+        "z": "elevation elev height altitude alt z h höhe hoehe",
+    }.items()
+    for alias in aliases.split()
+}
+"""Surveyors' names of the axes, where no x and y are named; their heights also stand beside x and y."""
+DEGREES = {"lat", "latitude", "lon", "long", "longitude", "lng"}
+ARRAYS = {
+    alias: parts
+    for parts, aliases in {
+        AXES: "points vertices verts xyz pos v point position positions coords coordinates",
+        NORMAL: "normals vertex_normals normal n",
+        COLORS: "colors color rgb rgba colours vertex_colors",
+    }.items()
+    for alias in aliases.split()
+}
+"""The usual names of arrays that hold all axes or colors at once, the commonest first."""
+
+MOST_COLUMNS = 12
+"""Columns without names, at most."""
+DARKEST = 16
+"""Three columns of whole numbers that all stay below this are classes or counts, not colors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,35 +85,216 @@ class Table:
         )
 
 
-def expected_columns(counts: Sequence[int] = tuple(COLUMNS)) -> str:
-    """`3 (x y z) or 6 (x y z nx ny nz)`: the numbers of columns that are understood, for messages."""
-    words = [f"{count} ({COLUMNS[count]})" for count in counts]
-    return ", ".join(words[:-1]) + " or " + words[-1]
+def column_names(columns: str) -> list[str]:
+    """The words of a `columns` option: separated by blanks or commas, `_` or `-` for a column to leave aside."""
+    return ["" if word in ("_", "-") else word for word in re.split(r"[\s,;]+", columns.strip())]
 
 
-def named_columns(words: Sequence[str]) -> list[int] | None:
-    """Places of x y [z] and, if all are there, of their normals among names; None without x and y."""
-    position, normal = (
-        [next((i for i, word in enumerate(words) if word.lower() in names), -1) for names in axes]
-        for axes in (POSITION_NAMES, NORMAL_NAMES)
-    )
-    dimension = 3 if position[2] >= 0 else 2
-    if min(position[:dimension]) < 0:
+def simplified(name: str) -> str:
+    """A name without capitals, quotes, units in brackets and what joins its words: `Points:0` is points_0."""
+    return re.sub(r"[\s.:_-]+", "_", re.sub(r"[\[(].*", "", name.lower()).strip(" \"'/")).strip("_")
+
+
+def named_places(names: Sequence[str]) -> dict[str, int]:
+    """Where columns that mean something stand among all, by meaning: x, y, z, nx, …, red, …, intensity."""
+    found: dict[str, int] = {}
+    survey: dict[str, int] = {}
+    for place, word in enumerate(map(simplified, names)):
+        if word in MEANINGS:
+            found.setdefault(MEANINGS[word], place)
+        if word in SURVEY:
+            survey.setdefault(SURVEY[word], place)
+    if {"x", "y"} <= found.keys():
+        return {"z": survey["z"], **found} if "z" in survey else found
+    return {meaning: place for meaning, place in found.items() if meaning not in AXES} | survey
+
+
+def named_table(columns: Sequence[tuple[str, np.ndarray]], name: str, notes: Sequence[str] = ()) -> Table:
+    """The table of columns (n,), or arrays (n, k) of several, by their names; columns without a name are left
+    aside, and those that mean nothing here are attributes.
+
+    Raises:
+        InputError: no x and y are among them.
+    """
+    columns = [part for column in columns for part in _parts(*column)]
+    words, notes = [simplified(label) for label, _ in columns], list(notes)
+    found = named_places(words)
+    if not {"x", "y"} <= found.keys():
+        raise _no_position(name, [label for label, _ in columns])
+    axes = AXES if "z" in found else AXES[:2]
+
+    def beside(meanings: Sequence[str]) -> np.ndarray:
+        return np.stack([columns[found.pop(meaning)][1] for meaning in meanings], axis=1)
+
+    left = set(range(len(columns))) - {found[axis] for axis in axes}
+    points, directions, attributes = beside(axes).astype(np.float64, copy=False), None, {}
+    if found.keys() >= set(NORMAL[: len(axes)]):
+        left -= {found[axis] for axis in NORMAL if axis in found}
+        directions = beside(NORMAL[: len(axes)]).astype(np.float64, copy=False)
+        if len(directions) and not directions.any():
+            directions = None
+            notes.append("its normals are all zero, which is to have none")
+    colors = None
+    if found.keys() >= set(COLORS):
+        places = {found[color] for color in COLORS}
+        colors = as_colors(beside(COLORS))
+        if colors is None:
+            notes.append("kept red, green and blue as they are: they are not numbers from 0 to 255, or to 1")
+        else:
+            left -= places
+    elif packed := [i for i in left if words[i] in ("rgb", "rgba") and columns[i][1].ndim == 1]:
+        colors = unpacked_colors(columns[packed[0]][1])
+        left -= set(packed)
+    if colors is not None:
+        attributes["colors"] = colors
+        left -= {i for i in left if words[i] in ("a", "alpha", "diffuse_alpha")}
+    for i in sorted(left):
+        label, values = columns[i]
+        label = "intensity" if found.get("intensity") == i else label.strip(" \"'/")[:60]
+        if words[i] and values.dtype.kind in "biuf":
+            label = label if label not in attributes else f"{label}_{i + 1}"
+            attributes[label] = np.ascontiguousarray(values)
+    return Table(points, directions, attributes, notes=tuple(notes))
+
+
+def _parts(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The columns of an array that holds several of them by its name; any other as it is."""
+    parts = ARRAYS.get(simplified(name))
+    if values.ndim == 2 and parts is not None and (values.shape[1] == 3 or 2 <= values.shape[1] <= 4 != parts):
+        yield from zip((*parts, "alpha"), values.T, strict=False)
+    elif values.ndim == 2 and values.shape[1] == 1:
+        yield name, values[:, 0]
+    else:
+        yield name, values
+
+
+def _no_position(name: str, labels: Sequence[str]) -> InputError:
+    if DEGREES & set(map(simplified, labels)):
+        return InputError(
+            f"{name} gives latitude and longitude, which are degrees and no lengths; project them first, "
+            "such as to easting and northing (UTM) in meters."
+        )
+    held = ", ".join(label for label in labels if label)[:200] or "none"
+    return InputError(f"{name} has no columns x and y; their names are: {held}.")
+
+
+def as_colors(values: np.ndarray) -> UInt8[np.ndarray, "n 3"] | None:
+    """Red, green and blue as bytes, from whole numbers to 255 or 65,535, or fractions to 1; None of others."""
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    values = np.nan_to_num(values.astype(np.float64), posinf=-1)
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0 or high > 65535:
         return None
-    keep = position[:dimension] + normal[:dimension]
-    return keep if min(keep) >= 0 else position[:dimension]
+    scale = 255 if high <= 1 else 1 if high <= 255 else 255 / 65535
+    return np.rint(values * scale).astype(np.uint8)
 
 
-def plain_table(values: Float[np.ndarray, "n c"], name: str) -> Table:
-    """Positions and normals of rows of numbers; colors, as common as normals in 6 columns, are left aside."""
-    columns = values.shape[1]
-    if columns not in COLUMNS:
-        raise InputError(f"{name} has {columns} columns, expected {expected_columns()}.")
-    if columns < 4:
-        return Table(values)
-    points, normals = np.ascontiguousarray(values[:, : columns // 2]), values[:, columns // 2 :]
-    if columns == 6 and len(values):
-        plausible = np.isfinite(normals).all() and normals.min() >= 0 and normals.max() <= 255
-        if plausible and (np.abs(np.linalg.norm(normals, axis=1) - 1) < 0.01).mean() < 0.1:
-            return Table(points, notes=("left columns 4 to 6 aside, which look like colors",))
-    return Table(points, np.ascontiguousarray(normals))
+def unpacked_colors(values: np.ndarray) -> UInt8[np.ndarray, "n 3"]:
+    """Colors of numbers 0xRRGGBB, perhaps stored as the bits of a float32, as PCL has it."""
+    if values.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            whole = (values == np.floor(values)).all() and values.max(initial=0) >= 1
+            bits = values.astype(np.uint32) if whole else values.astype(np.float32).view(np.uint32)
+    else:
+        bits = values.astype(np.uint32)
+    return np.stack([(bits >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)], axis=1)
+
+
+def plain_table(values: Float[np.ndarray, "n c"], name: str, columns: str | None = None) -> Table:
+    """The table of rows of numbers without names: what each column is follows from what its numbers can be,
+    unless `columns` says it; see `column_names`.
+
+    Raises:
+        InputError: there are too few or too many columns, or not as many as are named.
+    """
+    count, notes = values.shape[1], ()
+    if columns is not None:
+        names = column_names(columns)
+        if len(names) != count:
+            raise InputError(f"{name} has {count} columns, and columns={columns!r} names {len(names)}.")
+    elif not 2 <= count <= MOST_COLUMNS:
+        raise InputError(
+            f"{name} has {count} columns; 2 to {MOST_COLUMNS} (x y, x y z, and what belongs to them) can be told "
+            "apart without names."
+        )
+    else:
+        names, sure = judged_names(values)
+        if not sure:
+            notes = (f"took its columns for {shown(names)} (the option columns overrules)",)
+    if names in ([*AXES], [*AXES[:2]]):
+        return Table(values, notes=notes)
+    return named_table(list(zip(names, values.T, strict=True)), name, notes)
+
+
+def shown(names: Sequence[str]) -> str:
+    """Names as the option `columns` takes them."""
+    short = {color: color[0] for color in COLORS}
+    return " ".join(short.get(name, name) or "_" for name in names)
+
+
+def judged_names(values: Float[np.ndarray, "n c"]) -> tuple[list[str], bool]:
+    """What columns are, by what their numbers can be, and whether that is sure; "" is to be left aside.
+
+    Three columns of unit vectors are normals, three of whole numbers up to 255 or fractions are colors, one that
+    remains is the intensity. Where two places for the colors are possible, the intensity comes first.
+    """
+    count = values.shape[1]
+    if count <= 3:
+        return [*AXES[:count]], True
+    if count == 4 and _are_unit(values[:, 2:]):
+        return ["x", "y", "nx", "ny"], True
+    counted = len(values) > 2 and bool((np.diff(values[:, 0]) == 1).all()) and values[0, 0] in (0, 1)
+    start = 3 + counted
+    names = ["", *AXES][not counted :] + [f"column{i + 1}" for i in range(start, count)]
+    places = range(start, count - 2)
+    normals = next((i for i in places if _are_unit(values[:, i : i + 3])), None)
+    if normals is not None:
+        names[normals : normals + 3] = NORMAL
+    colors = [
+        i for i in places if normals not in (i - 2, i - 1, i, i + 1, i + 2) and _are_colors(values[:, i : i + 3])
+    ]
+    colors = [i for i in colors if np.ptp(values[:, i : i + 3]) > 0] or colors
+    if colors:
+        first, last = colors[0], colors[-1]
+        either = (
+            len(colors) == 2 and last == first + 1 and not _all_are(values[:, last + 2], 255)
+        )  # no r g b alpha
+        colors = [last if either else first]
+        names[colors[0] : colors[0] + 3] = COLORS
+    rest = [i for i in range(start, count) if names[i].startswith("column")]
+    others = values[:, start:]
+    if len(rest) == 3 == count - start and (
+        not (others >= 0).all() or not others.any() or _are_unit(others, any_unit=True)
+    ):
+        names[start:] = NORMAL  # of other lengths, or none
+    elif len(rest) == 1:
+        alpha = len(colors) > 0 and _all_are(values[:, rest[0]], 255)
+        names[rest[0]] = "" if alpha or _all_are(values[:, rest[0]], 1) else "intensity"
+    return names, normals == 3 == count - 3
+
+
+def _all_are(values: np.ndarray, number: float) -> bool:
+    return bool((values == number).all())
+
+
+def _are_unit(vectors: np.ndarray, *, any_unit: bool = False) -> bool:
+    """Whether nearly all that are not zero have the length 1, or if `any_unit` the same length."""
+    with np.errstate(all="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+    there = np.isfinite(lengths) & (lengths > 0)
+    if 2 * there.sum() <= len(vectors):
+        return False
+    unit = np.median(lengths[there]) if any_unit else 1
+    return bool((np.abs(lengths[there] / unit - 1) < 0.01).mean() > 0.9)
+
+
+def _are_colors(values: np.ndarray) -> bool:
+    """Whether all can be red, green, blue: whole numbers to 255 (or to 65,535 in each), or fractions to 1."""
+    values = values[np.isfinite(values).all(axis=1)]
+    if len(values) == 0 or values.min() < 0:
+        return False
+    high = values.max(axis=0)
+    if (values == np.floor(values)).all():
+        return DARKEST <= high.max() <= 255 or (high.min() > 255 and high.max() <= 65535)
+    return high.max() <= 1
