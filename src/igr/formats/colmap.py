@@ -241,11 +241,12 @@ def _images_bin(file: Path) -> list[tuple[float, ...]]:
     data = file.read_bytes()
     rows, start = [], 8
     for _ in range(count := int.from_bytes(data[:8], "little")):
-        end = data.find(b"\0", start + IMAGE.size)
-        if end < 0 or end + 9 > len(data):
+        end = data.find(b"\0", start + IMAGE.size)  # of the name; the image's points are left aside
+        after = end + 9 + 24 * int.from_bytes(data[end + 1 : end + 9], "little")
+        if end < 0 or after > len(data):
             raise InputError(f"{file.name} is cut short: it announces {count:,} images and holds {len(rows):,}.")
         rows.append(IMAGE.unpack_from(data, start)[:8])
-        start = end + 9 + 24 * int.from_bytes(data[end + 1 : end + 9], "little")
+        start = after
     return rows
 
 
