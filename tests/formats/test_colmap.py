@@ -106,6 +106,7 @@ def test_a_model_that_is_cut_short_is_refused_wherever_it_ends(tmp_path, file):
     [
         ("points3D.txt", "1 2 3 4 5 6 7", "point 13 has 7 numbers, expected 8 and pairs"),
         ("points3D.txt", "1 2 3 4 5 6 seven 8", "something else than numbers"),
+        ("points3D.txt", "1 2 3 4 5 6 7 8 9", "has 9 numbers"),
         ("images.txt", "1 2 3 4 five 6 7 8 1 a.jpg\n", "is no image"),
         ("images.txt", "1 0 0 0 0 6 7 8 1 a.jpg\n", "an image has no place"),
     ],
@@ -123,3 +124,10 @@ def test_a_folder_that_is_a_model_is_one_scan(tmp_path, capsys):
 
     folder = scanners.colmap(tmp_path / "model", POINTS, COLORS, TRACKS, OUTSIDE)
     assert find_scans((folder,)) == {"model": folder}
+
+
+def test_numbers_that_are_no_images_are_nobodys(tmp_path):
+    folder = scanners.colmap(tmp_path, POINTS[:12], COLORS[:12], [[4]] * 12, OUTSIDE, form="txt")
+    with (folder / "points3D.txt").open("a") as stream:
+        stream.write("1 2 3 4 5 6 7 8 1e300 -1 nan 3 inf 4 -7 2\n")
+    assert read_table(folder).views[-1] == -1

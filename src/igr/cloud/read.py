@@ -44,7 +44,8 @@ def read_table(path: str | os.PathLike) -> Table:
     suffix = path.suffix.lower()
     try:
         if is_model(path):
-            return read_model(path)
+            with np.errstate(all="ignore"):
+                return read_model(path)
         check_file(path)
         require(READ_BYTE * path.stat().st_size, f"reading {path.name}")
         if suffix in TEXT_FORMATS:

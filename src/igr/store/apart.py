@@ -26,7 +26,7 @@ except ImportError:  # Windows, where nothing limits a process
 
 MEMORY, MEMORY_BYTE = 1_500_000_000, 20
 """Address space that a reader may take beside what it starts with, and beyond that for each byte of its file."""
-SECONDS, SECONDS_BYTE = 8, 2e-6
+SECONDS, SECONDS_BYTE = 4, 2e-6
 """Processor time that it may take, and beyond that for each byte of its file."""
 START = "import sys; sys.path[:] = sys.argv[4:]; from igr.store.apart import serve; serve(*sys.argv[1:4])"
 ALONE = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX")
