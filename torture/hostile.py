@@ -33,7 +33,7 @@ from .bait import (
 from .sound import CONF, npy, npz, sound, table
 
 SUFFIXES = {
-    "cloud": ("xyz", "csv", "npy", "npz", "ply", "obj", "glb", "stl", "off"),
+    "cloud": ("xyz", "csv", "npy", "npz", "ply", "obj", "glb", "stl", "off", "las", "laz", "e57", "pcd"),
     "mesh": ("ply", "obj", "glb", "stl", "off"),
     "model": ("igr",),
     "space": ("safetensors", "pth"),

@@ -13,6 +13,8 @@ import numpy as np
 
 from igr.config import FAST, FAST_SPACE, PAPER, Config, FeatureConfig, LatentConfig, MLPConfig
 
+from . import scanners
+
 NETWORK = FeatureConfig(levels=3, coarsest=4, finest=12, log2_rows=10, width=32, start_levels=1)
 PLAIN = MLPConfig(width=16, layers=3, skip=(2,), beta=100.0, radius=0.5)
 
@@ -236,6 +238,12 @@ def _scans() -> Sound:
     return Sound(files, tuple(files), "", "scans")
 
 
+def _scanned(kind: str) -> Sound:
+    files = scanners.small(kind)
+    given = {"fused": "fused.ply"}.get(kind, "" if kind.startswith("colmap") else next(iter(files)))
+    return Sound(files, tuple(files), given, "cloud")
+
+
 def _grid() -> bytes:
     return npz(compressed=False, values=np.zeros((5, 5, 5)), origin=np.zeros(3), spacing=np.array(0.1))
 
@@ -268,6 +276,7 @@ MAKERS: dict[str, Callable[[], Sound]] = {
     "stl ascii": lambda: _one("a.stl", _exported("stl_ascii")),
     "glb": lambda: _one("a.glb", _exported("glb")),
     "gltf": _gltf,
+    **{kind: functools.partial(_scanned, kind) for kind in scanners.KINDS},
     "mesh ply ascii": lambda: _one("a.ply", _mesh().export(file_type="ply", encoding="ascii"), "mesh"),
     "mesh ply": lambda: _one("a.ply", _exported("ply"), "mesh"),
     "mesh obj": lambda: _one("a.obj", _exported("obj"), "mesh"),

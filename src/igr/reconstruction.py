@@ -14,7 +14,8 @@ import numpy as np
 from .cloud.frame import Frame, stray_points, unit_frame
 from .cloud.neighbors import Neighbors
 from .cloud.pointcloud import PointCloud, as_cloud
-from .config import FAST, PRESETS, Config
+from .cloud.select import small_part
+from .config import FAST, PRESETS, Config, FeatureConfig
 from .errors import InputError, usual_arithmetic
 from .field.field import Field, make_field
 from .fit.adapt import adapted, lasting_normals
@@ -167,6 +168,10 @@ def cleaned(
         cloud = cloud.select(np.sort(rng.choice(len(cloud), visited, replace=False)))
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     near = near if len(cloud) == len(near.points) else Neighbors(cloud.points)
+    if isinstance(config.network, FeatureConfig):
+        advice = small_part(near, 2 * config.network.bound / config.network.finest * frame.scale)
+        if advice:
+            notify(advice)
     near = near.in_frame(frame)
     seen = None if cloud.viewpoints is None else frame.to_unit(cloud.viewpoints)
     return replace(cloud, points=near.points, viewpoints=seen), near, frame, details

@@ -18,7 +18,7 @@ from ..errors import LONGEST, FitError, InputError
 from ..machine import wait_asleep
 from .judge import Evaluate
 from .look import Export, Render, Report, View
-from .output import say, tell
+from .output import joined_numbers, say, tell
 from .reconstruct import Example, Mesh, Reconstruct
 from .scans import Dfaust
 from .space import Shapespace
@@ -66,7 +66,8 @@ def run() -> NoReturn:
 
 
 def _called(args: list[str] | None) -> int:
-    if (sys.argv[1:] if args is None else args) == ["--version"]:
+    args = joined_numbers(sys.argv[1:] if args is None else args)
+    if args == ["--version"]:
         tell(f"igr {__version__}")
         return 0
     try:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import arg
 
 from ..errors import InputError, readable
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import trimesh
 
+    from ..cloud.pointcloud import PointCloud
     from ..fit.loop import Progress
     from ..store.run import RunFolder
     from ..surface.surface import Surface
@@ -65,6 +70,50 @@ class Ending:
     """Close holes of an open surface up to this width (the scan's units; default 6 spacings of the points)."""
     trim: float | None = None
     """Leave out what is farther than this from every point (the scan's units); the result is then open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selecting:
+    """Which points of a scan are used."""
+
+    crop: Annotated[str | None, arg(metavar="XMIN YMIN ZMIN XMAX YMAX ZMAX")] = None
+    """Only the points in this box (the scan's units); of a planar scan XMIN YMIN XMAX YMAX."""
+    voxel: float | None = None
+    """Only one point in each cell of a grid of this size (the scan's units)."""
+    classes: str | None = None
+    """Only points of these classes, such as 2,6: ground and buildings of a las file."""
+
+    def selected(self, cloud: PointCloud) -> PointCloud:
+        """The points asked for."""
+        if self.classes is not None:
+            words = self.classes.replace(",", " ").split()
+            if not words or not all(word.isdecimal() for word in words):
+                raise InputError(f"--classes {self.classes!r} names no classes; give whole numbers, such as 2,6")
+            cloud = cloud.of_classes(*map(int, words))
+        if self.crop is not None:
+            words = self.crop.replace(",", " ").split()
+            if not all(map(_is_number, words)):
+                raise InputError(f"--crop {self.crop!r} holds something else than numbers")
+            cloud = cloud.crop(*map(float, words))
+        return cloud if self.voxel is None else cloud.thin(self.voxel)
+
+
+def joined_numbers(args: Sequence[str], option: str = "--crop") -> list[str]:
+    """The arguments with the numbers behind an option as one: there are four or six, and the scan may follow."""
+    if option not in args:
+        return list(args)
+    start = stop = args.index(option) + 1
+    while stop < len(args) and _is_number(args[stop]):
+        stop += 1
+    numbers = [f"{option}={' '.join(args[start:stop])}"] if stop > start else [option]
+    return [*args[: start - 1], *numbers, *args[stop:]]
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def check_request(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from ..errors import InputError
-from .output import Ending, check_request, report_result, say, tell, write_result
+from .output import Ending, Selecting, check_request, report_result, say, tell, write_result
 
 if TYPE_CHECKING:
     from ..cloud.pointcloud import PointCloud
@@ -30,11 +30,12 @@ Output = Annotated[Path | None, arg(aliases=["-o"])]
 
 
 @dataclass(frozen=True)
-class Reconstruct(Ending):
+class Reconstruct(Ending, Selecting):
     """Turn point clouds into surfaces: a mesh in space, a curve in the plane."""
 
     scans: Positional[tuple[Path, ...]] = ()
-    """Cloud: text, npy, npz, ply, ptx, or any mesh file (its vertices). Several, or a folder: each in turn."""
+    """Cloud: text, npy, npz, ply, ptx, las, laz, e57, pcd, a mesh file (its vertices), or the folder of a COLMAP
+    model. Several, or another folder: each in turn."""
     output: Output = None
     """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan. For several
     scans, the folder for their meshes and the table results.csv."""
@@ -93,7 +94,9 @@ class Reconstruct(Ending):
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        several = len(self.scans) > 1 or any(path.is_dir() for path in self.scans)
+        from ..formats.colmap import is_model
+
+        several = len(self.scans) > 1 or any(path.is_dir() and not is_model(path) for path in self.scans)
         if several or (self.output is not None and self.output.is_dir()):
             from .scans import reconstruct_all
 
@@ -145,7 +148,8 @@ class Reconstruct(Ending):
                     page(progress, field)
                 return display(progress, field)
 
-            cloud = as_cloud(read_points(scan, columns=self.columns), viewpoints=self._viewpoints())
+            read = self.selected(read_points(scan, columns=self.columns))
+            cloud = as_cloud(read, viewpoints=self._viewpoints())
             check_request(self.output, resolution, self, dimension=cloud.dimension)
             _state_size(cloud, config, resolution, use_normals=self.normals != "ignore")
             surface = reconstruct(cloud, config=config, options=options, on_step=on_step, notify=notify)

@@ -77,11 +77,13 @@ def find_scans(paths: tuple[Path, ...], *, leave_out: Path | None = None) -> dic
     Raises:
         InputError: a folder is empty, or two scans would get one name.
     """
+    from ..formats.colmap import is_model
     from ..scans.folders import list_scans, scan_name
 
     scans: dict[str, Path] = {}
     for path in paths:
-        found = list_scans(path, leave_out=leave_out) if path.is_dir() else {scan_name(Path(path.name)): path}
+        many = path.is_dir() and not is_model(path)
+        found = list_scans(path, leave_out=leave_out) if many else {scan_name(Path(path.name)): path}
         for name, scan in found.items():
             if name in scans:
                 raise InputError(f"{scans[name]} and {scan} would get one name; give them in separate runs")

@@ -22,6 +22,7 @@ from .clean import MINIMUM_POINTS, check_extent, clean, many
 from .frame import sides
 from .neighbors import Neighbors
 from .read import read_table
+from .select import checked_box, in_box, one_a_cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,36 @@ class PointCloud:
             views=None if self.views is None else self.views[keep],
         )
 
+    def crop(self, *box: float) -> PointCloud:
+        """The points in a box: xmin ymin zmin xmax ymax zmax, in the plane xmin ymin xmax ymax."""
+        low, high = checked_box(box, self.dimension)
+        own = " ".join(f"{number:.8g}" for number in (*self.points.min(axis=0), *self.points.max(axis=0)))
+        return self._part(in_box(self.points, np.stack([low, high])), "the crop", f"the cloud's own box is {own}")
+
+    def thin(self, size: float) -> PointCloud:
+        """One point for each cell of a grid of this size, the one nearest to the mean of those in the cell."""
+        if not 0 < size < np.inf:
+            raise InputError(f"cells of {size:g} make no grid; give a positive size in the units of the cloud")
+        return self._part(one_a_cell(self.points, size), f"one point a cell of {size:g}", "give a smaller size")
+
+    def of_classes(self, *classes: int) -> PointCloud:
+        """The points whose attribute `classification` is one of these; 2 is ground in las, 6 building."""
+        given = self.attributes.get("classification")
+        if given is None:
+            raise InputError(f"{self.name} has no attribute 'classification' to choose classes by.")
+        held = ", ".join(
+            f"{value} ({count:,})" for value, count in zip(*np.unique(given, return_counts=True), strict=True)
+        )
+        what = f"class{'' if len(classes) == 1 else 'es'} {', '.join(map(str, classes))}"
+        return self._part(np.isin(given, classes), f"choosing {what}", f"its classes are {held}")
+
+    def _part(self, keep: np.ndarray, what: str, advice: str) -> PointCloud:
+        part = self.select(keep)
+        if len(part) < MINIMUM_POINTS:
+            left = f"{what} leaves {many(len(part), 'point')} of {len(self):,}"
+            raise InputError(f"{self.name}: {left}, at least {MINIMUM_POINTS} are needed; {advice}.")
+        return replace(part, notes=(*self.notes, f"{what} leaves {len(part):,} of {many(len(self), 'point')}"))
+
     def __repr__(self) -> str:
         kind = "points" if self.normals is None else "points with normals"
         size = sides(self.points) if len(self) else "empty"
@@ -131,8 +162,9 @@ def read_points(path: str | os.PathLike, *, columns: str | None = None) -> Point
     """A point cloud from a file, checked and cleaned.
 
     Args:
-        path: text of any suffix with a point on a line, `.npy`, `.npz` (`points`, `normals`), `.ply`, `.ptx`, or a
-            mesh file (obj, off, stl, glb, gltf: its vertices).
+        path: text of any suffix with a point on a line, `.npy`, `.npz` (`points`, `normals`), `.ply`, ptx, las,
+            laz, e57, pcd, a mesh file (obj, off, stl, glb, gltf: its vertices), or the folder of a sparse model of
+            COLMAP.
         columns: what the columns of text or of a plain array are, such as "x y z intensity", `_` for one to leave
             aside. If not given, it is what the file says, else what the numbers can be: three columns of unit
             vectors are normals, three of whole numbers up to 255 colors; a note says what was decided.
@@ -140,7 +172,7 @@ def read_points(path: str | os.PathLike, *, columns: str | None = None) -> Point
     Raises:
         InputError: the file cannot be read, or its points cannot be used; see `as_cloud`.
     """
-    return _checked(read_table(path, columns), os.path.basename(os.fspath(path)))
+    return _checked(read_table(path, columns), os.path.basename(os.path.abspath(path)))
 
 
 @usual_arithmetic

@@ -12,6 +12,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..formats.arrays import read_npy, read_npz
+from ..formats.colmap import is_model, read_model, with_visibility
+from ..formats.lidar import LIDAR_FORMATS, read_lidar
 from ..formats.meshfile import BROKEN_MESH, MESH_FORMATS, mesh_parts
 from ..formats.ply import read_ply
 from ..formats.table import Table
@@ -21,8 +23,6 @@ from ..store.atomic import check_file
 
 TEXT_FORMATS = (".xyz", ".txt", ".csv", ".pts")
 """Always text; what has another suffix is read as text if it holds rows of numbers."""
-MESH_SUFFIXES = tuple(f".{kind}" for kind in MESH_FORMATS)
-
 READ_BYTE = 8
 """Bytes that reading and checking a cloud takes for each byte of its file."""
 
@@ -31,7 +31,8 @@ def read_table(path: str | os.PathLike, columns: str | None = None) -> Table:
     """The points of a file, and what it holds of each.
 
     Args:
-        path: text of any suffix, `.npy`, `.npz`, `.ply`, `.ptx`, or a mesh file (obj, off, stl, glb, gltf).
+        path: text of any suffix, `.npy`, `.npz`, `.ply`, what scanners write (ptx, las, laz, e57, pcd), a mesh file
+            (obj, off, stl, glb, gltf), or a sparse model of COLMAP: its folder, points3D.bin or points3D.txt.
         columns: what the columns of text or of a plain array are, such as "x y z intensity", `_` for one to leave
             aside; None for what the file says, or what its numbers can be.
 
@@ -42,9 +43,10 @@ def read_table(path: str | os.PathLike, columns: str | None = None) -> Table:
         InputError: no such file, an unknown format, a broken or truncated file, wrong columns.
     """
     path = Path(path)
-    check_file(path)
     try:
-        require(READ_BYTE * path.stat().st_size, f"reading {path.name}")
+        if not is_model(path):
+            check_file(path)
+            require(READ_BYTE * path.stat().st_size, f"reading {path.name}")
         with np.errstate(all="ignore"):  # infinities and NaN are dealt with later
             return _read(path, columns)
     except OSError as error:
@@ -54,10 +56,10 @@ def read_table(path: str | os.PathLike, columns: str | None = None) -> Table:
 
 
 def _read(path: Path, columns: str | None) -> Table:
-    suffix = path.suffix.lower()
+    suffix, model = path.suffix.lower(), is_model(path)
     if suffix == ".npy":
         return read_npy(path, columns)
-    reader = {".npz": read_npz, ".ply": read_ply, **dict.fromkeys(MESH_SUFFIXES, _read_mesh)}.get(suffix)
+    reader = READERS.get(suffix) if not model else read_model
     if reader is None and (suffix in (*TEXT_FORMATS, ".ptx") or holds_rows(path)):
         reader = read_ptx if is_ptx(path) else None
         if reader is None:
@@ -65,9 +67,9 @@ def _read(path: Path, columns: str | None) -> Table:
     if columns is not None:
         raise InputError(f"{path.name} says itself what it holds; columns can be given for text and .npy.")
     if reader is None:
-        formats = ("text", ".npy", ".npz", ".ply", ".ptx", *MESH_SUFFIXES)
+        formats = ("text", ".npy", ".ptx", *READERS)
         raise InputError(f"{path.name}: unknown format; these are read: {' '.join(formats)}.")
-    return reader(path)
+    return with_visibility(reader(path), path)
 
 
 def _read_mesh(path: Path) -> Table:
@@ -83,3 +85,12 @@ def _read_mesh(path: Path) -> Table:
     missing = any(part is None for part in normals), any(part is None for part in colors)
     attributes = {} if missing[1] else {"colors": np.vstack(colors)}
     return Table(np.vstack(vertices), None if missing[0] else np.vstack(normals), attributes)
+
+
+READERS = {
+    ".npz": read_npz,
+    ".ply": read_ply,
+    **dict.fromkeys(LIDAR_FORMATS, read_lidar),
+    **dict.fromkeys((f".{kind}" for kind in MESH_FORMATS), _read_mesh),
+}
+"""By suffix, those of files that say themselves what they hold."""

@@ -18,7 +18,10 @@ from ..errors import InputError
 from ..settings import parse_json
 from ..store.atomic import make_folder, read_small_text, write_bytes
 
-SCAN_SUFFIXES = (".ply", ".obj", ".off", ".stl", ".glb", ".xyz", ".pts", ".npy", ".npz")
+SCAN_SUFFIXES = (
+    *(".ply", ".obj", ".off", ".stl", ".glb", ".xyz", ".pts", ".npy", ".npz"),
+    *(".las", ".laz", ".e57", ".pcd"),
+)
 """Files that count as scans in a folder; text files of other names are rarely clouds."""
 
 
