@@ -30,7 +30,7 @@ IMAGE = struct.Struct("<I7dI")
 """Number, rotation (w x y z) and translation from world to camera, camera; then follow name and points."""
 LONGEST, BLOCK = 40, 1 << 18
 """Characters of a number in text, and how many numbers are converted at once."""
-READ_BYTE = 12
+READ_BYTE = 20
 """Bytes that reading a model takes for each of its bytes."""
 
 
