@@ -328,7 +328,7 @@ BROKEN = {
     "broken.stl": (b"\0" * 100, "broken.stl cannot be read as .stl: it is damaged or of another kind."),
     "broken.glb": (b"glTF" + bytes(60), "broken.glb cannot be read as .glb: it is damaged or of another kind."),
     "nothing.obj": (b"# nothing\n", "nothing.obj"),
-    "scan.las": (b"LASF", "scan.las: unknown format; these are read: text .npy .npz .ply .ptx .obj"),
+    "scan.fls": (b"FARO", "scan.fls: unknown format; these are read: text .npy .ptx .npz .ply .las"),
     "scan": (b"hello", "scan: unknown format; these are read: text .npy"),
     "scan.json": (b"[\n1, 2, 3\n]", "scan.json: unknown format; these are read: text .npy"),
 }

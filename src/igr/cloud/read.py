@@ -31,7 +31,7 @@ def read_table(path: str | os.PathLike, columns: str | None = None) -> Table:
     """The points of a file, and what it holds of each.
 
     Args:
-        path: text of any suffix, `.npy`, `.npz`, `.ply`, what scanners write (ptx, las, laz, e57, pcd), a mesh file
+        path: text of any suffix, `.npy`, `.npz`, `.ply`, what scanners write (ptx, las, laz, e57, pcd), a mesh
             (obj, off, stl, glb, gltf), or a sparse model of COLMAP: its folder, points3D.bin or points3D.txt.
         columns: what the columns of text or of a plain array are, such as "x y z intensity", `_` for one to leave
             aside; None for what the file says, or what its numbers can be.

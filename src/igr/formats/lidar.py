@@ -5,7 +5,7 @@ Each is read in a process of its own (`store/apart.py`), some rows at a time: th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from ..errors import InputError
 from ..machine import require
 from ..store.apart import Part, apart
 from .arrays import PACKING, UNPACKED
-from .table import NORMAL_NAMES, POSITION_NAMES, Table
-from .text import cut_short
+from .rows import cut_short
+from .table import AXES, NORMAL, Table, named_places
 
 ROWS = 1 << 18
 """Points that are on their way at once."""
@@ -124,10 +124,17 @@ def _las_parts(path: Path) -> Iterator[Part]:
             yield _with_normals(part | {name: np.asarray(rows[name]) for name in others})
 
 
+def _named(columns: Mapping[str, np.ndarray], meanings: Sequence[str]) -> list[str]:
+    """The names that columns of these meanings have here."""
+    names = list(columns)
+    places = named_places(names)
+    return [names[places[meaning]] for meaning in meanings if meaning in places]
+
+
 def _with_normals(part: Part) -> Part:
     """The part with the columns that are components of normals as one."""
-    axes = [next((key for key in part if key.lower() in names), "") for names in NORMAL_NAMES]
-    if not all(axes):
+    axes = _named(part, NORMAL)
+    if len(axes) < len(NORMAL):
         return part
     return part | {"normals": np.stack([part.pop(axis).astype(np.float64) for axis in axes], axis=1)}
 
@@ -212,8 +219,8 @@ def _pcd_parts(path: Path) -> Iterator[Part]:
         dtype = np.dtype([(str(i), f"<{kind}", (repeat,)) for i, (_, kind, repeat) in enumerate(layout)])
         columns = _pcd_columns(stream, path, head["DATA"][0], count, dtype, lines)
     named = {name: columns[i] for i, name in enumerate(names) if name != "_"}
-    axes = [next((name for name in named if name.lower() in known), "") for known in POSITION_NAMES]
-    if not all(axes):
+    axes = _named(named, AXES)
+    if len(axes) < len(AXES):
         raise InputError(f"{path.name} has the fields {' '.join(names)[:200]}; x, y and z are needed.")
     points = np.concatenate([named.pop(axis).astype(np.float64) for axis in axes], axis=1)
     every = {name: values[:, 0] if values.shape[1] == 1 else values for name, values in named.items()}
