@@ -30,6 +30,7 @@ from .normals.given import judge_normals
 from .settings import Checked, Positive, Weight
 from .store.claim import check_run, open_run
 from .store.run import FitState, RunFolder
+from .surface.attributes import measured
 from .surface.surface import Surface
 
 logger = logging.getLogger(__name__)
@@ -114,13 +115,14 @@ def reconstruct(
     require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
 
     cloud, near, frame, details = cleaned(cloud, config, notify)
+    carried = _samples(cloud, near, config.seed)
     cloud, trust, config, found = oriented(cloud, near, config, use, notify)
     sampler = cloud_sampler(cloud, trust, config, near)
     config, sharp = adapted(config, cloud, near, sampler.known, measured_normals=trust is None)
     details |= found | {name: length * frame.scale for name, length in sharp.items()}
     field = make_field(config, cloud.dimension, device=options.device)
     details["machine"] = field.machine()
-    model = partial(Surface, field, frame, config, details=details, **_samples(near, config.seed))
+    model = partial(Surface, field, frame, config, details=details, **carried)
     del near  # its table is as large as the cloud and more
     asked_for = options.run is not None or options.resume
     told = {"resume": options.resume, "overwrite": options.overwrite}
@@ -165,7 +167,10 @@ def cleaned(
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     near = near if len(cloud) == len(near.points) else Neighbors(cloud.points)
     near = near.in_frame(frame)
-    return PointCloud(near.points, cloud.normals, name=cloud.name), near, frame, details
+    if cloud.attributes:
+        details["attributes"] = list(cloud.attributes)
+    cloud = PointCloud(near.points, cloud.normals, name=cloud.name, attributes=cloud.attributes)
+    return cloud, near, frame, details
 
 
 def oriented(
@@ -241,12 +246,13 @@ def _config(config: Config | str) -> Config:
     return PRESETS[config]
 
 
-def _samples(near: Neighbors, seed: int) -> dict[str, Any]:
-    """The points that a surface carries along, with their neighbors where they are all."""
+def _samples(cloud: PointCloud, near: Neighbors, seed: int) -> dict[str, Any]:
+    """The points that a surface carries along, with their neighbors where they are all, and their attributes."""
     if len(near.points) <= MAX_SAMPLES:
-        return {"samples": near.points, "near": near}
+        told = measured(near.points, cloud.attributes, seed, apart=False)
+        return {"samples": near.points, "near": near, "measured": told}
     chosen = np.random.default_rng([seed, 5]).choice(len(near.points), MAX_SAMPLES, replace=False)
-    return {"samples": near.points[chosen]}
+    return {"samples": near.points[chosen], "measured": measured(near.points, cloud.attributes, seed, apart=True)}
 
 
 def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:

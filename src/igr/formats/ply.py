@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ..errors import InputError
-from .table import Table, named_columns, plain_table
+from .table import Table, compact, named_columns, plain_table
 from .text import DIGITS, RowLayout, cut_short, load_rows
 
 PLY_TYPES = {
@@ -33,6 +33,8 @@ PLY_TYPES = {
     for name in names
 }
 """NumPy's names of the types in a PLY header."""
+PLY_NAMES = {np.dtype(kind): name for name, kind in reversed(PLY_TYPES.items()) if not name[-1].isdecimal()}
+"""The types of a PLY header by NumPy's, in the names that every program knows."""
 
 
 @dataclass
@@ -137,23 +139,36 @@ def _ply_header(stream: io.BufferedIOBase, name: str) -> tuple[str | None, list[
     return order, elements, lines + 1
 
 
+def _ply_column(values: np.ndarray) -> np.ndarray:
+    """One property (v,) in a type of PLY, the shortest that loses nothing."""
+    values = compact(values.astype(np.uint8) if values.dtype.kind == "b" else values)
+    if values.dtype.itemsize == 8 and values.dtype.kind in "iu":
+        whole = np.iinfo(np.int32)
+        fits = values.min(initial=0) >= whole.min and values.max(initial=0) <= whole.max
+        return values.astype(np.int32 if fits else np.float64)
+    return values
+
+
 def ply_bytes(
     vertices: Float[np.ndarray, "v d"],
     faces: Int[np.ndarray, "f 3"] | None = None,
-    attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
+    attributes: Mapping[str, np.ndarray] | None = None,
     colors: UInt8[np.ndarray, "v 3"] | None = None,
     *,
     normals: Float[np.ndarray, "v d"] | None = None,
 ) -> bytes:
     """Binary PLY of a mesh, or without `faces` of a cloud; see `write_mesh`. Positions and normals are in float64;
-    trimesh would write float32."""
+    trimesh would write float32. Attributes (v,) keep their types where PLY has them."""
     axes = "xyz"[: vertices.shape[1]]
     columns = [(axis, "<f8", "double") for axis in axes]
     columns += [] if normals is None else [(f"n{axis}", "<f8", "double") for axis in axes]
     columns += [] if colors is None else [(name, "u1", "uchar") for name in ("red", "green", "blue")]
-    columns += [(name, "<f4", "float") for name in attributes or ()]
-    parts = (vertices, normals, colors, *(values[:, None] for values in (attributes or {}).values()))
-    numbers = [column for part in parts if part is not None for column in part.T]
+    others = {name: _ply_column(values) for name, values in (attributes or {}).items()}
+    columns += [
+        (name, values.dtype.newbyteorder("<").str, PLY_NAMES[values.dtype]) for name, values in others.items()
+    ]
+    numbers = [column for part in (vertices, normals, colors) if part is not None for column in part.T]
+    numbers += others.values()
     rows = np.empty(len(vertices), [(name, dtype) for name, dtype, _ in columns])
     for (name, *_), values in zip(columns, numbers, strict=True):
         rows[name] = values

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from ..errors import InputError
 
@@ -82,3 +82,26 @@ def plain_table(values: Float[np.ndarray, "n c"], name: str) -> Table:
         if plausible and (np.abs(np.linalg.norm(normals, axis=1) - 1) < 0.01).mean() < 0.1:
             return Table(points, notes=("left columns 4 to 6 aside, which look like colors",))
     return Table(points, np.ascontiguousarray(normals))
+
+
+def compact(values: np.ndarray) -> np.ndarray:
+    """Numbers in this machine's order of bytes, floating ones in float32 where that loses less than a millionth of
+    their range, else in float64."""
+    if values.dtype.kind != "f":
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+    known = values[np.isfinite(values)].astype(np.float64)
+    with np.errstate(over="ignore"):
+        lost = np.abs(known.astype(np.float32) - known).max(initial=0)
+    short = lost <= 1e-6 * (np.ptp(known) if len(known) else 0)
+    return values.astype(np.float32 if short else np.float64, copy=False)
+
+
+def linear_light(colors: UInt8[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    """The light, 0 to 1, that a color in sRGB (IEC 61966-2-1) stands for: what may be averaged."""
+    share = np.arange(256) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)[colors]
+
+
+def srgb(light: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    """The color in sRGB, 0 to 1, of linear light."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055)

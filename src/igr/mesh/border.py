@@ -153,9 +153,13 @@ def gaps(x: Float[np.ndarray, "n d"], near: Neighbors, edge: float = 0.0) -> Flo
         near: the samples and their neighbors, in the same frame.
         edge: least spacing: of the vertices of a mesh, whose cells may be larger.
     """
-    around = np.median(local_spacing(near)[near.table(AROUND)[1]], axis=1)
     distance, nearest = near.at(x)
-    return distance / np.maximum(around[nearest], max(edge, 1e-12))
+    return distance / np.maximum(spacing_around(near)[nearest], max(edge, 1e-12))
+
+
+def spacing_around(near: Neighbors) -> Float[np.ndarray, " s"]:
+    """How far apart the samples are around each of them."""
+    return np.median(local_spacing(near)[near.table(AROUND)[1]], axis=1)
 
 
 def unsupported(

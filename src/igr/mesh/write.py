@@ -6,21 +6,28 @@ import base64
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ..errors import InputError
 from ..formats.ply import ply_bytes
+from ..formats.table import linear_light
 from ..store.atomic import destination, write_bytes
+
+if TYPE_CHECKING:
+    import trimesh
 
 MESH_FORMATS = (".ply", ".obj", ".stl", ".glb", ".off")
 """Suffixes of mesh files."""
 CURVE_FORMATS = (".svg", ".dxf", ".json", ".npz")
 """Suffixes of files for planar curves."""
+OWN_NAMES = {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha", "color_0"}
+"""What files call positions, normals and colors."""
 
 
 def check_output(path: str | os.PathLike[str], dimension: int | None = None) -> None:
@@ -65,7 +72,7 @@ def write_mesh(
     vertices: Float[np.ndarray, "v 3"],
     faces: Int[np.ndarray, "f 3"],
     *,
-    attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
+    attributes: Mapping[str, np.ndarray] | None = None,
     colors: UInt8[np.ndarray, "v 3"] | None = None,
 ) -> None:
     """Write a triangle mesh in the format of the suffix.
@@ -77,28 +84,65 @@ def write_mesh(
         path: .ply, .obj, .stl, .glb or .off.
         vertices: positions, in the unit that the file shall have.
         faces: triangles, counter-clockwise seen from outside.
-        attributes: further numbers of each vertex, by name; PLY and GLB (there as _NAME) keep them.
-        colors: red, green and blue of each vertex; STL has none.
+        attributes: further numbers of each vertex (v,), by name; PLY, and GLB as _NAME in float32, keep them.
+        colors: red, green and blue of each vertex, sRGB; PLY and OBJ keep them as they are, GLB in linear light,
+            as glTF has it; STL and OFF have none.
 
     Raises:
         InputError: as `check_output`.
     """
     import trimesh
+    from trimesh.visual import ColorVisuals
 
     check_output(path, 3)
-    mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, vertex_colors=colors, process=False)
-    for name, values in (attributes or {}).items():
-        mesh.vertex_attributes[name] = np.asarray(values, np.float32)
+    mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, process=False)
     suffix = Path(path).suffix.lower()
     if suffix == ".ply":
         data = ply_bytes(mesh.vertices, mesh.faces, attributes, colors)
+    elif suffix == ".glb":
+        data = _glb(mesh, attributes or {}, colors)
     elif suffix == ".obj":
+        mesh.visual = ColorVisuals(mesh, vertex_colors=colors)
         data = mesh.export(file_type="obj", digits=9)
     elif suffix == ".off":
         data = mesh.export(file_type="off", digits=9)
     else:
         data = mesh.export(file_type=suffix[1:])
     write_bytes(path, data.encode() if isinstance(data, str) else bytes(data))
+
+
+def named_columns(attributes: Mapping[str, np.ndarray], taken: Collection[str]) -> dict[str, np.ndarray]:
+    """Attributes as columns (v,) with names that files can have: letters, digits, `_`, `.` and `-`; what is called
+    like a position, normal or color, or is `taken`, gets `scan_` before it, and columns their number behind it."""
+    columns: dict[str, np.ndarray] = {}
+    for name, values in attributes.items():
+        for index, column in enumerate([values] if values.ndim == 1 else values.T):
+            label = re.sub(r"[^A-Za-z0-9_.-]", "_", name if values.ndim == 1 else f"{name}_{index}") or "_"
+            while label.lower() in {*OWN_NAMES, *taken, *columns}:
+                label = f"scan_{label}"
+            columns[label] = column
+    return columns
+
+
+def _glb(mesh: trimesh.Trimesh, attributes: Mapping[str, np.ndarray], colors: np.ndarray | None) -> bytes:
+    """A GLB whose colors are in linear light, in 16 bits since 8 would lose dark ones, and matt."""
+    from trimesh.exchange.gltf import export_glb
+
+    for name, values in attributes.items():
+        mesh.vertex_attributes[name] = np.asarray(values, np.float32)
+    if colors is None:
+        return export_glb(mesh.scene())
+    light = np.round(65535 * linear_light(colors)).astype(np.uint16)
+    mesh.vertex_attributes["_COLOR_0"] = np.c_[light, np.full(len(light), 65535, np.uint16)]
+
+    def color(tree: dict[str, Any]) -> None:
+        (part,) = tree["meshes"][0]["primitives"]
+        part["attributes"]["COLOR_0"] = part["attributes"].pop("_COLOR_0")
+        tree["accessors"][part["attributes"]["COLOR_0"]]["normalized"] = True
+        matt = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+        part["material"], tree["materials"] = 0, [{"pbrMetallicRoughness": matt, "doubleSided": True}]
+
+    return export_glb(mesh.scene(), tree_postprocessor=color)
 
 
 def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray, "m 2"]]) -> None:
