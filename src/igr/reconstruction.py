@@ -30,7 +30,7 @@ from .normals.given import judge_normals
 from .settings import Checked, Positive, Weight
 from .store.claim import check_run, open_run
 from .store.run import FitState, RunFolder
-from .surface.attributes import measured
+from .surface.attributes import Measured, measured
 from .surface.surface import Surface
 
 logger = logging.getLogger(__name__)
@@ -114,8 +114,8 @@ def reconstruct(
     needed = fitting(len(cloud), cloud.dimension, config, with_normals=used)
     require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
 
-    cloud, near, frame, details = cleaned(cloud, config, notify)
-    carried = _samples(cloud, near, config.seed)
+    cloud, near, frame, details, told = cleaned(cloud, config, notify)
+    carried = _samples(near, config.seed) | {"measured": told}
     cloud, trust, config, found = oriented(cloud, near, config, use, notify)
     sampler = cloud_sampler(cloud, trust, config, near)
     config, sharp = adapted(config, cloud, near, sampler.known, measured_normals=trust is None)
@@ -149,8 +149,8 @@ def reconstruct(
 
 def cleaned(
     cloud: PointCloud, config: Config, notify: Callable[[str], None]
-) -> tuple[PointCloud, Neighbors, Frame, dict[str, Any]]:
-    """The cloud in the unit frame without strays, its neighbors, the frame, and what was noticed."""
+) -> tuple[PointCloud, Neighbors, Frame, dict[str, Any], Measured | None]:
+    """The cloud in the unit frame without strays, its neighbors, the frame, what was noticed, and the attributes."""
     for note in cloud.notes:
         notify(note)
     near = Neighbors(cloud.points)
@@ -159,7 +159,7 @@ def cleaned(
         notify(_strays_left_out(int(strays.sum()), len(cloud)))
         cloud = cloud.select(~strays)
     details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
-    visited = config.steps * config.sampling.surface
+    whole, visited = cloud, config.steps * config.sampling.surface
     if len(cloud) > visited:
         notify(f"taking {visited:,} of the points at random: a run of {config.steps:,} steps visits no more")
         rng = np.random.default_rng([config.seed, 7])
@@ -167,10 +167,12 @@ def cleaned(
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     near = near if len(cloud) == len(near.points) else Neighbors(cloud.points)
     near = near.in_frame(frame)
-    if cloud.attributes:
-        details["attributes"] = list(cloud.attributes)
-    cloud = PointCloud(near.points, cloud.normals, name=cloud.name, attributes=cloud.attributes)
-    return cloud, near, frame, details
+    cloud, told = PointCloud(near.points, cloud.normals, name=cloud.name), None
+    if whole.attributes:  # points that no step visits show them too
+        details["attributes"] = list(whole.attributes)
+        apart = len(whole) > min(MAX_SAMPLES, len(cloud))
+        told = measured(frame.to_unit(whole.points), whole.attributes, config.seed, apart=apart)
+    return cloud, near, frame, details, told
 
 
 def oriented(
@@ -246,13 +248,12 @@ def _config(config: Config | str) -> Config:
     return PRESETS[config]
 
 
-def _samples(cloud: PointCloud, near: Neighbors, seed: int) -> dict[str, Any]:
-    """The points that a surface carries along, with their neighbors where they are all, and their attributes."""
+def _samples(near: Neighbors, seed: int) -> dict[str, Any]:
+    """The points that a surface carries along, with their neighbors where they are all."""
     if len(near.points) <= MAX_SAMPLES:
-        told = measured(near.points, cloud.attributes, seed, apart=False)
-        return {"samples": near.points, "near": near, "measured": told}
+        return {"samples": near.points, "near": near}
     chosen = np.random.default_rng([seed, 5]).choice(len(near.points), MAX_SAMPLES, replace=False)
-    return {"samples": near.points[chosen], "measured": measured(near.points, cloud.attributes, seed, apart=True)}
+    return {"samples": near.points[chosen]}
 
 
 def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:

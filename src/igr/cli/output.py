@@ -116,7 +116,8 @@ def write_result(
     others = named_columns(mesh.vertex_attributes, {"confidence"})
     columns = {"confidence": confidence.astype(np.float32)} | others
     write_mesh(target, mesh.vertices, mesh.faces, attributes=columns, colors=vertex_colors(mesh))
-    if renamed := sorted(set(others) - set(mesh.vertex_attributes)):
+    renamed = sorted(set(others) - set(mesh.vertex_attributes))
+    if renamed and target.suffix.lower() in (".ply", ".glb"):
         say(f"{target.name}: attributes that cannot keep their names there are called {', '.join(renamed)}")
     return {
         "output": str(target),

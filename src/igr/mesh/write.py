@@ -20,13 +20,13 @@ from ..formats.table import linear_light
 from ..store.atomic import destination, write_bytes
 
 if TYPE_CHECKING:
-    import trimesh
+    from trimesh.visual import TextureVisuals
 
 MESH_FORMATS = (".ply", ".obj", ".stl", ".glb", ".off")
 """Suffixes of mesh files."""
 CURVE_FORMATS = (".svg", ".dxf", ".json", ".npz")
 """Suffixes of files for planar curves."""
-OWN_NAMES = {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha", "color_0"}
+OWN_NAMES = {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha"}
 """What files call positions, normals and colors."""
 
 
@@ -100,7 +100,10 @@ def write_mesh(
     if suffix == ".ply":
         data = ply_bytes(mesh.vertices, mesh.faces, attributes, colors)
     elif suffix == ".glb":
-        data = _glb(mesh, attributes or {}, colors)
+        mesh.visual = mesh.visual if colors is None else matt(colors)
+        for name, values in (attributes or {}).items():
+            mesh.vertex_attributes[name] = np.asarray(values, np.float32)
+        data = mesh.export(file_type="glb")
     elif suffix == ".obj":
         mesh.visual = ColorVisuals(mesh, vertex_colors=colors)
         data = mesh.export(file_type="obj", digits=9)
@@ -124,25 +127,18 @@ def named_columns(attributes: Mapping[str, np.ndarray], taken: Collection[str]) 
     return columns
 
 
-def _glb(mesh: trimesh.Trimesh, attributes: Mapping[str, np.ndarray], colors: np.ndarray | None) -> bytes:
-    """A GLB whose colors are in linear light, in 16 bits since 8 would lose dark ones, and matt."""
-    from trimesh.exchange.gltf import export_glb
+def matt(colors: UInt8[np.ndarray, "v 3"]) -> TextureVisuals:
+    """How glTF shows colors of vertices: in linear light, as it has them while pictures have sRGB, and without the
+    shine of its default material. In 8 bits, since trimesh, which reads 16, cannot write them again."""
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
 
-    for name, values in attributes.items():
-        mesh.vertex_attributes[name] = np.asarray(values, np.float32)
-    if colors is None:
-        return export_glb(mesh.scene())
-    light = np.round(65535 * linear_light(colors)).astype(np.uint16)
-    mesh.vertex_attributes["_COLOR_0"] = np.c_[light, np.full(len(light), 65535, np.uint16)]
-
-    def color(tree: dict[str, Any]) -> None:
-        (part,) = tree["meshes"][0]["primitives"]
-        part["attributes"]["COLOR_0"] = part["attributes"].pop("_COLOR_0")
-        tree["accessors"][part["attributes"]["COLOR_0"]]["normalized"] = True
-        matt = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
-        part["material"], tree["materials"] = 0, [{"pbrMetallicRoughness": matt, "doubleSided": True}]
-
-    return export_glb(mesh.scene(), tree_postprocessor=color)
+    material = PBRMaterial(metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
+    light = np.round(255 * linear_light(colors)).astype(np.uint8)
+    opaque = np.full((len(light), 1), 255, np.uint8)
+    visual = TextureVisuals(material=material)
+    visual.vertex_attributes["color"] = np.hstack([light, opaque])
+    return visual
 
 
 def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray, "m 2"]]) -> None:

@@ -13,10 +13,8 @@ from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from ..errors import FitError, InputError, readable
-from ..formats.table import linear_light
 from ..mesh.triangles import Mesh
 
 if TYPE_CHECKING:
@@ -131,21 +129,13 @@ def place_mesh(
         )
     else:
         import trimesh
-        from trimesh.visual import TextureVisuals
-        from trimesh.visual.material import PBRMaterial
+
+        from ..mesh.write import matt
 
         mesh = trimesh.Trimesh(vertices, faces, process=False)
-        mesh.visual = TextureVisuals(
-            material=PBRMaterial(metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
-        )
-        mesh.visual.vertex_attributes["color"] = vertex_light(colors)
+        mesh.visual = matt(colors)
         mesh.vertex_normals  # noqa: B018 (asked for, so that they are written and it looks smooth)
         server.scene.add_mesh_trimesh("/surface", mesh, visible=visible)
-
-
-def vertex_light(colors: UInt8[np.ndarray, "v 3"]) -> UInt8[np.ndarray, "v 4"]:
-    """Colors as glTF takes them for vertices, in linear light and opaque, while pictures have sRGB."""
-    return np.pad(np.round(255 * linear_light(colors)).astype(np.uint8), ((0, 0), (0, 1)), constant_values=255)
 
 
 def plain(text: str) -> str:

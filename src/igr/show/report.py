@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import readable
+from ..mesh.write import matt
 from ..store.atomic import write_bytes
 from .drawings import curves, cut, histogram
-from .page import vertex_light
 from .render import View, png, render, render_mesh
 
 if TYPE_CHECKING:
@@ -146,9 +146,10 @@ def _fewer_triangles(mesh: Mesh) -> Mesh:
 def _small_mesh(surface: Surface) -> Mesh:
     """The surface as a mesh of at most about `TRIANGLES`."""
     resolution = 128
-    mesh = surface.mesh(resolution=resolution)
+    mesh = surface.mesh(resolution=resolution, attributes=False)
     if len(mesh.faces) > TRIANGLES:
-        mesh = surface.mesh(resolution=max(16, int(resolution * (TRIANGLES / len(mesh.faces)) ** 0.5)))
+        resolution = max(16, int(resolution * (TRIANGLES / len(mesh.faces)) ** 0.5))
+        mesh = surface.mesh(resolution=resolution, attributes=False)
     return np.asarray(mesh.vertices), np.asarray(mesh.faces)
 
 
@@ -164,10 +165,7 @@ def _scene(mesh: Mesh, surface: Surface | None, colors: np.ndarray | None = None
     shape = trimesh.Trimesh(vertices - center, faces, process=False)
     color = [135, 150, 172, 255]  # the viewer's lights are bright
     material = PBRMaterial(baseColorFactor=color, metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
-    shape.visual = TextureVisuals(material=material)
-    if colors is not None:
-        material.baseColorFactor = [255, 255, 255, 255]
-        shape.visual.vertex_attributes["color"] = vertex_light(colors)
+    shape.visual = TextureVisuals(material=material) if colors is None else matt(colors)
     shape.vertex_normals  # noqa: B018 (asked for, so that they are written and it looks smooth)
     parts: list[Any] = [shape]
     if surface is not None:

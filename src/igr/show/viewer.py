@@ -113,7 +113,7 @@ class Viewer(LiveMesh):
         wanted = (float(self.level.value), int(self.resolution.value))
         if wanted == self.made_with:
             return
-        found = self.surface.mesh(resolution=wanted[1], level=wanted[0])
+        found = self.surface.mesh(resolution=wanted[1], level=wanted[0], attributes=False)
         self.mesh, self.made_with = (np.asarray(found.vertices), np.asarray(found.faces)), wanted
 
     def _colored(self, vertices: np.ndarray) -> np.ndarray | None:

@@ -148,7 +148,7 @@ class Attributes:
             last = sought == SOUGHT[-1] or count < sought
             yield from _nearest(rows, index, distance, same, self.trust, keep_all=last)
             rows = rows[~(same > 0).any(1)]
-            if last or len(rows) == 0:
+            if len(rows) == 0:
                 return
 
 
@@ -185,7 +185,7 @@ def _combined(name: str, values: np.ndarray, weight: np.ndarray, vivid: np.ndarr
         return _mean(values, weight)
     if name.lower() in CONTINUOUS:
         return np.round(_mean(values, weight)).astype(values.dtype)
-    rows = values.reshape(*weight.shape, -1)
+    rows = values.reshape(*weight.shape, int(np.prod(values.shape[2:])))
     votes = np.stack([((rows == rows[:, [k]]).all(2) * weight).sum(1) for k in range(weight.shape[1])], 1)
     return np.take_along_axis(rows, votes.argmax(1)[:, None, None], 1)[:, 0].reshape(
         len(values), *values.shape[2:]
