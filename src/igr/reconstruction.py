@@ -150,7 +150,7 @@ def reconstruct(
 def cleaned(
     cloud: PointCloud, config: Config, notify: Callable[[str], None]
 ) -> tuple[PointCloud, Neighbors, Frame, dict[str, Any], Measured | None]:
-    """The cloud in the unit frame without strays, its neighbors, the frame, what was noticed, and the attributes."""
+    """The cloud in the unit frame without strays, its neighbors, the frame, what was noticed, and attributes."""
     for note in cloud.notes:
         notify(note)
     near = Neighbors(cloud.points)

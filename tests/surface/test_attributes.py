@@ -216,7 +216,7 @@ def test_they_are_saved_and_copied(ball, scan, tmp_path):
 
 def test_more_points_than_samples_keep_their_attributes(monkeypatch, scan, tmp_path):
     cloud, _ = scan
-    few = dataclasses.replace(QUICK, steps=10)
+    few = dataclasses.replace(QUICK, steps=20)
     monkeypatch.setattr("igr.reconstruction.MAX_SAMPLES", 2000)
     surface = igr.reconstruct(cloud, config=few, options=igr.Options(run=tmp_path / "run"))
     assert len(surface.samples) == 2000
@@ -226,7 +226,7 @@ def test_more_points_than_samples_keep_their_attributes(monkeypatch, scan, tmp_p
     saved = igr.Surface.load(tmp_path / "run" / "model.safetensors")
     np.testing.assert_allclose(saved.attributes(cloud.points)["gps_time"], found, rtol=0, atol=1e-4)
     resumed = igr.reconstruct(
-        cloud, config=dataclasses.replace(few, steps=12), options=igr.Options(run=tmp_path / "run", resume=True)
+        cloud, config=dataclasses.replace(few, steps=22), options=igr.Options(run=tmp_path / "run", resume=True)
     )
     np.testing.assert_array_equal(resumed.measured.points, surface.measured.points)
     monkeypatch.setattr("igr.surface.attributes.KEPT", 500)
