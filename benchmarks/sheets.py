@@ -13,7 +13,8 @@ import igr
 from igr.cloud.neighbors import Neighbors
 from igr.cloud.pointcloud import as_cloud
 from igr.judge.baselines import screened_poisson
-from igr.mesh.border import EDGE, cut, gaps, unsupported
+from igr.mesh.border import EDGE, cut, unsupported
+from igr.mesh.gaps import gaps
 from igr.normals.directions import local_spacing
 from igr.normals.estimate import orient
 

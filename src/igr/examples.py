@@ -17,8 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .errors import InputError
-from .formats.ply import ply_bytes
-from .mesh.write import write_mesh
+from .mesh.write import ply_bytes, write_mesh
 from .scans.folders import split_folder
 from .store.atomic import make_folder, write_bytes
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from .cloud.frame import Frame, stray_points, unit_frame
+from .cloud.frame import Frame, stray_points, strays_left_out, unit_frame
 from .cloud.neighbors import Neighbors
 from .cloud.pointcloud import PointCloud, as_cloud
 from .cloud.select import small_part
@@ -32,6 +32,7 @@ from .normals.openness import SHEET
 from .settings import Checked, Positive, Weight
 from .store.claim import check_run, open_run
 from .store.run import FitState, RunFolder
+from .surface.attributes import Measured, measured
 from .surface.surface import Surface
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,8 @@ def reconstruct(
     needed = fitting(len(cloud), cloud.dimension, config, with_normals=used)
     require(needed, f"fitting {len(cloud):,} points", "use fewer points, or fewer points a step")
 
-    cloud, near, frame, details = cleaned(cloud, config, notify)
+    cloud, near, frame, details, told = cleaned(cloud, config, notify)
+    carried = _samples(near, config.seed) | {"measured": told}
     cloud, trust, config, found = oriented(cloud, near, config, use, notify)
     sampler = cloud_sampler(cloud, trust, config, near)
     from_sheet = found.get("closedness", 1.0) < SHEET
@@ -124,7 +126,7 @@ def reconstruct(
     details |= found | {name: length * frame.scale for name, length in sharp.items()}
     field = make_field(config, cloud.dimension, device=options.device)
     details["machine"] = field.machine()
-    model = partial(Surface, field, frame, config, details=details, **_samples(near, config.seed))
+    model = partial(Surface, field, frame, config, details=details, **carried)
     del near  # its table is as large as the cloud and more
     asked_for = options.run is not None or options.resume
     told = {"resume": options.resume, "overwrite": options.overwrite}
@@ -151,30 +153,33 @@ def reconstruct(
 
 def cleaned(
     cloud: PointCloud, config: Config, notify: Callable[[str], None]
-) -> tuple[PointCloud, Neighbors, Frame, dict[str, Any]]:
-    """The cloud in the unit frame without strays, its neighbors, the frame, and what was noticed."""
+) -> tuple[PointCloud, Neighbors, Frame, dict[str, Any], Measured | None]:
+    """The cloud in the unit frame without strays, its neighbors, the frame, what was noticed, and attributes."""
     for note in cloud.notes:
         notify(note)
     near = Neighbors(cloud.points)
     strays = stray_points(cloud.points, near)
     if strays.any():
-        notify(_strays_left_out(int(strays.sum()), len(cloud)))
+        notify(strays_left_out(int(strays.sum()), len(cloud)))
         cloud = cloud.select(~strays)
     details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
-    visited = config.steps * config.sampling.surface
+    whole, visited = cloud, config.steps * config.sampling.surface
     if len(cloud) > visited:
         notify(f"taking {visited:,} of the points at random: a run of {config.steps:,} steps visits no more")
         rng = np.random.default_rng([config.seed, 7])
         cloud = cloud.select(np.sort(rng.choice(len(cloud), visited, replace=False)))
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     near = near if len(cloud) == len(near.points) else Neighbors(cloud.points)
-    if isinstance(config.network, FeatureConfig):
-        advice = small_part(near, 2 * config.network.bound / config.network.finest * frame.scale)
-        if advice:
-            notify(advice)
+    cell = 2 * config.network.bound / config.network.finest if isinstance(config.network, FeatureConfig) else 0.0
+    if advice := small_part(near, cell * frame.scale):
+        notify(advice)
     near = near.in_frame(frame)
-    seen = None if cloud.viewpoints is None else frame.to_unit(cloud.viewpoints)
-    return replace(cloud, points=near.points, viewpoints=seen), near, frame, details
+    seen, told = None if cloud.viewpoints is None else frame.to_unit(cloud.viewpoints), None
+    cloud = replace(cloud, points=near.points, viewpoints=seen, attributes={})
+    if whole.attributes:  # points that no step visits show them too
+        details["attributes"], apart = list(whole.attributes), len(whole) > min(MAX_SAMPLES, len(cloud))
+        told = measured(frame.to_unit(whole.points), whole.attributes, config.seed, apart=apart)
+    return cloud, near, frame, details, told
 
 
 def oriented(
@@ -233,12 +238,6 @@ def _wanted(normals: Any, use: Normals) -> tuple[np.ndarray | None, Normals]:
     if {word, use} == {"trust", "ignore"}:
         raise InputError("the normals are to be trusted and ignored at once; leave out one")
     return None, use if word == "auto" else word
-
-
-def _strays_left_out(count: int, total: int) -> str:
-    if count == 1:
-        return "left out 1 stray point, far from all others"
-    return f"left out {count:,} stray points ({count / total:.2%}), scattered apart from the surface"
 
 
 def _config(config: Config | str) -> Config:

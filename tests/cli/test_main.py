@@ -55,6 +55,22 @@ def test_a_scan_becomes_a_mesh_beside_it(ball, capsys):
     assert not (ball.parent / "runs").exists()
 
 
+def test_the_mesh_of_a_colored_scan_has_its_colors_unless_told_otherwise(tmp_path, capsys):
+    points, normals = shapes.sphere(2000)
+    values = {"colors": np.full((2000, 3), [9, 200, 30], np.uint8), "x": points[:, 0].copy()}
+    cloud = igr.as_cloud(points, normals, attributes=values)
+    igr.reconstruct(cloud, config=dataclasses.replace(shapes.QUICK, steps=60)).save(tmp_path / "a.igr")
+    assert run("mesh", tmp_path / "a.igr", "-o", tmp_path / "a.ply", "--resolution", 32) == 0
+    assert "attributes that cannot keep their names there are called scan_x" in capsys.readouterr().err
+    mesh = trimesh.load(tmp_path / "a.ply", process=False)
+    assert (mesh.visual.vertex_colors[:, :3] == [9, 200, 30]).all()
+    found = mesh.metadata["_ply_raw"]["vertex"]["data"]
+    assert abs(found["scan_x"] - found["x"]).max() < 0.2
+    assert run("mesh", tmp_path / "a.igr", "-o", tmp_path / "b.ply", "--resolution", 32, "--no-attributes") == 0
+    plain = trimesh.load(tmp_path / "b.ply", process=False).metadata["_ply_raw"]["vertex"]["data"]
+    assert plain.dtype.names == ("x", "y", "z", "confidence")
+
+
 def test_json_is_one_object_on_stdout(ball, tmp_path, capsys):
     assert run("reconstruct", ball, "-o", tmp_path / "a.stl", "--json", *QUICK) == 0
     out, _ = capsys.readouterr()

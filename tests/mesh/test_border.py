@@ -10,7 +10,8 @@ from shapes import QUICK, sphere
 import igr
 from igr.cli.main import main
 from igr.cloud.neighbors import Neighbors
-from igr.mesh.border import EDGE, cut, gaps, unsupported
+from igr.mesh.border import EDGE, cut, unsupported
+from igr.mesh.gaps import gaps
 
 
 @pytest.fixture(scope="module")

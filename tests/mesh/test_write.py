@@ -7,7 +7,8 @@ import pytest
 import trimesh
 
 from igr.errors import InputError
-from igr.mesh.write import CURVE_FORMATS, MESH_FORMATS, check_output, write_curves, write_mesh
+from igr.formats.table import linear_light, srgb
+from igr.mesh.write import CURVE_FORMATS, MESH_FORMATS, check_output, named_columns, write_curves, write_mesh
 
 SPHERE = trimesh.creation.icosphere(subdivisions=3)
 ANGLE = np.linspace(0, 2 * np.pi, 101)
@@ -86,3 +87,63 @@ def test_every_known_format_passes_the_check(tmp_path):
         check_output(tmp_path / f"a{suffix}", 3)
     for suffix in CURVE_FORMATS:
         check_output(tmp_path / f"a{suffix}", 2)
+
+
+COLORS = np.random.default_rng(0).integers(0, 256, (len(SPHERE.vertices), 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".obj"])
+def test_colors_are_read_back_by_others(tmp_path, suffix):
+    write_mesh(tmp_path / f"a{suffix}", SPHERE.vertices, SPHERE.faces, colors=COLORS)
+    again = trimesh.load(tmp_path / f"a{suffix}", process=False)
+    np.testing.assert_array_equal(again.visual.vertex_colors[:, :3], COLORS)
+
+
+def test_a_glb_has_its_colors_in_linear_light_and_does_not_shine(tmp_path):
+    write_mesh(tmp_path / "a.glb", SPHERE.vertices, SPHERE.faces, colors=COLORS)
+    (again,) = trimesh.load(tmp_path / "a.glb", process=False).geometry.values()
+    found = again.visual.vertex_attributes["color"][:, :3]
+    assert abs(found - 255 * linear_light(COLORS)).max() <= 0.5
+    assert abs(255 * srgb(found / 255) - COLORS)[COLORS >= 40].max() < 2.5
+    assert again.visual.material.metallicFactor == 0
+
+
+@pytest.mark.parametrize("suffix", [".stl", ".off"])
+def test_formats_without_colors_leave_them_out(tmp_path, suffix):
+    write_mesh(tmp_path / f"a{suffix}", SPHERE.vertices, SPHERE.faces)
+    write_mesh(tmp_path / f"b{suffix}", SPHERE.vertices, SPHERE.faces, colors=COLORS)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_attributes_keep_their_types_in_ply(tmp_path):
+    count = np.arange(len(SPHERE.vertices))
+    values = {
+        "class": count.astype(np.uint8) % 7,
+        "scan": count - 3,
+        "large": count + 2**40,
+        "sure": count % 2 == 0,
+        "time": 1e9 + count / 1000,
+        "height": count / 3,
+    }
+    write_mesh(tmp_path / "a.ply", SPHERE.vertices, SPHERE.faces, attributes=values)
+    raw = trimesh.load(tmp_path / "a.ply", process=False).metadata["_ply_raw"]["vertex"]["data"]
+    kinds = {"class": "u1", "scan": "i4", "large": "f8", "sure": "u1", "time": "f8", "height": "f4"}
+    for name, kind in kinds.items():
+        assert raw.dtype[name] == np.dtype(kind), name
+        np.testing.assert_allclose(raw[name], values[name], rtol=1e-6 if kind == "f4" else 0)
+
+
+def test_names_that_mean_something_else_are_changed():
+    numbers = np.zeros(4)
+    given = {
+        "x": numbers,
+        "gps time": numbers,
+        "NX": numbers,
+        "confidence": numbers,
+        "uv": np.zeros((4, 2)),
+        "": numbers,
+    }
+    columns = named_columns(given, {"confidence"})
+    assert list(columns) == ["scan_x", "gps_time", "scan_NX", "scan_confidence", "uv_0", "uv_1", "_"]
+    assert all(values.shape == (4,) for values in columns.values())
+    assert list(named_columns({"a b": numbers, "a_b": numbers}, ())) == ["a_b", "scan_a_b"]

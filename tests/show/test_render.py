@@ -12,6 +12,7 @@ from igr.errors import InputError
 from igr.show.colors import colorbar, colorize, vertex_errors, write_error_map
 from igr.show.raster import rasterize
 from igr.show.render import VIEWS, View, render, render_mesh, save_film
+from igr.surface.attributes import Measured
 
 
 def covered(image):
@@ -121,3 +122,20 @@ def test_a_film_as_mp4_says_what_it_needs(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"pip install imageio-ffmpeg; or write a \.gif"):
         save_film(tmp_path / "a.mp4", iter([]))
     assert not list(tmp_path.iterdir())
+
+
+def painted():
+    """A sphere whose points are red on one side and blue on the other."""
+    surface = sphere_surface(2.0, (10, 20, 30))
+    red = surface.samples[:, :1] > 0
+    surface.measured = Measured({"colors": np.where(red, [250, 0, 0], [0, 0, 250]).astype(np.uint8)})
+    return surface
+
+
+def test_a_picture_shows_the_colors_of_the_scan_unless_told_otherwise():
+    front, plain = VIEWS["front"], sphere_surface(2.0, (10, 20, 30))
+    left, right = np.split(render(painted(), View(*front, 64)).astype(int), 2, axis=1)
+    assert (left[32, 8:24] @ [1, 0, -1] < 0).all()
+    assert (right[32, 8:24] @ [1, 0, -1] > 0).all()
+    for view in (View(*front, 64, colors=False), View(*front, 64, confidence=True)):
+        np.testing.assert_array_equal(render(painted(), view), render(plain, view))

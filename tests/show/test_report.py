@@ -1,5 +1,7 @@
 """The page about a result is whole, small, and needs nothing from outside."""
 
+import base64
+import io
 import re
 
 import numpy as np
@@ -9,6 +11,7 @@ from analytic import sphere_surface
 
 from igr.show.drawings import curves, cut, histogram
 from igr.show.report import write_mesh_report, write_report
+from igr.surface.attributes import Measured
 
 ADDRESS = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//""", re.IGNORECASE)
 HISTORY = [
@@ -30,6 +33,17 @@ def test_a_page_tells_all_and_asks_nobody(tmp_path, center):
     titles += ["In 3D", "Cuts"] if len(center) == 3 else ["The field"]
     for expected in ("igr reconstruct &lt;scan&gt;.ply", "yes", "7.25", "median", *titles):
         assert expected in text
+
+
+def test_a_page_shows_the_colors_of_the_scan_in_3d(tmp_path):
+    surface = sphere_surface()
+    surface.measured = Measured({"colors": np.full((len(surface.samples), 3), [255, 0, 0], np.uint8)})
+    write_report(tmp_path / "page.html", surface)
+    blocks = re.findall(r"[A-Za-z0-9+/=]{20000,}", (tmp_path / "page.html").read_text().split("srcdoc=")[1])
+    (scene,) = (data for data in map(base64.b64decode, blocks) if data.startswith(b"glTF"))
+    loaded = trimesh.load(io.BytesIO(scene), file_type="glb", process=False)
+    shape = next(part for part in loaded.geometry.values() if isinstance(part, trimesh.Trimesh))
+    assert (shape.visual.vertex_attributes["color"] == [255, 0, 0, 255]).all()
 
 
 def test_a_mesh_has_a_page_too(tmp_path):

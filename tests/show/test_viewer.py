@@ -12,6 +12,7 @@ from machine import free_port
 
 from igr.config import FAST
 from igr.errors import FitError, InputError
+from igr.surface.attributes import Measured
 
 pytest.importorskip("viser")
 pytestmark = [
@@ -125,6 +126,21 @@ def raising(problem):
         raise problem
 
     return fail
+
+
+def test_the_colors_of_the_scan_are_shown_first(server, monkeypatch):
+    from igr.show import viewer as module
+
+    shown = []
+    monkeypatch.setattr(module, "place_mesh", lambda server, v, f, colors, *, visible: shown.append(colors))
+    surface = sphere_surface()
+    surface.measured = Measured({"colors": np.full((len(surface.samples), 3), [255, 0, 9], np.uint8)})
+    viewer = module.Viewer(server, surface)
+    assert viewer.colors.value == "scan"
+    assert (shown[0] == [255, 0, 9]).all()
+    viewer.closed = True
+    viewer.changed.set()
+    viewer.worker.join(10)
 
 
 def test_a_mesh_is_shown_without_a_field(server):

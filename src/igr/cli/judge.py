@@ -91,7 +91,7 @@ class Evaluate:
 
         if not isinstance(shape, Surface):
             return shape, None
-        mesh = shape.mesh(resolution=self.resolution)
+        mesh = shape.mesh(resolution=self.resolution, attributes=False)
         return (np.asarray(mesh.vertices), np.asarray(mesh.faces)), shape
 
     def _judged(

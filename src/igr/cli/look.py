@@ -62,6 +62,8 @@ class Render:
     """Cells along the longest side, where a model has to be meshed for a film."""
     confidence: bool = False
     """Color the picture of a model by confidence: red where the surface was filled in."""
+    colors: bool = True
+    """Show a model in the colors of its scan, where it has any; --no-colors: in one color."""
 
     def __call__(self) -> int:
         """Run the subcommand."""
@@ -69,6 +71,7 @@ class Render:
 
         from ..mesh.write import check_folder
         from ..show import render
+        from ..surface.attributes import vertex_colors
         from ..surface.opening import load_shape
         from ..surface.surface import Surface
 
@@ -79,8 +82,8 @@ class Render:
         around, above = render.VIEWS[self.view]
         azimuth = around if self.azimuth is None else self.azimuth
         elevation = above if self.elevation is None else self.elevation
-        view = render.View(azimuth, elevation, self.pixels, self.confidence)
-        shape = load_shape(self.source)
+        view = render.View(azimuth, elevation, self.pixels, self.confidence, self.colors)
+        shape, colors = load_shape(self.source), None
         if self.output is not None:
             if isinstance(shape, Surface):
                 picture = render.render(shape, view)
@@ -90,9 +93,9 @@ class Render:
             tell(f"wrote {self.output}")
         if self.turntable is not None:
             if isinstance(shape, Surface):
-                mesh = shape.mesh(resolution=self.resolution)
-                shape = np.asarray(mesh.vertices), np.asarray(mesh.faces)
-            render.save_film(self.turntable, render.turntable(*shape, view))
+                mesh = shape.mesh(resolution=self.resolution, attributes=self.colors)
+                shape, colors = (np.asarray(mesh.vertices), np.asarray(mesh.faces)), vertex_colors(mesh)
+            render.save_film(self.turntable, render.turntable(*shape, view, colors=colors))
             tell(f"wrote {self.turntable}")
         return 0
 

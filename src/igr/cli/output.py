@@ -61,7 +61,7 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """Where the surface ends."""
+    """Where the surface ends, and what its mesh carries."""
 
     surface: Literal["auto", "closed", "open"] = "auto"
     """closed: watertight, whatever is invented; open: the surface ends where the points end; auto: open where
@@ -70,6 +70,8 @@ class Ending:
     """Close holes of an open surface up to this width (the scan's units; default 6 spacings of the points)."""
     trim: float | None = None
     """Leave out what is farther than this from every point (the scan's units); the result is then open."""
+    attributes: bool = True
+    """Give the vertices of the mesh the scan's colors (in ply, glb, obj) and other attributes (in ply, glb)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +148,8 @@ def write_result(
     """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
     import numpy as np
 
-    from ..mesh.write import check_output, write_curves, write_mesh
+    from ..mesh.write import check_output, named_columns, write_curves, write_mesh
+    from ..surface.attributes import vertex_colors
 
     planar = surface.dimension == 2
     asked: dict[str, Any] = {"surface": ending.surface, "holes": ending.holes, "trim": ending.trim}
@@ -157,9 +160,14 @@ def write_result(
         write_curves(target, curves)
         closed = all((curve[0] == curve[-1]).all() for curve in curves)
         return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
-    mesh = surface.mesh(resolution=resolution or 256, level=level, **asked)
+    mesh = surface.mesh(resolution=resolution or 256, level=level, attributes=ending.attributes, **asked)
     confidence = surface.confidence(np.asarray(mesh.vertices))
-    write_mesh(target, mesh.vertices, mesh.faces, attributes={"confidence": confidence})
+    others = named_columns(mesh.vertex_attributes, {"confidence"})
+    columns = {"confidence": confidence.astype(np.float32)} | others
+    write_mesh(target, mesh.vertices, mesh.faces, attributes=columns, colors=vertex_colors(mesh))
+    renamed = sorted(set(others) - set(mesh.vertex_attributes))
+    if renamed and target.suffix.lower() in (".ply", ".glb"):
+        say(f"{target.name}: attributes that cannot keep their names there are called {', '.join(renamed)}")
     return {
         "output": str(target),
         "resolution": resolution or 256,

@@ -182,3 +182,10 @@ def _neighborhoods(points: np.ndarray, spacing: np.ndarray) -> tuple[csr_array, 
     links = csr_array((np.ones(len(start), np.int8), (start, stop)), shape=(n, n))
     growth = np.log(distances[:, -1:] / np.maximum(distances[:, :-1], 1e-300))
     return links, neighbors, growth.mean(axis=1)
+
+
+def strays_left_out(count: int, total: int) -> str:
+    """What to say of stray points among so many."""
+    if count == 1:
+        return "left out 1 stray point, far from all others"
+    return f"left out {count:,} stray points ({count / total:.2%}), scattered apart from the surface"

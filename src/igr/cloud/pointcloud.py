@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 
 from ..errors import InputError, readable, usual_arithmetic
 from ..formats.arrays import array_table
-from ..formats.table import Table, plain_table
+from ..formats.rows import plain_table
+from ..formats.table import Table
 from .clean import MINIMUM_POINTS, check_extent, clean, many
 from .frame import sides
 from .neighbors import Neighbors

@@ -20,7 +20,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..store.atomic import check_file
-from .table import ARRAYS, AXES, NORMAL, Table, named_places, named_table, plain_table, simplified
+from .rows import plain_table
+from .table import ARRAYS, AXES, NORMAL, Table, named_places, named_table, simplified
 
 INDEX_KEYS = ("faces", "face", "triangles", "tris", "edges", "cells", "f")
 """Names of arrays that say which vertices belong together."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 import io
 import struct
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
 
 from ..errors import InputError
 from .rows import DIGITS, RowLayout, cut_short, parsed, text_lines
@@ -263,32 +262,3 @@ def _ply_header(stream: io.BufferedIOBase, name: str) -> tuple[str | None, list[
 def _are_types(counted: str, kind: str) -> bool:
     """Whether a list's length and its items are of types that are known."""
     return kind in PLY_TYPES and PLY_TYPES.get(counted, "f")[0] != "f"
-
-
-def ply_bytes(
-    vertices: Float[np.ndarray, "v d"],
-    faces: Int[np.ndarray, "f 3"] | None = None,
-    attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
-    colors: UInt8[np.ndarray, "v 3"] | None = None,
-    *,
-    normals: Float[np.ndarray, "v d"] | None = None,
-) -> bytes:
-    """Binary PLY of a mesh, or without `faces` of a cloud; see `write_mesh`. Positions and normals are in float64;
-    trimesh would write float32."""
-    axes = "xyz"[: vertices.shape[1]]
-    columns = [(axis, "<f8", "double") for axis in axes]
-    columns += [] if normals is None else [(f"n{axis}", "<f8", "double") for axis in axes]
-    columns += [] if colors is None else [(name, "u1", "uchar") for name in ("red", "green", "blue")]
-    columns += [(name, "<f4", "float") for name in attributes or ()]
-    parts = (vertices, normals, colors, *(values[:, None] for values in (attributes or {}).values()))
-    numbers = [column for part in parts if part is not None for column in part.T]
-    rows = np.empty(len(vertices), [(name, dtype) for name, dtype, _ in columns])
-    for (name, *_), values in zip(columns, numbers, strict=True):
-        rows[name] = values
-    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
-    lines += [f"property {kind} {name}" for name, _, kind in columns]
-    corners = np.empty(0 if faces is None else len(faces), [("count", "u1"), ("corners", "<i4", 3)])
-    if faces is not None:
-        corners["count"], corners["corners"] = 3, faces
-        lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
-    return ("\n".join([*lines, "end_header"]) + "\n").encode() + rows.tobytes() + corners.tobytes()

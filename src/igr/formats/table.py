@@ -1,6 +1,7 @@
 """What a file holds of a cloud, a row a point: positions, normals, attributes, and from where each was seen.
 
-What columns are is said by their names (`named_table`), or where they have none by their numbers (`plain_table`).
+What columns are is said by their names (`named_table`), or where they have none by their numbers
+(`rows.plain_table`).
 """
 
 from __future__ import annotations
@@ -48,11 +49,6 @@ ARRAYS = {
     for alias in aliases.split()
 }
 """The usual names of arrays that hold all axes or colors at once, the commonest first."""
-
-MOST_COLUMNS = 12
-"""Columns without names, at most."""
-DARKEST = 16
-"""Three columns of whole numbers that all stay below this are classes or counts, not colors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,100 +197,24 @@ def unpacked_colors(values: np.ndarray) -> UInt8[np.ndarray, "n 3"]:
     return np.stack([(bits >> shift & 255).astype(np.uint8) for shift in (16, 8, 0)], axis=1)
 
 
-def plain_table(values: Float[np.ndarray, "n c"], name: str, columns: str | None = None) -> Table:
-    """The table of rows of numbers without names: what each column is follows from what its numbers can be,
-    unless `columns` says it; see `column_names`.
-
-    Raises:
-        InputError: there are too few or too many columns, or not as many as are named.
-    """
-    count, notes = values.shape[1], ()
-    if columns is not None:
-        names = column_names(columns)
-        if len(names) != count:
-            raise InputError(f"{name} has {count} columns, and columns={columns!r} names {len(names)}.")
-    elif not 2 <= count <= MOST_COLUMNS:
-        raise InputError(
-            f"{name} has {count} columns; 2 to {MOST_COLUMNS} (x y, x y z, and what belongs to them) can be told "
-            "apart without names."
-        )
-    else:
-        names, sure = judged_names(values)
-        if not sure:
-            notes = (f"took its columns for {shown(names)} (the option columns overrules)",)
-    if names in ([*AXES], [*AXES[:2]]):
-        return Table(values, notes=notes)
-    return named_table(list(zip(names, values.T, strict=True)), name, notes)
+def compact(values: np.ndarray) -> np.ndarray:
+    """Numbers in this machine's order of bytes, floating ones in float32 where that loses less than a millionth of
+    their range, else in float64."""
+    if values.dtype.kind != "f":
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+    known = values[np.isfinite(values)].astype(np.float64)
+    with np.errstate(over="ignore"):
+        lost = np.abs(known.astype(np.float32) - known).max(initial=0)
+    short = lost <= 1e-6 * (np.ptp(known) if len(known) else 0)
+    return values.astype(np.float32 if short else np.float64, copy=False)
 
 
-def shown(names: Sequence[str]) -> str:
-    """Names as the option `columns` takes them."""
-    short = {color: color[0] for color in COLORS}
-    return " ".join(short.get(name, name) or "_" for name in names)
+def linear_light(colors: UInt8[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    """The light, 0 to 1, that a color in sRGB (IEC 61966-2-1) stands for: what may be averaged."""
+    share = np.arange(256) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)[colors]
 
 
-def judged_names(values: Float[np.ndarray, "n c"]) -> tuple[list[str], bool]:
-    """What columns are, by what their numbers can be, and whether that is sure; "" is to be left aside.
-
-    Three columns of unit vectors are normals, three of whole numbers up to 255 or fractions are colors, one that
-    remains is the intensity. Where two places for the colors are possible, the intensity comes first.
-    """
-    count = values.shape[1]
-    if count <= 3:
-        return [*AXES[:count]], True
-    if count == 4 and _are_unit(values[:, 2:]):
-        return ["x", "y", "nx", "ny"], True
-    counted = len(values) > 2 and bool((np.diff(values[:, 0]) == 1).all()) and values[0, 0] in (0, 1)
-    start = 3 + counted
-    names = ["", *AXES][not counted :] + [f"column{i + 1}" for i in range(start, count)]
-    places = range(start, count - 2)
-    normals = next((i for i in places if _are_unit(values[:, i : i + 3])), None)
-    if normals is not None:
-        names[normals : normals + 3] = NORMAL
-    colors = [
-        i for i in places if normals not in (i - 2, i - 1, i, i + 1, i + 2) and _are_colors(values[:, i : i + 3])
-    ]
-    colors = [i for i in colors if np.ptp(values[:, i : i + 3]) > 0] or colors
-    if colors:
-        first, last = colors[0], colors[-1]
-        either = (
-            len(colors) == 2 and last == first + 1 and not _all_are(values[:, last + 2], 255)
-        )  # no r g b alpha
-        colors = [last if either else first]
-        names[colors[0] : colors[0] + 3] = COLORS
-    rest = [i for i in range(start, count) if names[i].startswith("column")]
-    others = values[:, start:]
-    if len(rest) == 3 == count - start and (
-        not (others >= 0).all() or not others.any() or _are_unit(others, any_unit=True)
-    ):
-        names[start:] = NORMAL  # of other lengths, or none
-    elif len(rest) == 1:
-        alpha = len(colors) > 0 and _all_are(values[:, rest[0]], 255)
-        names[rest[0]] = "" if alpha or _all_are(values[:, rest[0]], 1) else "intensity"
-    return names, normals == 3 == count - 3
-
-
-def _all_are(values: np.ndarray, number: float) -> bool:
-    return bool((values == number).all())
-
-
-def _are_unit(vectors: np.ndarray, *, any_unit: bool = False) -> bool:
-    """Whether nearly all that are not zero have the length 1, or if `any_unit` the same length."""
-    with np.errstate(all="ignore"):
-        lengths = np.linalg.norm(vectors, axis=1)
-    there = np.isfinite(lengths) & (lengths > 0)
-    if 2 * there.sum() <= len(vectors):
-        return False
-    unit = np.median(lengths[there]) if any_unit else 1
-    return bool((np.abs(lengths[there] / unit - 1) < 0.01).mean() > 0.9)
-
-
-def _are_colors(values: np.ndarray) -> bool:
-    """Whether all can be red, green, blue: whole numbers to 255 (or to 65,535 in each), or fractions to 1."""
-    values = values[np.isfinite(values).all(axis=1)]
-    if len(values) == 0 or values.min() < 0:
-        return False
-    high = values.max(axis=0)
-    if (values == np.floor(values)).all():
-        return DARKEST <= high.max() <= 255 or (high.min() > 255 and high.max() <= 65535)
-    return high.max() <= 1
+def srgb(light: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    """The color in sRGB, 0 to 1, of linear light."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0) ** (1 / 2.4) - 0.055)

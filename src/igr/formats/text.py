@@ -28,10 +28,11 @@ from .rows import (
     load_scans,
     next_row,
     parsed,
+    plain_table,
     text_lines,
     wrong_count,
 )
-from .table import DEGREES, Table, as_colors, column_names, named_places, named_table, plain_table, simplified
+from .table import DEGREES, Table, as_colors, column_names, named_places, named_table, simplified
 
 SAMPLE = 200
 """Rows that are looked at to tell columns of numbers from columns of words."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..cloud.neighbors import Neighbors
 from ..errors import InputError, usual_arithmetic
+from ..field.queries import as_places
 from ..mesh.triangles import (
     Mesh,
     SurfaceSamples,
@@ -24,7 +25,6 @@ from ..mesh.triangles import (
     sample_surface,
 )
 from ..settings import finite, whole
-from ..surface.queries import as_places
 
 if TYPE_CHECKING:
     import trimesh

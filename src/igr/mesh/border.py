@@ -17,10 +17,10 @@ from jaxtyping import Bool, Float, Int
 
 from ..cloud.neighbors import ADJOINING, Neighbors
 from ..errors import InputError
-from ..normals.directions import local_spacing
 from ..settings import whole
 from .cells import Grid, Wanted
 from .extract import extract_contours, extract_mesh
+from .gaps import gaps, spacing_around
 from .pieces import connected
 from .triangles import face_areas
 
@@ -36,8 +36,6 @@ OPEN = 0.2
 """Share of the area that is cut off from which on the scan is open: so much of a closed surface is invented."""
 SMOOTH = 4
 """Times that gaps are averaged over a vertex and its neighbors: borders are straight where samples are not."""
-AROUND = 8
-"""Samples that tell the spacing of a place."""
 
 
 Ends = Literal["auto", "closed", "open"]
@@ -98,7 +96,7 @@ def triangles(
     """
     if not ends:
         return extract_mesh(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)[:2]
-    spacing = _spacing_around(near)
+    spacing = spacing_around(near)
     reach = BEYOND * spacing if holes is None else np.full(len(spacing), BEYOND / WIDE * holes / 2)
     vertices, faces = _around(field, box, near, resolution, level, reach if trim is None else 0 * reach + trim)
     if trim is not None:
@@ -166,23 +164,6 @@ def _beside(near: Neighbors, reach: Float[np.ndarray, " n"]) -> Wanted:
         return distance <= np.append(farthest, -1.0)[nearest]
 
     return wanted
-
-
-def _spacing_around(near: Neighbors) -> Float[np.ndarray, " n"]:
-    """The spacing of the samples around each of them."""
-    return np.median(local_spacing(near)[near.table(AROUND)[1]], axis=1)
-
-
-def gaps(x: Float[np.ndarray, "n d"], near: Neighbors, edge: float = 0.0) -> Float[np.ndarray, " n"]:
-    """How far places are from the nearest sample, in the spacing of the samples around.
-
-    Args:
-        x: places.
-        near: the samples and their neighbors, in the same frame.
-        edge: least spacing: of the vertices of a mesh, whose cells may be larger.
-    """
-    distance, nearest = near.at(x)
-    return distance / np.maximum(_spacing_around(near)[nearest], max(edge, 1e-12))
 
 
 def unsupported(

@@ -77,8 +77,7 @@ def extract_mesh(
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"], MeshStats]:
     """The level set of `distance` as a watertight mesh with outward normals.
 
-    The triangles are those of marching cubes over the whole grid. What can be missing is a piece that lies apart
-    from all others and is a few cells small, if the field around it is steeper than almost anywhere else.
+    They are marching cubes' over the whole grid, but perhaps for a few cells apart where the field is steepest.
 
     Args:
         distance: signed distances (n,) at points (n, 3), negative inside.
@@ -88,7 +87,7 @@ def extract_mesh(
         level: value of the level set: an offset surface, outside where positive.
         gradient: gradients (n, 3) of the distance; where given, they too are asked for the largest slope.
         limit: the box grows to at most so many times its longest side, and by an offset surface's distance; a
-            surface that goes on is closed there, with a warning. 0: what goes on beyond the box is of no interest.
+            surface that goes on is closed there, with a warning, or silently where this is 0.
         wanted: tells cells of interest; the surface may end between others.
 
     Returns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ from .triangles import face_areas
 
 if TYPE_CHECKING:
     import trimesh
+
+logger = logging.getLogger(__name__)
 
 SMALL = {2: 0.05, 3: 0.01}
 """A piece with more than this share of the length or area is never a crumb, by dimension."""
@@ -37,6 +40,7 @@ def without_crumbs(
         return vertices, faces, 0
     kept = faces[~crumb[piece]]
     used, renumbered = np.unique(kept, return_inverse=True)
+    logger.info("left out %d small pieces on which no point lies", crumb.sum())
     return vertices[used], renumbered.reshape(-1, 3), int(crumb.sum())
 
 

@@ -6,21 +6,32 @@ import base64
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from ..errors import InputError
-from ..formats.ply import ply_bytes
+from ..formats.ply import PLY_TYPES
+from ..formats.table import compact, linear_light
 from ..store.atomic import destination, write_bytes
+
+if TYPE_CHECKING:
+    from trimesh.visual import TextureVisuals
 
 MESH_FORMATS = (".ply", ".obj", ".stl", ".glb", ".off")
 """Suffixes of mesh files."""
 CURVE_FORMATS = (".svg", ".dxf", ".json", ".npz")
 """Suffixes of files for planar curves."""
+OWN_NAMES = {"x", "y", "z", "nx", "ny", "nz", "red", "green", "blue", "alpha"}
+"""What files call positions, normals and colors."""
+
+
+PLY_NAMES = {np.dtype(kind): name for name, kind in reversed(PLY_TYPES.items()) if not name[-1].isdecimal()}
+"""The types of a PLY header by NumPy's, in the names that every program knows."""
 
 
 def check_output(path: str | os.PathLike[str], dimension: int | None = None) -> None:
@@ -65,7 +76,7 @@ def write_mesh(
     vertices: Float[np.ndarray, "v 3"],
     faces: Int[np.ndarray, "f 3"],
     *,
-    attributes: Mapping[str, Float[np.ndarray, " v"]] | None = None,
+    attributes: Mapping[str, np.ndarray] | None = None,
     colors: UInt8[np.ndarray, "v 3"] | None = None,
 ) -> None:
     """Write a triangle mesh in the format of the suffix.
@@ -77,28 +88,103 @@ def write_mesh(
         path: .ply, .obj, .stl, .glb or .off.
         vertices: positions, in the unit that the file shall have.
         faces: triangles, counter-clockwise seen from outside.
-        attributes: further numbers of each vertex, by name; PLY and GLB (there as _NAME) keep them.
-        colors: red, green and blue of each vertex; STL has none.
+        attributes: further numbers of each vertex (v,), by name; PLY, and GLB as _NAME in float32, keep them.
+        colors: red, green and blue of each vertex, sRGB; PLY and OBJ keep them as they are, GLB in linear light,
+            as glTF has it; STL and OFF have none.
 
     Raises:
         InputError: as `check_output`.
     """
     import trimesh
+    from trimesh.visual import ColorVisuals
 
     check_output(path, 3)
-    mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, vertex_colors=colors, process=False)
-    for name, values in (attributes or {}).items():
-        mesh.vertex_attributes[name] = np.asarray(values, np.float32)
+    mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, process=False)
     suffix = Path(path).suffix.lower()
     if suffix == ".ply":
         data = ply_bytes(mesh.vertices, mesh.faces, attributes, colors)
+    elif suffix == ".glb":
+        mesh.visual = mesh.visual if colors is None else matt(colors)
+        for name, values in (attributes or {}).items():
+            mesh.vertex_attributes[name] = np.asarray(values, np.float32)
+        data = mesh.export(file_type="glb")
     elif suffix == ".obj":
+        mesh.visual = ColorVisuals(mesh, vertex_colors=colors)
         data = mesh.export(file_type="obj", digits=9)
     elif suffix == ".off":
         data = mesh.export(file_type="off", digits=9)
     else:
         data = mesh.export(file_type=suffix[1:])
     write_bytes(path, data.encode() if isinstance(data, str) else bytes(data))
+
+
+def named_columns(attributes: Mapping[str, np.ndarray], taken: Collection[str]) -> dict[str, np.ndarray]:
+    """Attributes as columns (v,) with names that files can have: letters, digits, `_`, `.` and `-`; what is called
+    like a position, normal or color, or is `taken`, gets `scan_` before it, and columns their number behind it."""
+    columns: dict[str, np.ndarray] = {}
+    for name, values in attributes.items():
+        for index, column in enumerate([values] if values.ndim == 1 else values.T):
+            label = re.sub(r"[^A-Za-z0-9_.-]", "_", name if values.ndim == 1 else f"{name}_{index}") or "_"
+            while label.lower() in {*OWN_NAMES, *taken, *columns}:
+                label = f"scan_{label}"
+            columns[label] = column
+    return columns
+
+
+def matt(colors: UInt8[np.ndarray, "v 3"]) -> TextureVisuals:
+    """How glTF shows colors of vertices: in linear light, as it has them while pictures have sRGB, and without the
+    shine of its default material. In 8 bits, since trimesh, which reads 16, cannot write them again."""
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
+
+    material = PBRMaterial(metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
+    light = np.round(255 * linear_light(colors)).astype(np.uint8)
+    opaque = np.full((len(light), 1), 255, np.uint8)
+    visual = TextureVisuals(material=material)
+    visual.vertex_attributes["color"] = np.hstack([light, opaque])
+    return visual
+
+
+def _ply_column(values: np.ndarray) -> np.ndarray:
+    """One property (v,) in a type of PLY, the shortest that loses nothing."""
+    values = compact(values.astype(np.uint8) if values.dtype.kind == "b" else values)
+    if values.dtype.itemsize == 8 and values.dtype.kind in "iu":
+        whole = np.iinfo(np.int32)
+        fits = values.min(initial=0) >= whole.min and values.max(initial=0) <= whole.max
+        return values.astype(np.int32 if fits else np.float64)
+    return values
+
+
+def ply_bytes(
+    vertices: Float[np.ndarray, "v d"],
+    faces: Int[np.ndarray, "f 3"] | None = None,
+    attributes: Mapping[str, np.ndarray] | None = None,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+    *,
+    normals: Float[np.ndarray, "v d"] | None = None,
+) -> bytes:
+    """Binary PLY of a mesh, or without `faces` of a cloud; see `write_mesh`. Positions and normals are in float64;
+    trimesh would write float32. Attributes (v,) keep their types where PLY has them."""
+    axes = "xyz"[: vertices.shape[1]]
+    columns = [(axis, "<f8", "double") for axis in axes]
+    columns += [] if normals is None else [(f"n{axis}", "<f8", "double") for axis in axes]
+    columns += [] if colors is None else [(name, "u1", "uchar") for name in ("red", "green", "blue")]
+    others = {name: _ply_column(values) for name, values in (attributes or {}).items()}
+    columns += [
+        (name, values.dtype.newbyteorder("<").str, PLY_NAMES[values.dtype]) for name, values in others.items()
+    ]
+    numbers = [column for part in (vertices, normals, colors) if part is not None for column in part.T]
+    numbers += others.values()
+    rows = np.empty(len(vertices), [(name, dtype) for name, dtype, _ in columns])
+    for (name, *_), values in zip(columns, numbers, strict=True):
+        rows[name] = values
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
+    lines += [f"property {kind} {name}" for name, _, kind in columns]
+    corners = np.empty(0 if faces is None else len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    if faces is not None:
+        corners["count"], corners["corners"] = 3, faces
+        lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+    return ("\n".join([*lines, "end_header"]) + "\n").encode() + rows.tobytes() + corners.tobytes()
 
 
 def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray, "m 2"]]) -> None:

@@ -81,7 +81,7 @@ def write_error_map(
     error = vertex_errors(mesh, reference)
     high = float(np.quantile(error, 0.95))
     colors = colorize(error, 0.0, high)
-    write_mesh(path, *mesh, attributes={"error": error}, colors=colors)
+    write_mesh(path, *mesh, attributes={"error": error.astype(np.float32)}, colors=colors)
     views = [render_mesh(*mesh, View(azimuth, 15, pixels), colors=colors) for azimuth in (-60, 120)]
     picture = Path(path).with_suffix(".png")
     save_picture(

@@ -129,16 +129,11 @@ def place_mesh(
         )
     else:
         import trimesh
-        from trimesh.visual import TextureVisuals
-        from trimesh.visual.material import PBRMaterial
+
+        from ..mesh.write import matt
 
         mesh = trimesh.Trimesh(vertices, faces, process=False)
-        mesh.visual = TextureVisuals(
-            material=PBRMaterial(metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
-        )
-        linear = 255 * (colors / 255.0) ** 2.2  # what glTF takes for a vertex, while pictures have sRGB
-        opaque = np.full((len(vertices), 1), 255)
-        mesh.visual.vertex_attributes["color"] = np.hstack([linear, opaque]).round().astype(np.uint8)
+        mesh.visual = matt(colors)
         mesh.vertex_normals  # noqa: B018 (asked for, so that they are written and it looks smooth)
         server.scene.add_mesh_trimesh("/surface", mesh, visible=visible)
 

@@ -55,6 +55,8 @@ class View:
     """Height and width of the picture."""
     confidence: bool = False
     """Color a model by confidence: the usual color where data supports it, red where it was filled in."""
+    colors: bool = True
+    """Show a model in the colors of its scan, where it has any and is not colored by confidence."""
     tight: bool = True
     """Fill the picture with what is seen; otherwise with the ball around it, the same from all sides."""
 
@@ -85,7 +87,10 @@ def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w
             center, reach = center + middle @ axes[:2], half
     places, hit, _ = _cast(surface, axes, view.pixels, center, reach)
     normals = _smooth_normals(surface, places, float((high - low).max()) / SMOOTH)
-    return _picture(view, hit, normals, confidence_colors(surface, places) if view.confidence else COLOR)
+    color = confidence_colors(surface, places) if view.confidence else COLOR
+    if view.colors and not view.confidence:
+        color = surface.attributes(places).get("colors", COLOR)
+    return _picture(view, hit, normals, color)
 
 
 def _cast(surface: Surface, axes: np.ndarray, pixels: int, center: np.ndarray, reach: float) -> RayHits:
@@ -173,11 +178,17 @@ def png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
 
 
 def turntable(
-    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], view: View, *, frames: int = 48
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    view: View,
+    *,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+    frames: int = 48,
 ) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Pictures of a mesh from all around, starting at `view`."""
     for turn in np.arange(frames) * (360 / frames):
-        yield render_mesh(vertices, faces, dataclasses.replace(view, azimuth=view.azimuth + turn, tight=False))
+        turned = dataclasses.replace(view, azimuth=view.azimuth + turn, tight=False)
+        yield render_mesh(vertices, faces, turned, colors=colors)
 
 
 def save_film(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import readable
+from ..mesh.write import matt
 from ..store.atomic import write_bytes
 from .drawings import curves, cut, histogram
 from .render import View, png, render, render_mesh
@@ -28,6 +29,7 @@ TRIANGLES = 40_000
 """About so many are shown in 3D at most, so that the page stays under four megabytes."""
 LABELS = {
     "strays": "outliers left out",
+    "attributes": "what the points carry",
     "given_normals": "check of the normals",
     "angle": "degrees to their planes",
     "roughness": "degrees of roughness",
@@ -67,7 +69,7 @@ def write_report(path: str | os.PathLike[str], surface: Surface, *, facts: dict[
         body.insert(0, _pictures([render(surface, view) for view in views]))
         mesh = _small_mesh(surface)
         on_surface = mesh[0]
-        body.append(_scene(mesh, surface))
+        body.append(_scene(mesh, surface, surface.attributes(on_surface).get("colors")))
         planes = (((0, 1), 2), ((0, 2), 1), ((1, 2), 0))
         cuts = "".join(cut(surface, axes, across) for axes, across in planes)
         body.append(f'<h2>Cuts through the field</h2><div class="row">{cuts}</div>')
@@ -144,14 +146,15 @@ def _fewer_triangles(mesh: Mesh) -> Mesh:
 def _small_mesh(surface: Surface) -> Mesh:
     """The surface as a mesh of at most about `TRIANGLES`."""
     resolution = 128
-    mesh = surface.mesh(resolution=resolution)
+    mesh = surface.mesh(resolution=resolution, attributes=False)
     if len(mesh.faces) > TRIANGLES:
-        mesh = surface.mesh(resolution=max(16, int(resolution * (TRIANGLES / len(mesh.faces)) ** 0.5)))
+        resolution = max(16, int(resolution * (TRIANGLES / len(mesh.faces)) ** 0.5))
+        mesh = surface.mesh(resolution=resolution, attributes=False)
     return np.asarray(mesh.vertices), np.asarray(mesh.faces)
 
 
-def _scene(mesh: Mesh, surface: Surface | None) -> str:
-    """The mesh, and a surface's samples, in trimesh's standalone viewer."""
+def _scene(mesh: Mesh, surface: Surface | None, colors: np.ndarray | None = None) -> str:
+    """The mesh, in the colors (v, 3) of its scan if it has any, and a surface's samples, in trimesh's viewer."""
     import trimesh
     from trimesh.viewer.notebook import scene_to_html
     from trimesh.visual import TextureVisuals
@@ -162,7 +165,7 @@ def _scene(mesh: Mesh, surface: Surface | None) -> str:
     shape = trimesh.Trimesh(vertices - center, faces, process=False)
     color = [135, 150, 172, 255]  # the viewer's lights are bright
     material = PBRMaterial(baseColorFactor=color, metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
-    shape.visual = TextureVisuals(material=material)
+    shape.visual = TextureVisuals(material=material) if colors is None else matt(colors)
     shape.vertex_normals  # noqa: B018 (asked for, so that they are written and it looks smooth)
     parts: list[Any] = [shape]
     if surface is not None:

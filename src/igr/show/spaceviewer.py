@@ -87,6 +87,6 @@ class SpaceViewer(LiveMesh):
             slider.value = 0.0
 
     def _send(self, event: Any) -> None:
-        from ..formats.ply import ply_bytes
+        from ..mesh.write import ply_bytes
 
         event.client.send_file_download("shape.ply", ply_bytes(*self.mesh))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 POINTS = 20_000
 """At most so many of the cloud's points are shown."""
+SCAN = "scan"
+"""Name of the colors that came with the cloud."""
 ISO_STEP = 0.05
 """Distance between two iso-lines of a cut, as a share of the box's longest side."""
 
@@ -50,6 +52,8 @@ class Viewer(LiveMesh):
         super().__init__(server, self._update)
         if not isinstance(shape, Surface):
             self.mesh = shape
+        told = None if self.surface is None else self.surface.measured
+        self._scanned = told is not None and "colors" in told.values
         self.frame = _frame(shape)
         self.made_with: tuple[float, int] | None = None
         """Level and resolution that the mesh was made with."""
@@ -66,6 +70,7 @@ class Viewer(LiveMesh):
         self.show_mesh = gui.add_checkbox("surface", True)
         self.show_points = gui.add_checkbox("points", False, visible=field)
         colors = ["plain", "normals"] + (["confidence", "distance to points"] if field else [])
+        colors = [SCAN, *colors] if self._scanned else colors
         self.colors = gui.add_dropdown("colors", colors)
         reach = 10 ** math.floor(math.log10(0.3 * size))
         reach *= max(factor for factor in (1, 2, 5) if factor * reach <= 0.3 * size)
@@ -108,7 +113,7 @@ class Viewer(LiveMesh):
         wanted = (float(self.level.value), int(self.resolution.value))
         if wanted == self.made_with:
             return
-        found = self.surface.mesh(resolution=wanted[1], level=wanted[0])
+        found = self.surface.mesh(resolution=wanted[1], level=wanted[0], attributes=False)
         self.mesh, self.made_with = (np.asarray(found.vertices), np.asarray(found.faces)), wanted
 
     def _colored(self, vertices: np.ndarray) -> np.ndarray | None:
@@ -122,6 +127,8 @@ class Viewer(LiveMesh):
             normals = trimesh.Trimesh(vertices, self.mesh[1], process=False).vertex_normals
             return (127.5 * (normals + 1)).astype(np.uint8)
         assert self.surface is not None  # only a field is offered the other colors
+        if self.colors.value == SCAN:
+            return self._scan_colors()
         if self.colors.value == "confidence":
             self.legend = "; blue: measured, red: filled in"
             return confidence_colors(self.surface, self.mesh[0])
@@ -129,6 +136,11 @@ class Viewer(LiveMesh):
         high = max(float(np.quantile(gap, 0.98)), 1e-9)
         self.legend = f"; dark: on a point, yellow: {high * self.frame.scale:.3g} or more away"
         return colorize(gap, 0.0, high)
+
+    def _scan_colors(self) -> np.ndarray:
+        """Colors (v, 3) of the vertices, of an offset surface those of the places below."""
+        assert self.surface is not None  # else there are none
+        return self.surface.attributes(self.surface.project(self.mesh[0]))["colors"]
 
     def _cut(self) -> None:
         """Iso-lines of the field on a plane: the surface dark, inside blue, outside red."""
@@ -139,9 +151,10 @@ class Viewer(LiveMesh):
         self.server.scene.add_line_segments("/cut", points, colors, thickness=1.5, thickness_units="screen")
 
     def _send(self, event: Any) -> None:
-        from ..formats.ply import ply_bytes
+        from ..mesh.write import ply_bytes
 
-        event.client.send_file_download("surface.ply", ply_bytes(*self.mesh))
+        colors = self._scan_colors() if self._scanned else None
+        event.client.send_file_download("surface.ply", ply_bytes(*self.mesh, colors=colors))
 
 
 def iso_lines(surface: Surface, axis: int, share: float) -> tuple[np.ndarray, np.ndarray]:

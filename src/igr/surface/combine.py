@@ -18,6 +18,7 @@ from ..cloud.frame import Frame, unit_frame
 from ..config import MLPConfig
 from ..errors import InputError
 from ..settings import finite
+from .attributes import Measured
 
 if TYPE_CHECKING:
     from .surface import Surface
@@ -37,6 +38,19 @@ class _Fitted(Protocol):
     field: Any
     frame: Frame
     samples: np.ndarray
+
+
+class Solid:
+    """What surfaces are as sets of points: `a | b`, `a & b` and `a - b`."""
+
+    def __or__(self, other: Any) -> Any:
+        return union(self, other) if isinstance(other, Solid) else NotImplemented  # type: ignore[arg-type]
+
+    def __and__(self, other: Any) -> Any:
+        return intersection(self, other) if isinstance(other, Solid) else NotImplemented  # type: ignore[arg-type]
+
+    def __sub__(self, other: Any) -> Any:
+        return difference(self, other) if isinstance(other, Solid) else NotImplemented  # type: ignore[arg-type]
 
 
 class CombinedField:
@@ -147,7 +161,8 @@ def placed(surface: Surface, *, scale: float = 1.0, shift: Sequence[float] | flo
         raise InputError(f"a shift is one number, or {surface.dimension} numbers here, not {len(steps)}")
     by = np.array([finite(step, "every number of a shift") for step in steps])
     frame = Frame(surface.frame.center * scale + by, surface.frame.scale * scale)
-    return type(surface)(surface.field, frame, surface.config, samples=surface.samples, details=surface.details)
+    kept = {"samples": surface.samples, "details": surface.details, "measured": surface.measured}
+    return type(surface)(surface.field, frame, surface.config, **kept)
 
 
 def _smallest(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -197,15 +212,37 @@ def _check_surfaces(surfaces: Sequence[Surface]) -> None:
 def _combination(surfaces: Sequence[Surface], combine: Combine, *, moved: tuple[float, ...] = (0.0,)) -> Surface:
     """The surface of a rule; its samples are those of the parts that decide, moved outward by so much."""
     _check_surfaces(surfaces)
-    clouds = [surface.frame.to_input(surface.samples) for surface in surfaces]
-    normals = [s.normals(x) if any(moved) else np.zeros(1) for s, x in zip(surfaces, clouds, strict=True)]
-    clouds = [np.concatenate([x + by * n for by in moved]) for x, n in zip(clouds, normals, strict=True)]
     field = CombinedField(surfaces, combine, Frame(np.zeros(surfaces[0].dimension), 1.0))
-    parts = np.repeat(np.arange(len(clouds)), [len(cloud) for cloud in clouds])
-    points = np.concatenate(clouds)
-    deciding = points[field.deciding(points) == parts]
-    samples = points if len(deciding) < FEW else deciding
+    points, deciding = _moved_samples(field, [s.frame.to_input(s.samples) for s in surfaces], moved)
+    samples = points[deciding] if deciding.sum() >= FEW else points
+    places, values = _attributes(field, moved)
     field.frame = unit_frame(samples, strays=np.zeros(len(samples), bool))
+    told = Measured(values, field.frame.to_unit(places).astype(np.float32)) if values else None
     config = next((s.config for s in surfaces if isinstance(s.config.network, MLPConfig)), surfaces[0].config)
     details = {"combined": [str(surface.details.get("name", "surface")) for surface in surfaces]}
-    return type(surfaces[0])(field, field.frame, config, samples=field.frame.to_unit(samples), details=details)
+    kept = {"samples": field.frame.to_unit(samples), "details": details, "measured": told}
+    return type(surfaces[0])(field, field.frame, config, **kept)
+
+
+def _moved_samples(
+    field: CombinedField, clouds: list[np.ndarray], moved: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points of every part moved outward by each amount, one part after the other, and which of them decide."""
+    normals = [s.normals(x) if any(moved) else np.zeros(1) for s, x in zip(field.parts, clouds, strict=True)]
+    clouds = [np.concatenate([x + by * n for by in moved]) for x, n in zip(clouds, normals, strict=True)]
+    points = np.concatenate(clouds)
+    return points, field.deciding(points) == np.repeat(np.arange(len(clouds)), [len(cloud) for cloud in clouds])
+
+
+def _attributes(field: CombinedField, moved: tuple[float, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The attributes that all parts have, where each decides; and at which places, in the input's frame."""
+    told = [surface.measured for surface in field.parts if surface.measured is not None]
+    shapes = [{name: values.shape[1:] for name, values in part.values.items()} for part in told]
+    names = [name for name in shapes[0] if all(s.get(name) == shapes[0][name] for s in shapes)] if shapes else []
+    if len(told) < len(field.parts) or not names:
+        return np.empty((0, field.dimension)), {}
+    clouds = [s.samples if m.points is None else m.points for s, m in zip(field.parts, told, strict=True)]
+    clouds = [surface.frame.to_input(points) for surface, points in zip(field.parts, clouds, strict=True)]
+    points, deciding = _moved_samples(field, clouds, moved)
+    joined = {name: np.concatenate([part.values[name] for part in told for _ in moved]) for name in names}
+    return points[deciding], {name: values[deciding] for name, values in joined.items() if deciding.any()}

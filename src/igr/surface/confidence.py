@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from jaxtyping import Float
 
 from ..cloud.neighbors import Neighbors
+
+if TYPE_CHECKING:
+    from ..field.field import NumpyField
 
 NEIGHBORS = 8
 """Nearest samples that speak for a place."""
@@ -35,6 +40,11 @@ class Support:
         probes = np.arange(0, len(samples), max(1, len(samples) // PROBES))
         alone = self._expected(samples[probes], normals[probes], first=1)  # each without itself
         self.typical = max(float(np.median(alone)), 1e-12)
+
+    @classmethod
+    def of(cls, near: Neighbors, field: NumpyField) -> Support:
+        """The support of a field by the points that it was fitted to."""
+        return cls(near, np.abs(field.distance(near.points)), field.normals(near.points))
 
     def expected_error(
         self, x: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"]

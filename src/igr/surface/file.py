@@ -18,6 +18,7 @@ from ..field.features import parameter_shapes
 from ..field.field import NativeField, NumpyField, make_field
 from ..settings import parse_json
 from ..store.tensors import check_parameters, read_tensors
+from .attributes import Measured
 from .combine import CombinedField
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def surface_file(surface: Surface) -> tuple[dict[str, np.ndarray], dict[str, str
     arrays = {f"field.{name}": value for name, value in surface.field.state().items()}
     arrays |= {"frame.center": surface.frame.center, "frame.scale": np.array([surface.frame.scale])}
     entries = {"format": FORMAT, "dimension": str(surface.dimension), "config": surface.config.to_json()}
-    return arrays | {"samples": surface.samples}, entries | {"details": json.dumps(surface.details)}
+    arrays |= {"samples": surface.samples}
+    if surface.measured is not None:
+        arrays |= {f"attribute.{name}": values for name, values in surface.measured.values.items()}
+        arrays |= {} if surface.measured.points is None else {"attributes.points": surface.measured.points}
+    return arrays, entries | {"details": json.dumps(surface.details)}
 
 
 def read_surface(path: str | os.PathLike[str], *, device: str = "auto") -> dict[str, Any]:
@@ -69,7 +74,18 @@ def parts_of(arrays: dict[str, np.ndarray], entries: dict[str, str], device: str
     field = make_field(config, dimension, device=device)
     field.load_state(state)
     field.set_detail(1.0)
-    return {"field": field, "frame": frame, "config": config, "samples": samples, "details": details}
+    parts = {"field": field, "frame": frame, "config": config, "samples": samples, "details": details}
+    return parts | {"measured": _saved_attributes(arrays, *samples.shape)}
+
+
+def _saved_attributes(arrays: Mapping[str, np.ndarray], count: int, dimension: int) -> Measured | None:
+    """The attributes of a saved surface with so many samples, if it has any; what does not fit is refused."""
+    values = {name.removeprefix("attribute."): v for name, v in arrays.items() if name.startswith("attribute.")}
+    if not values:
+        return None
+    found = Measured(values, arrays.get("attributes.points"))
+    found.check(count, dimension)
+    return found
 
 
 def copied(surface: Surface) -> tuple[Any, ...]:
@@ -77,7 +93,7 @@ def copied(surface: Surface) -> tuple[Any, ...]:
     that it is on; a combination, which has no file, by its parts."""
     told = {"history": list(surface.history), "seconds": surface.seconds, "unsaved": surface.unsaved}
     if isinstance(surface.field, CombinedField):
-        names = "field", "frame", "config", "samples", "details"
+        names = "field", "frame", "config", "samples", "details", "measured"
         return _made, (type(surface), {name: getattr(surface, name) for name in names}), told
     arrays, entries = surface_file(surface)
     device = surface.field.machine()["device"]

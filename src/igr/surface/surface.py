@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import os
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,16 @@ from ..cloud.neighbors import Neighbors
 from ..config import Config
 from ..errors import InputError, readable, usual_arithmetic
 from ..field.field import Field, NumpyField
+from ..field.queries import as_places, like, projected
 from ..mesh import border
+from ..mesh.pieces import without_crumbs, without_curve_crumbs
 from ..settings import whole
 from ..store.atomic import write_bytes
 from ..store.tensors import tensor_bytes
-from .combine import CombinedField, difference, intersection, union
+from .attributes import Attributes, Measured, put_on
+from .combine import CombinedField, Solid
 from .confidence import Support
 from .file import copied, read_surface, surface_file
-from .queries import as_places, like, projected
 
 if TYPE_CHECKING:
     import trimesh
@@ -31,10 +32,8 @@ if TYPE_CHECKING:
     from .export import DistanceGrid
     from .rays import RayHits
 
-logger = logging.getLogger(__name__)
 
-
-class Surface:
+class Surface(Solid):
     """The zero level set of a fitted field, negative inside, in the frame and units of the cloud.
 
     It is asked at places (n, d), an array, list or tensor of real numbers. Arrays and lists are answered by arrays
@@ -49,8 +48,9 @@ class Surface:
         config: what it was fitted with.
         samples: points of the cloud it was fitted to (s, d), unit frame; they say where the surface is looked
             for, and where it is supported by data.
-        details: what was found out on the way (units, normals, strays, timing), for reports.
-        near: the neighbors of the samples, where somebody has asked for them already.
+        details: what was found out on the way (units, normals, strays), for reports.
+        near: the neighbors of the samples, where they are known already.
+        measured: what else was measured at points of the cloud, see `attributes`.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Surface:
         samples: np.ndarray,
         details: dict[str, Any] | None = None,
         near: Neighbors | None = None,
+        measured: Measured | None = None,
     ) -> None:
         self.field, self.frame, self.config = field, frame, config
         self.samples = np.asarray(samples, np.float32)
@@ -73,7 +74,9 @@ class Surface:
         """Time of the fit; not saved with the surface, so that equal surfaces are equal files."""
         self.unsaved = ""
         """Why the run folder does not hold the end of the fit, if it does not."""
+        self.measured = measured
         self._support: Support | None = None
+        self._attributes: Attributes | None = None
 
     @property
     def dimension(self) -> int:
@@ -106,11 +109,22 @@ class Surface:
     def confidence(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """How well the samples support each `x` (n, d), in [0, 1]: 0.9 at a typical sample, less the farther they
         are, the more the surface bends without them, and the worse it fits them (see `Support`)."""
-        if self._support is None:
-            samples = self.near.points
-            self._support = Support(self.near, np.abs(self._unit.distance(samples)), self._unit.normals(samples))
+        self._support = self._support or Support.of(self.near, self._unit)
         u = self._unit_places(x)
         return like(x, self._support.confidence(u, self._unit.normals(u)))
+
+    @usual_arithmetic
+    def attributes(self, x: Float[np.ndarray, "n d"]) -> dict[str, Any]:
+        """The cloud's attributes at each `x` (n, d) on or near the surface, by name, (n,) or (n, k); no name where
+        it has none. The nearest samples on the same side tell them: means of colors (in linear light) and of
+        measurements, votes of classes (whole numbers). From 4 to 8 spacings away colors fade to gray, 128; others
+        stay those of the nearest. Where `x` is not finite: gray, NaN, 0. At most a million points are kept."""
+        if self.measured is None:
+            return {}
+        self._attributes = self._attributes or Attributes(self.measured, self.near, self._unit)
+        u = self._unit_places(x)
+        found = self._attributes.at(u, self._unit.normals(u))
+        return {name: like(x, values) for name, values in found.items()}
 
     @property
     def is_open(self) -> bool:
@@ -131,6 +145,7 @@ class Surface:
         surface: border.Ends = "auto",
         holes: float | None = None,
         trim: float | None = None,
+        attributes: bool = True,
     ) -> trimesh.Trimesh:
         """The surface as an outward-oriented triangle mesh in the input's frame and units, watertight where it is
         closed, else a manifold with borders.
@@ -143,26 +158,25 @@ class Surface:
                 are closed; "auto": open if it was found so (`is_open`) and no offset is asked.
             holes: width (input units) up to which holes of an open surface are closed instead.
             trim: leave out what is farther than this from every sample (input units) instead, holes as well.
+            attributes: vertices get the cloud's colors (`visual.vertex_colors`) and others (`vertex_attributes`).
 
         Raises:
             FitError: there is no surface at this level.
-            InputError: the surface is a planar curve, use `contour`; all of it would be cut off; there is not
-                enough memory; or options are out of range or exclude each other.
+            InputError: the surface is a planar curve, use `contour`; all of it would be cut off; or memory or
+                options are out of range.
         """
-        border.check_ends(surface, holes, trim)
         if self.dimension != 3:
             raise InputError("this is a planar curve and has no mesh; use contour()")
         import trimesh
 
-        from ..mesh.pieces import without_crumbs
-
         ends = self.ends(surface, level, holes, trim)
         vertices, faces = border.triangles(*self._shape(level, holes, trim), resolution=resolution, ends=ends)
         if not keep_crumbs:
-            vertices, faces, crumbs = without_crumbs(vertices, faces, self.samples)
-            if crumbs:
-                logger.info("left out %d small pieces on which no point lies", crumbs)
-        return trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
+            vertices, faces, _ = without_crumbs(vertices, faces, self.samples)
+        mesh = trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
+        if attributes and self.measured is not None:
+            put_on(mesh, self.attributes(self.project(mesh.vertices) if level else mesh.vertices))
+        return mesh
 
     @usual_arithmetic
     def contour(
@@ -176,18 +190,20 @@ class Surface:
     ) -> list[np.ndarray]:
         """The curve of a planar surface as polylines (m, 2) in the input's frame and units, closed ones with
         their first point repeated, counter-clockwise around the inside. Options and errors as for `mesh`."""
-        border.check_ends(surface, holes, trim)
         if self.dimension != 2:
             raise InputError("this surface lies in space and has no contour; use mesh()")
-        from ..mesh.pieces import without_curve_crumbs
-
         ends = self.ends(surface, level, holes, trim)
         curves = border.polylines(*self._shape(level, holes, trim), resolution=resolution, ends=ends)
         curves = without_curve_crumbs(curves, self.samples)
         return [self.frame.to_input(curve) for curve in curves]
 
     def ends(self, surface: border.Ends, level: float, holes: float | None, trim: float | None) -> bool:
-        """Whether a mesh or curve of such options ends where the samples do."""
+        """Whether a mesh or curve of such options ends where the samples do.
+
+        Raises:
+            InputError: they make no sense, or exclude each other.
+        """
+        border.check_ends(surface, holes, trim)
         asked = surface == "open" or holes is not None or trim is not None
         return asked or (surface == "auto" and level == 0 and self.is_open)
 
@@ -203,9 +219,6 @@ class Surface:
         Args:
             resolution: cells along the longest side of the cloud's box, 1 to 2048.
             margin: what the grid reaches beyond that box on every side, as a share of its longest side.
-
-        Raises:
-            InputError: the resolution or the margin is out of range.
         """
         from .export import sampled_grid
 
@@ -222,7 +235,6 @@ class Surface:
         """Where rays meet the surface, like trimesh's `mesh.ray.intersects_location`.
 
         Args, Raises: as for `rays.cast`.
-
         Returns:
             `(locations, index_ray, normals)`: a field has no triangles, so normals take the place of `index_tri`.
                 They are tensors where the origins are.
@@ -237,23 +249,11 @@ class Surface:
         """Write the distance function as an ONNX model, for programs without this package (extra `export`).
 
         Input `points` (n, d) and output `distance` (n,) are float64 in the input's frame and units: far-off places
-        lose nothing; the network inside computes in float32.
-
-        Raises:
-            InputError: onnx is not installed, or the surface is a combination of others.
+        lose nothing; the network inside computes in float32. A combination of others is refused.
         """
         from .export import onnx_bytes
 
         write_bytes(path, onnx_bytes(self))
-
-    def __or__(self, other: Surface) -> Surface:
-        return union(self, other) if isinstance(other, Surface) else NotImplemented
-
-    def __and__(self, other: Surface) -> Surface:
-        return intersection(self, other) if isinstance(other, Surface) else NotImplemented
-
-    def __sub__(self, other: Surface) -> Surface:
-        return difference(self, other) if isinstance(other, Surface) else NotImplemented
 
     def __copy__(self) -> Surface:
         return copy.deepcopy(self)

@@ -1,4 +1,4 @@
-"""What a surface is asked: places, lengths and resolutions, checked once where they come in."""
+"""What a field is asked: places, lengths and resolutions, checked once where they come in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..field.field import NumpyField
+    from .field import NumpyField
 
 
 def as_places(x: Any, dimension: int) -> Float[np.ndarray, "n d"]:

@@ -9,7 +9,7 @@ from untrained import featured, space
 
 import igr
 from igr.errors import InputError
-from igr.surface import queries
+from igr.field import queries
 
 
 def decoded():
