@@ -95,8 +95,7 @@ def extract_mesh(
 
     Raises:
         FitError: there is no such level set in the box, or the distance is not finite.
-        InputError: `box` is no box; `resolution`, `level` or `limit` is out of range; or there is not enough
-            memory.
+        InputError: `box` is no box; `resolution`, `level` or `limit` is out of range; or memory does not suffice.
     """
     samples = _Samples(distance, level)
     corners, step, levels = _prepare(box, 3, resolution, level, limit)
