@@ -10,6 +10,7 @@ import numpy as np
 import trimesh
 
 import igr
+from examples.clouds.open_scans import SCANS
 from igr.cloud.neighbors import Neighbors
 from igr.cloud.pointcloud import as_cloud
 from igr.judge.baselines import screened_poisson
@@ -18,7 +19,7 @@ from igr.mesh.gaps import gaps
 from igr.normals.directions import local_spacing
 from igr.normals.estimate import orient
 
-from .clouds import DATA, samples
+from .clouds import DATA, samples, scan
 
 MOST = 40_000
 """Points of a cloud that are used."""
@@ -90,3 +91,45 @@ def open_scans() -> Iterator[str]:
         theirs = figures(kept[0] + center, kept[1], points)
         found = "open" if surface.is_open else "closed"
         yield f"| {name} | {len(points):,} | {found} | {seconds:.1f} | {ours} | {theirs.replace(' | ', ', ')} |"
+
+
+CLOSED = ("horse", "bunny_closed", "camel", "homer", "spot", "fandisk")
+"""Meshes whose sparse and noisy samples are closed."""
+
+
+def decided() -> Iterator[tuple[str, bool, np.ndarray]]:
+    """Twenty open and twenty closed clouds without normals: name, whether open, points."""
+    for name, make in SCANS.items():
+        yield f"made {name}", name != "slices", make(np.random.default_rng(0))
+    for name, points in clouds():
+        if name != "half sphere":
+            yield name, True, points
+    for name in ("lord_quas", "anchor", "daratech"):
+        yield name, False, scan(name).points
+    for name in ("kitten", "tum_rabbit", "bunny_10scans_registered"):
+        yield name, False, as_cloud(DATA / "raw_scans" / f"{name}.ply").points
+    yield "organ_slices", False, as_cloud(DATA / "cases" / "open" / "organ_slices.xyz").points
+    for name in CLOSED:
+        yield f"{name}, 1,000 points", False, samples(name, count=1000).points
+        yield f"{name}, 1 % noise", False, samples(name, noise=0.01, count=20_000).points
+
+
+def decisions() -> Iterator[str]:
+    """One row a cloud that is decided, and the count."""
+    yield "Default options, no normals, at most 40,000 points: whether the surface was found to be open."
+    yield ""
+    yield "| cloud | is | found | invented if closed | processor s |"
+    yield "| --- | --- | --- | --- | --- |"
+    right = total = 0
+    for name, is_open, cloud in decided():
+        points = cloud[np.random.default_rng(0).permutation(len(cloud))[:MOST]]
+        began = time.process_time()
+        surface = igr.reconstruct(points, normals="ignore")
+        words = ["closed", "open"]
+        yield (
+            f"| {name} | {words[is_open]} | {words[surface.is_open]} | {surface.details['invented']:.1%} | "
+            f"{time.process_time() - began:.1f} |"
+        )
+        right, total = right + (surface.is_open == is_open), total + 1
+    yield ""
+    yield f"{right} of {total} are decided rightly."

@@ -69,7 +69,7 @@ class View:
 
 
 def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture of the surface seen along parallel rays, lit from above, on white.
+    """A picture of the surface seen along parallel rays, lit from above, on white; of an open one, of its mesh.
 
     Raises:
         InputError: the surface is a planar curve.
@@ -77,6 +77,8 @@ def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w
     if surface.dimension != 3:
         raise InputError("a planar curve cannot be rendered; write it as svg instead")
     view = view or View()
+    if surface.is_open:
+        return _open_picture(surface, view)
     low, high = surface.frame.to_input(surface.box)
     center, reach = (low + high) / 2, 0.5 * float(np.linalg.norm(high - low))
     axes = np.stack(view.axes())
@@ -91,6 +93,17 @@ def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w
     if view.colors and not view.confidence:
         color = surface.attributes(places).get("colors", COLOR)
     return _picture(view, hit, normals, color)
+
+
+def _open_picture(surface: Surface, view: View) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture of an open surface: rays would meet what is cut off."""
+    mesh = surface.mesh(attributes=False)
+    vertices, colors = np.asarray(mesh.vertices), None
+    if view.confidence:
+        colors = confidence_colors(surface, vertices)
+    elif view.colors:
+        colors = surface.attributes(vertices).get("colors")
+    return render_mesh(vertices, np.asarray(mesh.faces), view, colors=colors)
 
 
 def _cast(surface: Surface, axes: np.ndarray, pixels: int, center: np.ndarray, reach: float) -> RayHits:
