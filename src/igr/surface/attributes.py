@@ -12,7 +12,6 @@ from jaxtyping import Float, UInt8
 from ..cloud.neighbors import Neighbors
 from ..errors import InputError
 from ..formats.table import compact, linear_light, srgb
-from ..mesh.border import WIDE
 from ..mesh.gaps import spacing_around
 
 if TYPE_CHECKING:
@@ -30,9 +29,9 @@ SOUGHT = (12, 200)
 none of the first faces the same way."""
 OFF = 3.0
 """A sample counts half where it lies so many times the median distance off the surface."""
-FADED = WIDE
-"""In spacings of the samples: colors fade from this distance on, that of the middle of the widest hole that open
-surfaces close, and are gone at twice that."""
+FADED = 4.0
+"""In spacings of the samples: colors fade from this distance on, and are gone at twice that. One side of a thin
+wall may have far fewer samples than the cloud around."""
 NEUTRAL = 128
 """Red, green and blue of what has no color."""
 CONTINUOUS = ("intensity", "reflectance", "reflectivity", "amplitude", "gps_time")
