@@ -33,13 +33,12 @@ from .settings import Checked, Positive, Weight
 from .store.claim import check_run, open_run
 from .store.run import FitState, RunFolder
 from .surface.attributes import Measured, measured
+from .surface.confidence import missed
 from .surface.surface import Surface
 
 logger = logging.getLogger(__name__)
 
 Normals = Literal["auto", "trust", "ignore"]
-MISSED = 3.0
-"""Points that lie farther than this from the surface, as a multiple of their spacing or noise, are missed."""
 MAX_SAMPLES = 100_000
 """Points that a surface carries along, to say where it is supported."""
 
@@ -266,16 +265,12 @@ def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:
 
 
 def _residual(surface: Surface, notify: Callable[[str], None]) -> float:
-    """Mean distance of the points to the surface, in their units; said where it is large for points so dense."""
+    """Mean distance of the points to the surface, in their units; said where it is large for such points."""
     few = surface.samples[:: max(1, len(surface.samples) // 10_000)]
-    residual = float(np.abs(surface.distance(surface.frame.to_input(few))).mean())
-    expected = max(surface.details.get("spacing", np.inf), surface.details.get("noise", 0.0))
-    if residual > MISSED * expected:
-        notify(
-            f"the surface misses the points by {residual:.3g} on average, and they are {expected:.3g} apart; "
-            "reconstruct parts that are small and far apart one by one, and look at the normals"
-        )
-    return float(f"{residual:.4g}")
+    distance = surface.distance(surface.frame.to_input(few))
+    if told := missed(distance, surface.details.get("spacing", np.inf), surface.details.get("noise", np.inf)):
+        notify(told)
+    return float(f"{np.abs(distance).mean():.4g}")
 
 
 def _closed_or_open(surface: Surface, wanted: Ends, notify: Callable[[str], None]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from igr.cloud.frame import Frame
 from igr.errors import InputError
 from igr.examples import example_cloud
 from igr.show.render import View, render
+from igr.surface.confidence import missed
 
 pytestmark = pytest.mark.numerical
 
@@ -107,3 +108,13 @@ def test_the_command_writes_confidence_and_trims(tmp_path, suffix, capsys):
     assert len(confidence) == len(mesh.vertices)
     assert ((confidence >= 0) & (confidence <= 1)).all()
     assert main(["reconstruct", str(tmp_path / "bowl.npy"), "--trim", "-1"]) == 2
+
+
+def test_points_of_two_layers_around_their_surface_are_told_from_noise():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.02, 5000)
+    layers = np.where(rng.random(5000) < 0.5, 0.1, -0.1) + noise
+    assert "layers closer than the points are (0.3 apart)" in missed(layers, 0.3, 0.02)
+    for fitting in (noise, 0.1 + noise, 3 * noise, rng.laplace(0, 0.06, 5000)):
+        assert missed(fitting, 0.3, 0.02) == ""
+    assert "misses the points" in missed(1 + noise, 0.3, 0.02)

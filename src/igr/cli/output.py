@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from ..surface.surface import Surface
 
 
+TORN = 30
+"""Pieces of a closed mesh from which on a word is said: scans of several objects have fewer."""
+
+
 def say(text: str) -> None:
     """One message to the user, on stderr."""
     print(readable(text), file=sys.stderr, flush=True)
@@ -54,6 +58,11 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
         shape = "open" if result["open"] else "watertight" if result["watertight"] else "not watertight"
         pieces = f"{result['components']} component{'s' if result['components'] != 1 else ''}"
         say(f"mesh  {result['resolution']}³, {result['triangles']:,} triangles, {shape}, {pieces}")
+        if result["components"] > TORN and not result["open"]:
+            say(
+                f"      torn into {result['components']} pieces: where layers lie closer than points do, more "
+                "points or measured normals keep them apart"
+            )
         if filled >= 0.001:
             say(f"      {filled:.1%} of the area is filled in, or fits its points badly (confidence below 0.5)")
     tell(f"wrote {result['output']} in {result['seconds']:.1f} s")

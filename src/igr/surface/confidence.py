@@ -19,6 +19,28 @@ HALF = 3.0
 PROBES = 5000
 """Samples from which that is measured."""
 
+MISSED = 3.0
+"""Points that lie farther than this from the surface, as a multiple of their spacing or noise, are missed."""
+BETWEEN = 0.9
+"""Mean deviation over standard deviation of the distances to a surface between two layers: near 1; of noise .8."""
+
+
+def missed(distance: Float[np.ndarray, " n"], spacing: float, noise: float) -> str:
+    """What to say of points at such signed distances from their surface, `spacing` apart; empty where they fit."""
+    residual = float(np.abs(distance).mean())
+    if residual > MISSED * max(spacing, noise):
+        return (
+            f"the surface misses the points by {residual:.3g} on average, and they are {spacing:.3g} apart; "
+            "reconstruct parts that are small and far apart one by one, and look at the normals"
+        )
+    apart = np.abs(distance - distance.mean()).mean()
+    if residual > 2 * noise and apart > BETWEEN * distance.std():
+        return (
+            f"the points lie {residual:.3g} to either side of the surface and scatter by {noise:.2g}: layers "
+            f"closer than the points are ({spacing:.3g} apart) were taken for one"
+        )
+    return ""
+
 
 class Support:
     """The samples of a fitted surface, and what the fitted field makes of them.
