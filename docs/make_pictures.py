@@ -25,8 +25,8 @@ def panel(name: str) -> np.ndarray:
     azimuth, elevation = VIEWS.get(name, (-60, 40))
     view = View(azimuth=azimuth, elevation=elevation, pixels=PIXELS)
     pictures = []
-    for ends in ("closed", "auto"):
-        mesh = surface.mesh(resolution=160, surface=ends)
+    for ends, resolution in (("closed", 64), ("auto", 160)):  # what is closed by force can be far larger
+        mesh = surface.mesh(resolution=resolution, surface=ends)
         pictures.append(render_mesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), view))
     picture = Image.fromarray(np.hstack(pictures))
     found = "open" if surface.is_open else "closed"

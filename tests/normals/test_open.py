@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from examples.clouds.open_scans import SCANS
 from examples.clouds.solids import sample_solid
 from igr.cloud.pointcloud import PointCloud
 from igr.normals.estimate import orient
@@ -219,3 +220,16 @@ def test_a_point_faces_the_viewpoint_that_saw_it_or_the_nearest():
     told = PointCloud(points, viewpoints=places, views=views).lines_of_sight()
     np.testing.assert_allclose(told[0], np.array([10, 0, -2]) / np.sqrt(104))
     np.testing.assert_allclose(told[-1], [0, 0, -1])
+
+
+@pytest.mark.parametrize("name", ["terrain", "town", "crater", "leaf", "patch"])
+def test_what_was_seen_from_above_faces_up_piece_by_piece(name):
+    found = orient(SCANS[name](np.random.default_rng(1)))
+    assert (found.normals[:, 2] > 0).mean() > 0.995
+    assert found.faces == "up"
+
+
+def test_the_recesses_of_a_facade_face_where_its_front_does():
+    points = SCANS["facade"](np.random.default_rng(1))
+    sides = np.sign(orient(points).normals[:, 1])
+    assert abs(sides.mean()) > 0.99

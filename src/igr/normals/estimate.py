@@ -37,10 +37,10 @@ CAVITY = 0.01
 """Share of hidden points from which on sheets are counted for them."""
 SWEEPS = 12
 """How often neighbors share their votes."""
-ONE_SIDED, CONSISTENT = 0.5, 0.9
+ONE_SIDED = 0.5
 """The more open side is outside where the sides of most points differ by more than that share of its openness, as
-on bodies and around corners (thin or flat sheets have up to .45); or where that side is the same all along the
-surface: that share of the differences."""
+on bodies and around corners (thin or flat sheets have up to .45); or where it is the same all along a surface that
+turns: that share of the differences counts, each less the flatter its piece (sheets to .33, catenoids .99)."""
 FILLED = 0.7
 """Thickness from which on there is no surface to be seen: clouds with 3 % noise have up to .7, those of thin
 parts more, points that fill a cube .75 and more."""
@@ -182,8 +182,10 @@ def _one_sided(
         return True
     linked = patch_signs(points, normals, 0 * more, neighbors)
     piece = np.unique(linked.piece, return_inverse=True)[1]
-    held = np.abs(np.bincount(piece, more * linked.sign)).sum()
-    return bool(held > CONSISTENT * np.abs(more).sum())
+    sides = np.stack([np.bincount(piece, axis * linked.sign) for axis in normals.T], axis=1)
+    flat = np.linalg.norm(sides, axis=1) / np.bincount(piece)
+    held = (1 - flat) * np.abs(np.bincount(piece, more * linked.sign))
+    return bool(held.sum() > ONE_SIDED * np.abs(more).sum())
 
 
 def _undecided(

@@ -87,7 +87,7 @@ def seen_from(points: Float[np.ndarray, "n 3"], origin: Float[np.ndarray, " 3"])
         return None
     if best == "origin":
         return from_origin
-    return View("up" if best == "up" else "to one side", along[best])
+    return View("up" if best == "up" else "one side", along[best])
 
 
 def _toward(points: np.ndarray, place: np.ndarray) -> Float[np.ndarray, "n d"]:
