@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from igr.cli.output import FitDisplay, Interruptible
+from igr.cli.output import FitDisplay, Interruptible, report_result
 from igr.fit.loop import Progress
 from igr.fit.objective import Loss
 from igr.store.run import RunFolder
@@ -89,3 +89,17 @@ def test_a_run_folder_that_nobody_named_is_told_with_the_way_to_continue(tmp_pat
     assert (
         capsys.readouterr().err == f"saved in {place}; the same command with --run '{place}' --resume continues\n"
     )
+
+
+def test_a_closed_mesh_in_many_pieces_is_said_to_be_torn(capsys):
+    result = {
+        "resolution": 64,
+        "triangles": 900,
+        "watertight": True,
+        "supported": 1.0,
+        "output": "a.ply",
+        "seconds": 1,
+    }
+    for pieces, is_open, told in ((31, False, True), (31, True, False), (8, False, False)):
+        report_result(result | {"components": pieces, "open": is_open}, as_json=False)
+        assert ("torn into 31 pieces" in capsys.readouterr().err) is told

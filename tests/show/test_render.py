@@ -8,6 +8,7 @@ import trimesh
 from analytic import sphere_surface
 from shapes import arrays, ball
 
+import igr
 from igr.errors import InputError
 from igr.show.colors import colorbar, colorize, vertex_errors, write_error_map
 from igr.show.raster import rasterize
@@ -139,3 +140,16 @@ def test_a_picture_shows_the_colors_of_the_scan_unless_told_otherwise():
     assert (right[32, 8:24] @ [1, 0, -1] > 0).all()
     for view in (View(*front, 64, colors=False), View(*front, 64, confidence=True)):
         np.testing.assert_array_equal(render(painted(), view), render(plain, view))
+
+
+def test_a_picture_of_an_open_surface_shows_no_more_than_its_mesh():
+    surface = sphere_surface()
+    high = surface.frame.to_input(surface.samples)[:, 2] > surface.frame.center[2]
+    half = igr.Surface(
+        surface.field, surface.frame, surface.config, samples=surface.samples[high], details={"open": True}
+    )
+    side = View(azimuth=0, elevation=0, pixels=200)
+    rows, columns = np.nonzero(covered(render(half, side)))
+    assert np.ptp(rows) < 0.65 * np.ptp(columns)  # half, and a little beyond the outermost samples
+    rows, columns = np.nonzero(covered(render(surface, side)))
+    assert np.ptp(columns) == pytest.approx(np.ptp(rows), rel=0.02)
