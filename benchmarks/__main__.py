@@ -37,6 +37,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "outlines": ("Outlines of 100 points", planar.outlines),
     "confidence": ("Confidence against the true error", holes.confidence),
     "open": ("Open scans", sheets.open_scans),
+    "views": ("Single views, the sensor known", sheets.views),
     "decisions": ("Open or closed", sheets.decisions),
     "everyday": ("Other input, whole command", surfaces.everyday),
     "budgets": ("Quality against time; distance quality", surfaces.budgets),
