@@ -129,7 +129,7 @@ def test_other_named_columns_are_attributes(tmp_path):
     content = "X,Y,Z,Intensity,Classification,Return Number,alpha\n"
     table = read(tmp_path, "a.csv", content + text(POINTS, INTENSITY, INTENSITY % 7, INDEX, INDEX, separator=","))
     holds(
-        table, **{"intensity": INTENSITY, "Classification": INTENSITY % 7, "Return Number": INDEX, "alpha": INDEX}
+        table, **{"intensity": INTENSITY, "classification": INTENSITY % 7, "Return Number": INDEX, "alpha": INDEX}
     )
 
 
@@ -382,3 +382,68 @@ def test_named_columns_in_any_order_are_what_they_are_called(tmp_path, names, se
     for name in {"intensity", "time", "label"} & {*names}:
         np.testing.assert_array_equal(table.attributes[name], values[:, names.index(name)])
     assert ("colors" in table.attributes) == ({"red", "green", "blue"} <= {*names})
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Easting,Northing,RL", "E,N,Elev_m", "x_m,y_m,z_m", "X,Y,Ellipsoidal Height", "X mm,Y mm,Z mm", "x,y,depth"],
+)
+def test_a_height_by_any_name_is_the_third_axis(tmp_path, header):
+    holds(read(tmp_path, "a.csv", header + "\n" + text(POINTS, separator=",")))
+
+
+def test_a_third_column_of_no_known_name_is_said_to_be_left(tmp_path):
+    table = read(tmp_path, "a.csv", "x,y,quality\n" + text(POINTS, separator=","))
+    assert table.points.shape == (COUNT, 2)
+    assert "took it for planar: none of its other columns (quality)" in table.notes[0]
+
+
+def test_the_time_before_the_axes_is_no_axis(tmp_path):
+    times = 1.6e9 + np.arange(COUNT)[:, None] / 8
+    table = read(tmp_path, "a.csv", "time_s,x_m,y_m,z_m\n" + text(times, POINTS, separator=","))
+    np.testing.assert_array_equal(table.points, POINTS)
+
+
+def test_the_umlauts_of_windows_are_read(tmp_path):
+    content = "Rechtswert;Hochwert;Höhe\n" + text(POINTS, separator=";")
+    for encoding in ("cp1252", "utf-8"):
+        holds(read(tmp_path, "a.csv", content.encode(encoding)))
+
+
+@pytest.mark.parametrize("header", ["", "x\ty\tz\n", "x\ty\tz\t\n"])
+def test_tabs_around_rows_are_no_columns(tmp_path, header):
+    rows = text(POINTS, separator="\t")
+    holds(read(tmp_path, "a.txt", header + rows.replace("\n", "\t\r\n")))
+    holds(read(tmp_path, "a.txt", header + "\t" + rows.replace("\n", "\n\t")))
+
+
+def test_a_point_without_an_intensity_is_still_a_point(tmp_path):
+    table = read(tmp_path, "a.csv", "x,y,z,intensity\n" + text(POINTS, INTENSITY, separator=",") + "1,2,3,\n")
+    assert len(table.points) == COUNT + 1
+    assert "aside" in table.notes[0]
+
+
+def test_reflectance_ring_and_time_are_no_normals(tmp_path):
+    others = np.c_[RNG.integers(-2047, 2048, COUNT), np.arange(COUNT) % 16, np.arange(COUNT)]
+    table = read(tmp_path, "a.xyz", text(POINTS, others))
+    assert table.normals is None
+    assert len(table.attributes) == 3
+
+
+def test_what_cloudcompare_calls_colors_and_classes_are_such(tmp_path):
+    shares, classes = COLORS / 255, RNG.integers(1, 7, (COUNT, 1))
+    head = "//X,Y,Z,Rf,Gf,Bf,Classification\n"
+    table = read(tmp_path, "a.asc", head + text(POINTS, shares, classes, separator=","))
+    holds(table, colors=COLORS, classification=classes)
+
+
+def test_a_flat_scan_with_a_constant_weight_is_in_space(tmp_path):
+    flat = POINTS * [1, 1, 0]
+    assert read(tmp_path, "a.xyz", text(flat, np.ones((COUNT, 1)))).points.shape == (COUNT, 3)
+
+
+def test_attributes_and_viewpoints_that_are_none_are_refused():
+    with pytest.raises(InputError, match="no array of numbers"):
+        as_cloud(POINTS, attributes={"a": 5})
+    with pytest.raises(InputError, match="viewpoints"):
+        as_cloud(POINTS, viewpoints=[1e200, 0, 0])

@@ -58,7 +58,7 @@ RGB = {name: COLORS[:, i].astype("u1") for i, name in enumerate(("red", "green",
 SAME = Lists([[i, i + 1, i + 2] for i in range(COUNT)])
 UNEVEN = Lists([[*range(i % 5)] for i in range(COUNT)])
 WEIGHTS = Lists([[0.5] * (i % 4) for i in range(COUNT)], "i4", "f4")
-TAIL = {"class": np.arange(COUNT, dtype="u1"), "scalar_Dip": CURVATURE[:, 0]}
+TAIL = {"classification": np.arange(COUNT, dtype="u1"), "scalar_Dip": CURVATURE[:, 0]}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -90,7 +90,7 @@ def test_lists_in_vertices_are_skipped(tmp_path, form, lists, place):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("faces", [SAME, UNEVEN])
 def test_lists_in_elements_before_the_vertices_are_skipped(tmp_path, form, faces):
-    elements = ("camera", {"id": np.arange(3, dtype="i2")}), ("face", {"v": faces, "flag": TAIL["class"]})
+    elements = ("camera", {"id": np.arange(3, dtype="i2")}), ("face", {"v": faces, "flag": TAIL["classification"]})
     holds(read(tmp_path, "a.ply", ply(form, *elements, ("vertex", XYZ | {"v": UNEVEN}))))
 
 

@@ -70,9 +70,9 @@ class PointCloud:
             if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or values.ndim not in (1, 2):
                 raise InputError(f"{self.name}: attribute {name!r} is no array of numbers (n,) or (n, k).")
             if len(values) != len(self.points):
+                held, needed = many(len(values), "row"), many(len(self.points), "point")
                 raise InputError(
-                    f"{self.name}: attribute {name!r} has {many(len(values), 'row')} for "
-                    f"{many(len(self.points), 'point')}; one a point is needed."
+                    f"{self.name}: attribute {name!r} has {held} for {needed}; one a point is needed."
                 )
         colors = self.attributes.get("colors")
         if colors is not None and (colors.dtype != np.uint8 or colors.shape != (len(self.points), 3)):
@@ -83,7 +83,12 @@ class PointCloud:
         if self.viewpoints is None:
             return
         places, views, dimension = self.viewpoints, self.views, self.points.shape[1]
-        if places.ndim != 2 or places.shape[1] != dimension or not len(places) or not np.isfinite(places).all():
+        if (
+            places.ndim != 2
+            or places.shape[1] != dimension
+            or not len(places)
+            or not (np.abs(places) < 1e100).all()
+        ):
             raise InputError(f"{self.name}: viewpoints of shape {places.shape}; finite (k, {dimension}) needed.")
         if views is not None and not (
             views.shape == (len(self.points),)
@@ -227,7 +232,7 @@ def as_cloud(
             )
         table = Table(points, directions)
     given = {**table.attributes, **{name: _attribute(name, values) for name, values in (attributes or {}).items()}}
-    if any(len(values) != len(table.points) for values in given.values()):
+    if any(values.ndim == 0 or len(values) != len(table.points) for values in given.values()):
         PointCloud(np.ascontiguousarray(table.points), attributes=given)  # says which
     seen = None if viewpoints is None else _places(viewpoints, table.points.shape[1])
     return _checked(replace(table, attributes=given, viewpoints=seen), "array")

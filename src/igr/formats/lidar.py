@@ -17,7 +17,7 @@ from ..machine import require
 from ..store.apart import Part, apart
 from .arrays import PACKING, UNPACKED
 from .rows import cut_short
-from .table import AXES, NORMAL, Table, named_places
+from .table import AXES, COLORS, NORMAL, Table, as_colors, named_places
 
 ROWS = 1 << 18
 """Points that are on their way at once."""
@@ -228,6 +228,9 @@ def _pcd_parts(path: Path) -> Iterator[Part]:
     packed = next((name for name in ("rgb", "rgba") if name in every and every[name].ndim == 1), None)
     if packed is not None:
         every["colors"] = _unpacked(every.pop(packed), kinds[names.index(packed)])
+    elif len(parts := _named(every, COLORS)) == 3:
+        colors = as_colors(np.stack([every.pop(part) for part in parts], axis=1))
+        every |= {} if colors is None else {"colors": colors}
     place = [float(word) for word in head.get("VIEWPOINT", ())]
     if place == [0, 0, 0, 1, 0, 0, 0]:  # the default, which says nothing
         place = []

@@ -223,7 +223,7 @@ def judged_names(values: Float[np.ndarray, "n c"]) -> tuple[list[str], bool]:
     count = values.shape[1]
     if count <= 3:
         return [*AXES[:count]], True
-    if count == 4 and _are_unit(values[:, 2:]):
+    if count == 4 and _are_unit(values[:, 2:]) and np.ptp(values[:, 2:], axis=0).all():
         return ["x", "y", "nx", "ny"], True
     counted = len(values) > 2 and bool((np.diff(values[:, 0]) == 1).all()) and values[0, 0] in (0, 1)
     start = 3 + counted
@@ -246,7 +246,7 @@ def judged_names(values: Float[np.ndarray, "n c"]) -> tuple[list[str], bool]:
     rest = [i for i in range(start, count) if names[i].startswith("column")]
     others = values[:, start:]
     if len(rest) == 3 == count - start and (
-        not (others >= 0).all() or not others.any() or _are_unit(others, any_unit=True)
+        not others.any() or _are_unit(others, any_unit=True) or bool((np.ptp(np.sign(others), axis=0) == 2).all())
     ):
         names[start:] = NORMAL  # of other lengths, or none
     elif len(rest) == 1:

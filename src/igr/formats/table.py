@@ -23,21 +23,31 @@ MEANINGS = {
         axis: "{a} pos_{a} position_{a} p{a} coord_{a} {a}_coord {a}_coordinate cartesian{a} point_{a} points_{i} "
         "points_m_xyz_{i}",
         f"n{axis}": "n{a} normal_{a} normal{a} norm_{a} nor_{a} {a}_normal nor{a} normals_{i}",
-        color: "{c} {c[0]} diffuse_{c} color_{c} color{c} {c}_color vertex_{c} color_{c[0]} colors_{i} rgb_{i}",
+        color: "{c} {c[0]} {c[0]}f diffuse_{c} color_{c} color{c} {c}_color vertex_{c} color_{c[0]} colors_{i} "
+        "rgb_{i}",
     }.items()
     for alias in aliases.format(a=axis, c=color, i=i).split()
-} | dict.fromkeys(("intensity", "i", "intensities"), "intensity")
+} | {
+    alias: meaning
+    for meaning, aliases in {
+        "intensity": "intensity i intensities scalar_intensity",
+        "classification": "classification class scalar_classification",
+    }.items()
+    for alias in aliases.split()
+}
 """What the usual names of columns stand for; see `simplified`."""
 SURVEY = {
     alias: axis
     for axis, aliases in {
         "x": "easting east e rechtswert",
         "y": "northing north n hochwert",
-        "z": "elevation elev height altitude alt z h höhe hoehe",
+        "z": "elevation elev height altitude alt z h höhe hoehe rl depth",
     }.items()
     for alias in aliases.split()
 }
 """Surveyors' names of the axes, where no x and y are named; their heights also stand beside x and y."""
+HEIGHT = re.compile("height|elev|altitude|höhe")
+"""In names of the third axis, such as ellipsoidal height."""
 DEGREES = {"lat", "latitude", "lon", "long", "longitude", "lng"}
 ARRAYS = {
     alias: parts
@@ -49,6 +59,8 @@ ARRAYS = {
     for alias in aliases.split()
 }
 """The usual names of arrays that hold all axes or colors at once, the commonest first."""
+SCALARS = ("intensity", "classification")
+"""Meanings that are attributes of that name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +99,9 @@ def column_names(columns: str) -> list[str]:
 
 
 def simplified(name: str) -> str:
-    """A name without capitals, quotes, units in brackets and what joins its words: `Points:0` is points_0."""
-    return re.sub(r"[\s.:_-]+", "_", re.sub(r"[\[(].*", "", name.lower()).strip(" \"'/")).strip("_")
+    """A name without capitals, quotes, units and what joins its words: `Points:0` is points_0, and `X [m]` x."""
+    word = re.sub(r"[\s.:_-]+", "_", re.sub(r"[\[(].*", "", name.lower()).strip(" \"'/")).strip("_")
+    return re.sub(r"_(mm|cm|m|km|ft|s)$", "", word)
 
 
 def named_places(names: Sequence[str]) -> dict[str, int]:
@@ -100,6 +113,8 @@ def named_places(names: Sequence[str]) -> dict[str, int]:
             found.setdefault(MEANINGS[word], place)
         if word in SURVEY:
             survey.setdefault(SURVEY[word], place)
+        elif "z" not in survey and HEIGHT.search(word):
+            survey["z"] = place
     if {"x", "y"} <= found.keys():
         return {"z": survey["z"], **found} if "z" in survey else found
     return {meaning: place for meaning, place in found.items() if meaning not in AXES} | survey
@@ -146,10 +161,14 @@ def named_table(columns: Sequence[tuple[str, np.ndarray]], name: str, notes: Seq
         left -= {i for i in left if words[i] in ("a", "alpha", "diffuse_alpha")}
     for i in sorted(left):
         label, values = columns[i]
-        label = "intensity" if found.get("intensity") == i else label.strip(" \"'/")[:60]
+        told = next((meaning for meaning in SCALARS if found.get(meaning) == i), None)
+        label = told or label.strip(" \"'/")[:60]
         if words[i] and values.dtype.kind in "biuf":
             label = label if label not in attributes else f"{label}_{i + 1}"
             attributes[label] = np.ascontiguousarray(values)
+    others = [label for label in attributes if label not in ("colors", *SCALARS)]
+    if len(axes) == 2 and others and directions is None:
+        notes.append(f"took it for planar: none of its other columns ({', '.join(others)[:80]}) is named as z")
     return Table(points, directions, attributes, notes=tuple(notes))
 
 

@@ -5,6 +5,7 @@ A file is judged by what it holds and not by its suffix.
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import math
 import re
@@ -32,7 +33,7 @@ from .rows import (
     text_lines,
     wrong_count,
 )
-from .table import DEGREES, Table, as_colors, column_names, named_places, named_table, simplified
+from .table import AXES, DEGREES, NORMAL, Table, as_colors, column_names, named_places, named_table, simplified
 
 SAMPLE = 200
 """Rows that are looked at to tell columns of numbers from columns of words."""
@@ -75,7 +76,8 @@ def read_text(path: Path, columns: str | None = None) -> Table:
     for place in words:
         label = f" ({names[place]})" if names and names[place] else ""
         notes.append(f"left column {place + 1}{label} aside, which holds words")
-    needed = set(named_places(names).values()) if names else set(range(layout.count))
+    places = named_places(names)
+    needed = {places.get(axis) for axis in (*AXES, *NORMAL)} if names else set(range(layout.count))
     kept = [i for i in range(layout.count) if i not in words and (not names or names[i])]
     layout = replace(layout, keep=None if len(kept) == layout.count else kept)
     while True:
@@ -142,7 +144,13 @@ def _is_wide(start: bytes) -> bool:
 
 
 def _encoding(start: bytes) -> str:
-    return "utf-16" if _is_wide(start) else "utf-8-sig"
+    if _is_wide(start):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return "cp1252"  # of Windows
+    return "utf-8-sig"
 
 
 def _text_layout(path: Path, encoding: str) -> tuple[RowLayout, list[int]] | None:
@@ -165,6 +173,8 @@ def _text_layout(path: Path, encoding: str) -> tuple[RowLayout, list[int]] | Non
         else:
             return None
         sample = [line, *itertools.islice(stream, SAMPLE)]
+    if delimiter == "\t" and COMMENT.sub("", line).strip(" \r\n") != text and all(map(is_number, cells)):
+        delimiter, marks = None, {**marks, ord("\t"): " "}  # tabs around the row
     expected = f"{len(cells)} like line {number}"
     layout = RowLayout(number, len(cells), expected, None, rows, delimiter, marks, encoding)
     names = _header(path, layout, heads)

@@ -20,7 +20,7 @@ from ..store.atomic import make_folder, read_small_text, write_bytes
 
 SCAN_SUFFIXES = (
     *(".ply", ".obj", ".off", ".stl", ".glb", ".xyz", ".pts", ".npy", ".npz"),
-    *(".las", ".laz", ".e57", ".pcd"),
+    *(".las", ".laz", ".e57", ".pcd", ".ptx"),
 )
 """Files that count as scans in a folder; text files of other names are rarely clouds."""
 
