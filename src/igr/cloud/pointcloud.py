@@ -71,9 +71,7 @@ class PointCloud:
                 raise InputError(f"{self.name}: attribute {name!r} is no array of numbers (n,) or (n, k).")
             if len(values) != len(self.points):
                 held, needed = many(len(values), "row"), many(len(self.points), "point")
-                raise InputError(
-                    f"{self.name}: attribute {name!r} has {held} for {needed}; one a point is needed."
-                )
+                raise InputError(f"{self.name}: attribute {name!r} has {held} for {needed}; give one a point.")
         colors = self.attributes.get("colors")
         if colors is not None and (colors.dtype != np.uint8 or colors.shape != (len(self.points), 3)):
             raise InputError(
@@ -83,12 +81,7 @@ class PointCloud:
         if self.viewpoints is None:
             return
         places, views, dimension = self.viewpoints, self.views, self.points.shape[1]
-        if (
-            places.ndim != 2
-            or places.shape[1] != dimension
-            or not len(places)
-            or not (np.abs(places) < 1e100).all()
-        ):
+        if not (places.shape[1:] == (dimension,) and len(places) and (np.abs(places) < 1e100).all()):
             raise InputError(f"{self.name}: viewpoints of shape {places.shape}; finite (k, {dimension}) needed.")
         if views is not None and not (
             views.shape == (len(self.points),)
