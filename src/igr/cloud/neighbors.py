@@ -18,6 +18,8 @@ KEPT = 300_000
 """Points of a cloud whose table is kept, at most: larger ones are asked little, and it takes more than they do."""
 ADJOINING = {2: 2, 3: 4}
 """The neighbor at whose distance the surface goes on, by dimension: on a curve one on each side."""
+SPACED = {2: 2, 3: 6}
+"""The neighbor at the distance of a cloud's spacing, by dimension."""
 SHARE = 8
 """Points that share the area around one: the disk through the farthest of them."""
 

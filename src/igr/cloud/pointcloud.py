@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from ..errors import InputError, readable, usual_arithmetic
 from ..formats.arrays import array_table
 from ..formats.rows import plain_table
-from ..formats.table import Table
+from ..formats.table import Table, rows_of
 from .clean import MINIMUM_POINTS, check_extent, clean, many
 from .frame import sides
 from .neighbors import Neighbors
@@ -113,13 +113,7 @@ class PointCloud:
 
     def select(self, keep: np.ndarray) -> PointCloud:
         """Some of the points with all that is known of them, by a mask (n,) or by number."""
-        return replace(
-            self,
-            points=self.points[keep],
-            normals=None if self.normals is None else self.normals[keep],
-            attributes={name: values[keep] for name, values in self.attributes.items()},
-            views=None if self.views is None else self.views[keep],
-        )
+        return replace(self, **rows_of(self, keep))
 
     def crop(self, *box: float) -> PointCloud:
         """The points in a box: xmin ymin zmin xmax ymax zmax, in the plane xmin ymin xmax ymax."""

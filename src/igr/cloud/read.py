@@ -6,6 +6,7 @@ Decided here is what a file holds and whether it is whole; whether its points ma
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,23 +44,23 @@ def read_table(path: str | os.PathLike, columns: str | None = None) -> Table:
         InputError: no such file, an unknown format, a broken or truncated file, wrong columns.
     """
     path = Path(path)
+    model = is_model(path)
     try:
-        if not is_model(path):
+        if not model:
             check_file(path)
             require(READ_BYTE * path.stat().st_size, f"reading {path.name}")
         with np.errstate(all="ignore"):  # infinities and NaN are dealt with later
-            return _read(path, columns)
+            return _read(path, columns, read_model if model else READERS.get(path.suffix.lower()))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except MemoryError as error:
         raise InputError(f"{path.name} does not fit into memory.") from error
 
 
-def _read(path: Path, columns: str | None) -> Table:
-    suffix, model = path.suffix.lower(), is_model(path)
+def _read(path: Path, columns: str | None, reader: Callable[[Path], Table] | None) -> Table:
+    suffix = path.suffix.lower()
     if suffix == ".npy":
         return read_npy(path, columns)
-    reader = READERS.get(suffix) if not model else read_model
     if reader is None and (suffix in (*TEXT_FORMATS, ".ptx") or holds_rows(path)):
         reader = read_ptx if is_ptx(path) else None
         if reader is None:

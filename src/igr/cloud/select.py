@@ -6,12 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..errors import InputError
-from .neighbors import Neighbors
+from .neighbors import SPACED, Neighbors
 
 SAMPLE = 20_000
 """Points whose spacing is looked at."""
-AROUND = {2: 2, 3: 6}
-"""The neighbor at the distance of the spacing, by dimension."""
 TINY = 4.0
 """A part of this fraction of the box is small in it."""
 
@@ -58,7 +56,7 @@ def small_part(near: Neighbors, cell: float) -> str:
     the field tells apart: the box to crop it to. Empty for others."""
     points, dimension = near.points, near.points.shape[1]
     rows = np.random.default_rng(8).choice(len(points), min(SAMPLE, len(points)), replace=False)
-    spacing = near.of(rows, AROUND[dimension])[0][:, -1]
+    spacing = near.of(rows, SPACED[dimension])[0][:, -1]
     lost = spacing < cell / 2
     if lost.mean() < 0.5:
         return ""

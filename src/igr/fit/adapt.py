@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from ..cloud.neighbors import Neighbors
+from ..cloud.neighbors import SPACED, Neighbors
 from ..cloud.pointcloud import PointCloud
 from ..config import Config, FeatureConfig
 from .sampling import Known
@@ -21,8 +21,8 @@ noisy that the surface passes between the points (noise above `NOISY` spacings).
 NOISY = 0.2
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
-AROUND = {2: (2, (2, 6, 18)), 3: (6, (4, 16, 64))}
-"""The neighbor at the distance of the spacing, and those that noise is measured by, by dimension."""
+MEASURED = {2: (2, 6, 18), 3: (4, 16, 64)}
+"""The neighbors that noise is measured by, by dimension."""
 COMPARED = 4
 """The neighbor whose normal says how rough the normals are."""
 APART = 3.0
@@ -86,7 +86,7 @@ def sharpness(
     """
     rng = np.random.default_rng([seed, 6])
     chosen = rng.choice(len(points), min(SAMPLE, len(points)), replace=False)
-    around, compared = AROUND[points.shape[1]]
+    around, compared = SPACED[points.shape[1]], MEASURED[points.shape[1]]
     most = min(max(around, *compared), len(points) - 1)
     distance, index = (near or Neighbors(points)).of(chosen, most)
     noise = 0.0

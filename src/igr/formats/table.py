@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -83,14 +84,17 @@ class Table:
 
     def rows(self, keep: np.ndarray, *notes: str) -> Table:
         """Some of the rows, by a mask or by number, and what there is to say of that."""
-        return replace(
-            self,
-            points=self.points[keep],
-            normals=None if self.normals is None else self.normals[keep],
-            attributes={name: values[keep] for name, values in self.attributes.items()},
-            views=None if self.views is None else self.views[keep],
-            notes=(*self.notes, *notes),
-        )
+        return replace(self, **rows_of(self, keep), notes=(*self.notes, *notes))
+
+
+def rows_of(held: Any, keep: np.ndarray) -> dict[str, Any]:
+    """Of a table or a cloud, what has a row a point, by name: the rows of a mask or of numbers."""
+    return {
+        "points": held.points[keep],
+        "normals": None if held.normals is None else held.normals[keep],
+        "attributes": {name: values[keep] for name, values in held.attributes.items()},
+        "views": None if held.views is None else held.views[keep],
+    }
 
 
 def column_names(columns: str) -> list[str]:

@@ -96,13 +96,14 @@ def triangles(
     """
     if not ends:
         return extract_mesh(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)[:2]
-    spacing = spacing_around(near)
-    reach = BEYOND * spacing if holes is None else np.full(len(spacing), BEYOND / WIDE * holes / 2)
-    vertices, faces = _around(field, box, near, resolution, level, reach if trim is None else 0 * reach + trim)
     if trim is not None:
+        vertices, faces = _around(field, box, near, resolution, level, np.full(len(near.points), trim))
         vertices, faces = cut(vertices, faces, near.at(vertices)[0], trim)
     else:
-        vertices, faces = cut(vertices, faces, unsupported(vertices, faces, near, holes)[0], EDGE)
+        spacing = spacing_around(near)
+        reach = BEYOND * spacing if holes is None else np.full(len(spacing), BEYOND / WIDE * holes / 2)
+        vertices, faces = _around(field, box, near, resolution, level, reach)
+        vertices, faces = cut(vertices, faces, unsupported(vertices, faces, near, holes, spacing)[0], EDGE)
     _check_left(len(faces), trim)
     return vertices, faces
 
@@ -167,7 +168,11 @@ def _beside(near: Neighbors, reach: Float[np.ndarray, " n"]) -> Wanted:
 
 
 def unsupported(
-    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], near: Neighbors, hole: float | None = None
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    near: Neighbors,
+    hole: float | None = None,
+    spacing: Float[np.ndarray, " s"] | None = None,
 ) -> tuple[Float[np.ndarray, " v"], float]:
     """The gap at each vertex, below `EDGE` wherever the surface stays, and the share of the area that does not.
 
@@ -175,10 +180,11 @@ def unsupported(
         vertices, faces: a mesh.
         near: the samples and their neighbors, in the same frame.
         hole: width of the holes that stay closed, instead of by `WIDE`.
+        spacing: as for `gaps`.
     """
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     length = float(np.median(np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)))
-    gap = _smooth(np.minimum(gaps(vertices, near, length), 2 * WIDE), edges)
+    gap = _smooth(np.minimum(gaps(vertices, near, length, spacing), 2 * WIDE), edges)
     depth = gap / WIDE if hole is None else near.at(vertices)[0] / (hole / 2)
     beyond = gap > EDGE
     part = connected(edges[beyond[edges].all(1)], len(vertices))
@@ -227,9 +233,9 @@ def open_curves(
 ) -> tuple[list[Float[np.ndarray, "k 2"]], float]:
     """The parts of polylines that samples support, as `unsupported` has it, and the share of the length that they
     do not."""
-    kept, left_out, length = [], 0.0, 0.0
+    kept, left_out, length, spacing = [], 0.0, 0.0, spacing_around(near)
     for curve in curves:
-        gap = gaps(_middles(curve), near)
+        gap = gaps(_middles(curve), near, spacing=spacing)
         depth = gap / WIDE if hole is None else near.at(_middles(curve))[0] / (hole / 2)
         beyond = gap > EDGE
         step = np.linalg.norm(np.diff(curve, axis=0), axis=1)
