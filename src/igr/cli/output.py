@@ -20,7 +20,6 @@ from ..errors import InputError, readable
 
 if TYPE_CHECKING:
     import numpy as np
-    import trimesh
 
     from ..cloud.pointcloud import PointCloud
     from ..fit.loop import Progress
@@ -131,19 +130,22 @@ def check_request(
     output: Path | None, resolution: int | None, ending: Ending, *, dimension: int | None = None
 ) -> None:
     """Refuse what cannot be written, before any work; once the cloud's dimension is known, also by that."""
-    from ..mesh.border import check_ends
+    from ..mesh.border import ends
     from ..mesh.write import check_output
 
     if resolution is not None and not 8 <= resolution <= 4096:
         raise InputError(f"--resolution {resolution} is out of range; use 8 to 4096")
-    check_ends(ending.surface, ending.holes, ending.trim)
+    ends(ending.surface, ending.holes, ending.trim)
     if output is not None:
         check_output(output, dimension)
 
 
-def _supported_share(mesh: trimesh.Trimesh, confidence: np.ndarray) -> float:
+def _supported_share(vertices: np.ndarray, faces: np.ndarray, confidence: np.ndarray) -> float:
     """Share of the area whose confidence is at least one half."""
-    return float(mesh.area_faces[confidence[mesh.faces].mean(1) >= 0.5].sum() / mesh.area)
+    from ..mesh.triangles import face_areas
+
+    area = face_areas(vertices, faces)
+    return float(area[confidence[faces].mean(1) >= 0.5].sum() / area.sum())
 
 
 def write_result(
@@ -157,8 +159,9 @@ def write_result(
     """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
     import numpy as np
 
+    from ..mesh.pieces import pieces
+    from ..mesh.triangles import is_watertight
     from ..mesh.write import check_output, named_columns, write_curves, write_mesh
-    from ..surface.attributes import vertex_colors
 
     planar = surface.dimension == 2
     asked: dict[str, Any] = {"surface": ending.surface, "holes": ending.holes, "trim": ending.trim}
@@ -169,23 +172,25 @@ def write_result(
         write_curves(target, curves)
         closed = all((curve[0] == curve[-1]).all() for curve in curves)
         return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
-    mesh = surface.mesh(resolution=resolution or 256, level=level, attributes=ending.attributes, **asked)
-    confidence = surface.confidence(np.asarray(mesh.vertices))
-    others = named_columns(mesh.vertex_attributes, {"confidence"})
+    vertices, faces = surface.triangles(resolution=resolution or 256, level=level, **asked)
+    told = surface.attributes(surface.project(vertices) if level else vertices) if ending.attributes else {}
+    colors = told.pop("colors", None)
+    confidence = surface.confidence(vertices)
+    others = named_columns(told, {"confidence"})
     columns = {"confidence": confidence.astype(np.float32)} | others
-    write_mesh(target, mesh.vertices, mesh.faces, attributes=columns, colors=vertex_colors(mesh))
-    renamed = sorted(set(others) - set(mesh.vertex_attributes))
+    write_mesh(target, vertices, faces, attributes=columns, colors=colors)
+    renamed = sorted(set(others) - set(told))
     if renamed and target.suffix.lower() in (".ply", ".glb"):
         say(f"{target.name}: attributes that cannot keep their names there are called {', '.join(renamed)}")
     return {
         "output": str(target),
         "resolution": resolution or 256,
-        "vertices": len(mesh.vertices),
-        "triangles": len(mesh.faces),
-        "watertight": bool(mesh.is_watertight),
-        "components": int(mesh.body_count),
-        "open": surface.ends(level=level, **asked),
-        "supported": round(_supported_share(mesh, confidence), 4),
+        "vertices": len(vertices),
+        "triangles": len(faces),
+        "watertight": is_watertight(faces),
+        "components": int(pieces(faces, len(vertices)).max()) + 1,
+        "open": surface.ends(level, **asked),
+        "supported": round(_supported_share(vertices, faces, confidence), 4),
     }
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WIDTH = 16
 """Neighbors that the table has at least: what most questions need, found in one go."""
+LEAF = 16
+"""Points that the tree compares one by one."""
 KEPT = 300_000
 """Points of a cloud whose table is kept, at most: larger ones are asked little, and it takes more than they do."""
 ADJOINING = {2: 2, 3: 4}
@@ -29,11 +31,10 @@ class Neighbors:
 
     Args:
         points: positions (n, d), any frame and units.
-        leaf: points that the tree compares one by one; more are quicker for places far from all of them.
     """
 
-    def __init__(self, points: Float[np.ndarray, "n d"], *, leaf: int = 10) -> None:
-        self.points, self.leaf = points, leaf
+    def __init__(self, points: Float[np.ndarray, "n d"]) -> None:
+        self.points = points
         self._tree: KDTree | None = None
         self._table: tuple[np.ndarray, np.ndarray] | None = None
         self._frame: Frame | None = None
@@ -50,11 +51,12 @@ class Neighbors:
 
     @property
     def tree(self) -> KDTree:
-        """The k-d tree, in the frame that the cloud was first given in."""
+        """The k-d tree, in the frame that the cloud was first given in. Its cells are cut in the middle and fill
+        space: as quick as others among the points, and four times as quick for places far from all of them."""
         if self._tree is None:
             from scipy.spatial import KDTree
 
-            self._tree = KDTree(self.points, self.leaf)
+            self._tree = KDTree(self.points, LEAF, balanced_tree=False, compact_nodes=False)
         return self._tree
 
     def table(self, count: int) -> tuple[Float[np.ndarray, "n k"], Int[np.ndarray, "n k"]]:

@@ -32,8 +32,6 @@ SLIDES = 0.2, 0.1, 0.05
 """Steps along the zero set towards the place of the sphere, by the sine of the angle that is missing."""
 STEPS, CLOSE = 6, 1e-3
 """Newton steps onto the zero set; what is then farther off than this is left out."""
-LEAF = 32
-"""Feet that are compared one by one: most places are far from all of them."""
 SIDE = 4.0
 """Where f is this many times smaller than the distance to the feet, the surface is taken to reach the sphere."""
 
@@ -118,7 +116,7 @@ class Beyond:
         for reach in SLIDES:
             nearest = self._slid(nearest, places, reach)
         found = np.unique(nearest, axis=0)
-        return Neighbors(found[np.unique(Neighbors(found).at(places)[1])], leaf=LEAF)
+        return Neighbors(found[np.unique(Neighbors(found).at(places)[1])])
 
     def _slid(self, feet: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
         """`feet` (n, d), moved along the zero set towards the `places` (n, d) where that brings them nearer."""

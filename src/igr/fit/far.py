@@ -133,10 +133,14 @@ def _splat(
     d = place.shape[1]
     corner = np.floor(place).astype(np.int64)
     share = place - corner
-    grid = np.zeros((values.shape[1], cells**d), np.float32)
+    strides = cells ** np.arange(d)[::-1]
+    rows = corner @ strides
+    order = np.argsort(rows, kind="stable")
+    first = np.flatnonzero(np.diff(rows[order], prepend=-1))  # of the points of each cell
+    grid, filled = np.zeros((values.shape[1], cells**d), np.float32), rows[order][first]
+    share, values = share[order], values[order]
     for offset in np.ndindex(*[2] * d):
         weight = np.where(offset, share, 1 - share).prod(1)
-        rows = np.ravel_multi_index(tuple((corner + offset).T), [cells] * d)
-        for channel in range(len(grid)):
-            grid[channel] += np.bincount(rows, weight * values[:, channel], cells**d)
+        at = filled + np.array(offset) @ strides
+        grid[:, at] += np.add.reduceat(weight[:, None] * values, first).T
     return grid.reshape(-1, *[cells] * d)

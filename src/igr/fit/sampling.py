@@ -92,7 +92,9 @@ class CloudSampler:
         """The batch of `step`: the same for the same seed and step, whatever came before."""
         rng = np.random.default_rng([self.seed, 1, step])
         count = min(self.config.surface, len(self.points))
-        rows = np.arange(step * count, (step + 1) * count) % len(self.points)
+        start = step * count % len(self.points)
+        whole = start + count <= len(self.points)
+        rows = slice(start, start + count) if whole else np.arange(start, start + count) % len(self.points)
         on = self.points[rows]
         near, near_target = self._near(rows, rng)
         anywhere, target = self._anywhere(count, rng)
@@ -108,10 +110,11 @@ class CloudSampler:
             nearest=nearest,
         )
 
-    def _near(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+    def _near(self, rows: np.ndarray | slice, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """Places near the cloud, and their distances where they are known."""
         if self.known.near is not None:
             return self.known.near.draw(int(self.config.near * self.config.surface), rng)
+        rows = np.arange(len(self.points))[rows]
         if self.config.near != 1:
             rows = rows[rng.integers(0, len(rows), int(self.config.near * len(rows)))]
         step = self.sigma[rows, None] * rng.standard_normal((len(rows), self.points.shape[1]), np.float32)

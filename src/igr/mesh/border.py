@@ -41,8 +41,8 @@ SMOOTH = 4
 Ends = Literal["auto", "closed", "open"]
 
 
-def check_ends(surface: str, holes: float | None, trim: float | None) -> None:
-    """Refuse what a surface cannot end by.
+def ends(surface: str, holes: float | None, trim: float | None, *, found: bool = False) -> bool:
+    """Whether a surface ends where its samples do, as it is asked for, and for "auto" as was `found`.
 
     Raises:
         InputError: an unknown word, a width that is not positive, or two that exclude each other.
@@ -56,6 +56,7 @@ def check_ends(surface: str, holes: float | None, trim: float | None) -> None:
         raise InputError("a closed surface has no holes and is not trimmed; leave out one")
     if holes is not None and trim is not None:
         raise InputError("to trim leaves every hole open that is wide enough; leave out the width of holes")
+    return surface == "open" or holes is not None or trim is not None or (surface == "auto" and found)
 
 
 class Shape(Protocol):

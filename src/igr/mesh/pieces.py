@@ -31,7 +31,7 @@ def without_crumbs(
     Returns:
         Vertices, faces, and how many pieces were left out.
     """
-    piece = _pieces(faces, len(vertices))
+    piece = pieces(faces, len(vertices))
     if piece.max() == 0:
         return vertices, faces, 0
     middles = vertices[faces].mean(1)
@@ -63,7 +63,7 @@ def largest_piece(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, float]:
     import trimesh
 
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
-    piece = _pieces(faces, len(vertices))
+    piece = pieces(faces, len(vertices))
     area = np.bincount(piece, face_areas(vertices, faces))
     if len(area) == 1:
         return mesh, 1.0
@@ -72,7 +72,7 @@ def largest_piece(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, float]:
     return largest, float(area.max() / area.sum())
 
 
-def _pieces(faces: np.ndarray, vertices: int) -> np.ndarray:
+def pieces(faces: np.ndarray, vertices: int) -> np.ndarray:
     """The piece (f,) that each face belongs to: faces of one piece are joined by shared vertices."""
     return connected(np.concatenate([faces[:, :2], faces[:, 1:]]).astype(np.int32), vertices)[faces[:, 0]]
 

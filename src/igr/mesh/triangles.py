@@ -54,6 +54,17 @@ def face_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-300)
 
 
+def is_watertight(faces: Int[np.ndarray, "f 3"]) -> bool:
+    """Whether every edge has exactly two triangles."""
+    edges = np.sort(
+        np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64), axis=1
+    )
+    if len(edges) == 0:
+        return False
+    counts = np.unique(edges[:, 0] * (edges.max() + 1) + edges[:, 1], return_counts=True)[1]
+    return bool((counts == 2).all())
+
+
 def sample_mesh(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], count: int, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:

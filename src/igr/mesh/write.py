@@ -95,15 +95,16 @@ def write_mesh(
     Raises:
         InputError: as `check_output`.
     """
+    check_output(path, 3)
+    suffix = Path(path).suffix.lower()
+    if suffix == ".ply":
+        write_bytes(path, ply_bytes(vertices, faces, attributes, colors))
+        return
     import trimesh
     from trimesh.visual import ColorVisuals
 
-    check_output(path, 3)
     mesh = trimesh.Trimesh(np.asarray(vertices, np.float64), faces, process=False)
-    suffix = Path(path).suffix.lower()
-    if suffix == ".ply":
-        data = ply_bytes(mesh.vertices, mesh.faces, attributes, colors)
-    elif suffix == ".glb":
+    if suffix == ".glb":
         mesh.visual = mesh.visual if colors is None else matt(colors)
         for name, values in (attributes or {}).items():
             mesh.vertex_attributes[name] = np.asarray(values, np.float32)

@@ -18,6 +18,7 @@ from ..field.field import Field, NumpyField
 from ..field.queries import as_places, like, projected
 from ..mesh import border
 from ..mesh.pieces import without_crumbs, without_curve_crumbs
+from ..mesh.triangles import Mesh
 from ..settings import whole
 from ..store.atomic import write_bytes
 from ..store.tensors import tensor_bytes
@@ -162,21 +163,26 @@ class Surface(Solid):
 
         Raises:
             FitError: there is no surface at this level.
-            InputError: the surface is a planar curve, use `contour`; all of it would be cut off; or memory or
-                options are out of range.
+            InputError: this is a planar curve; all of it would be cut off; memory or options are out of range.
         """
-        if self.dimension != 3:
-            raise InputError("this is a planar curve and has no mesh; use contour()")
         import trimesh
 
-        ends = self.ends(surface, level, holes, trim)
-        vertices, faces = border.triangles(*self._shape(level, holes, trim), resolution=resolution, ends=ends)
-        if not keep_crumbs:
-            vertices, faces, _ = without_crumbs(vertices, faces, self.samples)
-        mesh = trimesh.Trimesh(self.frame.to_input(vertices), faces, process=False)
+        asked = {"surface": surface, "holes": holes, "trim": trim}
+        mesh = trimesh.Trimesh(*self.triangles(resolution, level, keep_crumbs, **asked), process=False)
         if attributes and self.measured is not None:
             put_on(mesh, self.attributes(self.project(mesh.vertices) if level else mesh.vertices))
         return mesh
+
+    @usual_arithmetic
+    def triangles(self, resolution: int = 256, level: float = 0.0, crumbs: bool = False, **asked: Any) -> Mesh:
+        """That mesh as two arrays, vertices (v, 3) and corners (f, 3); all other options, and errors, as there."""
+        if self.dimension != 3:
+            raise InputError("this is a planar curve and has no mesh; use contour()")
+        ends, lengths = self.ends(level=level, **asked), (level, asked.get("holes"), asked.get("trim"))
+        vertices, faces = border.triangles(*self._shape(*lengths), resolution=resolution, ends=ends)
+        if not crumbs:
+            vertices, faces, _ = without_crumbs(vertices, faces, self.samples)
+        return self.frame.to_input(vertices), faces
 
     @usual_arithmetic
     def contour(
@@ -192,20 +198,14 @@ class Surface(Solid):
         their first point repeated, counter-clockwise around the inside. Options and errors as for `mesh`."""
         if self.dimension != 2:
             raise InputError("this surface lies in space and has no contour; use mesh()")
-        ends = self.ends(surface, level, holes, trim)
+        ends = self.ends(level, surface, holes, trim)
         curves = border.polylines(*self._shape(level, holes, trim), resolution=resolution, ends=ends)
         curves = without_curve_crumbs(curves, self.samples)
         return [self.frame.to_input(curve) for curve in curves]
 
-    def ends(self, surface: border.Ends, level: float, holes: float | None, trim: float | None) -> bool:
-        """Whether a mesh or curve of such options ends where the samples do.
-
-        Raises:
-            InputError: they make no sense, or exclude each other.
-        """
-        border.check_ends(surface, holes, trim)
-        asked = surface == "open" or holes is not None or trim is not None
-        return asked or (surface == "auto" and level == 0 and self.is_open)
+    def ends(self, level: float = 0.0, surface: border.Ends = "auto", holes: Any = None, trim: Any = None) -> bool:
+        """Whether a mesh or curve of such options ends where the samples do; errors as for `border.ends`."""
+        return border.ends(surface, holes, trim, found=level == 0 and self.is_open)
 
     def _shape(self, *lengths: float | None) -> tuple[Any, ...]:
         """What `border` asks for: field, box and samples, and lengths brought into the unit frame."""
