@@ -62,6 +62,9 @@ class FeatureConfig(Checked):
     """Cells along an edge of the finest grid."""
     log2_rows: Annotated[int, Range(0, 30)] = 20
     """A grid with more corners than 2^this shares rows by a spatial hash."""
+    carries: Annotated[int, Range(0, 2**40)] = 0
+    """Cells of the surface that these grids have room for: with `adapt`, a cloud that tells of more gets finer
+    grids, more of them and longer tables, in proportion; 0: never."""
     bound: Positive = 1.2
     """Half the edge of the cube that the grids cover."""
     width: Width = 64
@@ -196,6 +199,8 @@ class Config(Checked):
     """Adam and its schedule."""
     steps: Count = 1000
     """Steps of a run without a budget in seconds."""
+    visits: Weight = 0.0
+    """With `adapt`: points that visit a cell of the surface at least; where `steps` give fewer, there are more."""
     radius: Weight = 0.9
     """Radius of the ball that the cloud is scaled into; 0: not scaled (shape spaces)."""
     adapt: bool = False
@@ -243,7 +248,7 @@ PAPER = Config(
 
 FAST = Config(
     preset="fast",
-    network=FeatureConfig(width=32, log2_rows=19, full_detail_at=0.9),
+    network=FeatureConfig(width=32, log2_rows=19, carries=170_000, full_detail_at=0.9),
     objective=ObjectiveConfig(
         surface=10.0,
         estimated_normals=0.02,
@@ -254,8 +259,9 @@ FAST = Config(
         warm_share=1.0,
     ),
     sampling=SamplingConfig(surface=4096, near=0.25, uniform=0.125, neighbor=12, spread=2.0, extent=1.1),
-    optimizer=OptimizerConfig(initial=1e-2, final=1e-4, schedule="cosine", beta2=0.99),
+    optimizer=OptimizerConfig(initial=1e-2, final=0.0, schedule="cosine", beta2=0.99),
     steps=500,
+    visits=12.0,
     adapt=True,
 )
 """The default: the same regularization on multiresolution features, seconds on a laptop."""

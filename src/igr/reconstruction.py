@@ -163,7 +163,7 @@ def cleaned(
         cloud = cloud.select(~strays)
     details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
     whole, visited = cloud, config.steps * config.sampling.surface
-    if len(cloud) > visited:
+    if len(cloud) > visited and not (config.adapt and config.visits):
         notify(f"taking {visited:,} of the points at random: a run of {config.steps:,} steps visits no more")
         rng = np.random.default_rng([config.seed, 7])
         cloud = cloud.select(np.sort(rng.choice(len(cloud), visited, replace=False)))

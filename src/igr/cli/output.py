@@ -172,7 +172,8 @@ def write_result(
         write_curves(target, curves)
         closed = all((curve[0] == curve[-1]).all() for curve in curves)
         return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
-    vertices, faces = surface.triangles(resolution=resolution or 256, level=level, **asked)
+    resolution = resolution or surface.resolution
+    vertices, faces = surface.triangles(resolution, level, **asked)
     told = surface.attributes(surface.project(vertices) if level else vertices) if ending.attributes else {}
     colors = told.pop("colors", None)
     confidence = surface.confidence(vertices)
@@ -184,7 +185,7 @@ def write_result(
         say(f"{target.name}: attributes that cannot keep their names there are called {', '.join(renamed)}")
     return {
         "output": str(target),
-        "resolution": resolution or 256,
+        "resolution": resolution,
         "vertices": len(vertices),
         "triangles": len(faces),
         "watertight": is_watertight(faces),

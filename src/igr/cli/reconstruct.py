@@ -59,7 +59,7 @@ class Reconstruct(Ending, Selecting):
     steps: int | None = None
     """Fit for so many steps instead of the preset's number."""
     resolution: int | None = None
-    """Cells along the longest side of the scan's box (default 256 in space, 512 in the plane)."""
+    """Cells along the longest side of the scan's box (default: 256 in space, more of large clouds; 512)."""
     level: float = 0.0
     """Extract the offset surface at this distance (the scan's units, positive outside)."""
     seed: int = 0
@@ -217,7 +217,9 @@ class Reconstruct(Ending, Selecting):
             raise InputError(f"--seed {self.seed} is negative; use a whole number of at least 0")
         objective = dataclasses.replace(config.objective, kind=self.objective)
         config = dataclasses.replace(config, precision=self.precision, objective=objective)
-        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps)
+        config = dataclasses.replace(config, seed=self.seed)
+        if self.steps is not None:
+            config = dataclasses.replace(config, steps=self.steps, visits=0.0)
         return config, Path(scan), resolution, level
 
 
@@ -230,7 +232,7 @@ class Mesh(Ending):
     output: Output = None
     """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the model."""
     resolution: int | None = None
-    """Cells along the longest side of the scan's box (default 256 in space, 512 in the plane)."""
+    """Cells along the longest side of the scan's box (default: 256 in space, more of large clouds; 512)."""
     checkpoint: str = "latest"
     """Step of a run's saved checkpoint, or `latest`."""
     level: float = 0.0
@@ -284,10 +286,14 @@ class Example:
 
 def _state_size(cloud: PointCloud, config: Config, resolution: int | None, *, use_normals: bool) -> None:
     """Say how large a cloud is and what memory its surface will take at most; refuse what will not fit."""
+    from ..field.features import resolution_of
+    from ..fit.adapt import grown
     from ..fit.memory import fitting, meshing
     from ..machine import require, size
 
-    resolution = resolution or (512 if cloud.dimension == 2 else 256)
+    if resolution is None:
+        side = 1.9 * config.radius  # of a box in the unit frame, at most about that
+        resolution = 512 if cloud.dimension == 2 else resolution_of(grown(config, len(cloud)).network, side, 256)
     with_normals = use_normals and cloud.normals is not None
     fit = fitting(len(cloud), cloud.dimension, config, with_normals=with_normals)
     needed = max(fit, meshing(cloud.points, resolution))

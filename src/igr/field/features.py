@@ -44,6 +44,13 @@ def feature_levels(config: FeatureConfig, dimension: int) -> list[Level]:
     return levels
 
 
+def resolution_of(network: FeatureConfig | MLPConfig, side: float, least: int) -> int:
+    """Cells along a side (unit frame) that show what a field holds: as small as its finest, at least `least`."""
+    if not isinstance(network, FeatureConfig):
+        return least
+    return max(least, round(network.finest * side / (2 * network.bound)))
+
+
 def level_weights(config: FeatureConfig, progress: float) -> np.ndarray:
     """Weight (levels,) in [0, 1] of each level at `progress` of the run: coarse ones first, each eased in."""
     share = min(progress / config.full_detail_at, 1.0) if config.full_detail_at > 0 else 1.0

@@ -149,7 +149,7 @@ def adapted(
     found = {"spacing": sharp.spacing, "noise": sharp.noise}
     if not config.adapt:
         return config, found
-    config = as_sharp(config, sharp, dimension=cloud.dimension, normals=normals)
+    config = as_sharp(config, sharp, dimension=cloud.dimension, normals=normals, count=len(cloud))
     return as_deep(config, known), found
 
 
@@ -162,14 +162,39 @@ def lasting_normals(trust: np.ndarray, config: Config) -> tuple[np.ndarray, Conf
     return np.clip(SURE * trust, 0, 1), dataclasses.replace(config, objective=objective)
 
 
-def as_sharp(config: Config, cloud: Sharpness, *, dimension: int = 3, normals: Source = "measured") -> Config:
-    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as it was; and with the
+def grown(config: Config, cells: float, dimension: int = 3) -> Config:
+    """`config` for a surface of so many cells: where its grids have no room for them, `finest` and table grow as
+    the cells do, with levels as far apart as before, and so does the run."""
+    network = config.network
+    if not config.adapt or not isinstance(network, FeatureConfig):
+        return config
+    if 0 < network.carries < cells:
+        share = cells / network.carries
+        finer = share ** (1 / (dimension - 1))
+        apart = np.log(network.finest / network.coarsest) / max(network.levels - 1, 1)
+        network = dataclasses.replace(
+            network,
+            finest=round(network.finest * finer),
+            levels=network.levels + round(np.log(finer) / max(apart, 0.1)),
+            log2_rows=network.log2_rows + round(np.log2(share)),
+        )
+    steps = max(config.steps, round(config.visits * cells / config.sampling.surface))
+    return dataclasses.replace(config, network=network, steps=steps)
+
+
+def as_sharp(
+    config: Config, cloud: Sharpness, *, dimension: int = 3, normals: Source = "measured", count: int = 0
+) -> Config:
+    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as fine as such a number of
+    points lets it grow; and with the
     points obeyed as far as their noise lets: its standard deviation is where the loss turns from squares, which
     average, to distances, which outliers do not pull (Huber 1964), and what the points' weight is relative to."""
+    cell = finest_cell(cloud, dimension)
+    if cell > 0:
+        config = grown(config, count * min(1.0, cloud.spacing / cell) ** (dimension - 1), dimension)
     network, objective = config.network, config.objective
     if not config.adapt or not isinstance(network, FeatureConfig):
         return config
-    cell = finest_cell(cloud, dimension)
     finest = round(2 * network.bound / cell) if cell > 0 else network.finest
     carried = NORMALS_CARRY if normals == "measured" and dimension == 3 else 2 * network.coarsest
     finest = int(np.clip(finest, min(carried, network.finest), network.finest))

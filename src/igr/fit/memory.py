@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from ..config import Config, FeatureConfig, MLPConfig
 from ..machine import require
+from .adapt import grown
 
 PROGRAM = 250e6
 """The program itself with its libraries, in bytes; torch takes as much again."""
@@ -31,6 +32,7 @@ CONTOUR_CELL = 120
 
 def fitting(points: int, dimension: int, config: Config, *, with_normals: bool) -> float:
     """Bytes that preparing and fitting a cloud of so many points takes."""
+    config = grown(config, points, dimension)
     network, sampling = config.network, config.sampling
     used = min(points, config.steps * sampling.surface)
     columns = dimension * (2 if with_normals else 1)

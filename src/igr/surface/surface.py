@@ -14,6 +14,7 @@ from ..cloud.frame import Frame, sides
 from ..cloud.neighbors import Neighbors
 from ..config import Config
 from ..errors import InputError, readable, usual_arithmetic
+from ..field.features import resolution_of
 from ..field.field import Field, NumpyField
 from ..field.queries import as_places, like, projected
 from ..mesh import border
@@ -132,6 +133,11 @@ class Surface(Solid):
         """Whether the surface ends where its samples do, as was found when it was fitted."""
         return bool(self.details.get("open"))
 
+    @property
+    def resolution(self) -> int:
+        """Cells along the longest side of the cloud's box that show all detail: 256, more for large clouds."""
+        return resolution_of(self.config.network, float(np.ptp(self.samples, axis=0).max()), 256)
+
     def invented(self, *, resolution: int = 64) -> float:
         """Share of the area (in the plane, length) of the closed surface that no sample supports."""
         return border.invented(*self._shape(), resolution=resolution)
@@ -140,7 +146,7 @@ class Surface(Solid):
     def mesh(
         self,
         *,
-        resolution: int = 256,
+        resolution: int | None = None,
         level: float = 0.0,
         keep_crumbs: bool = False,
         surface: border.Ends = "auto",
@@ -152,7 +158,7 @@ class Surface(Solid):
         closed, else a manifold with borders.
 
         Args:
-            resolution: cells along the longest side of the cloud's box.
+            resolution: cells along the longest side of the cloud's box; None for `resolution`.
             level: mesh the offset surface at this signed distance (input units).
             keep_crumbs: keep small pieces on which no sample lies (see `without_crumbs`); their number is logged.
             surface: "closed"; "open": it ends just beyond the outermost samples, and holes up to 6 spacings wide
@@ -174,10 +180,13 @@ class Surface(Solid):
         return mesh
 
     @usual_arithmetic
-    def triangles(self, resolution: int = 256, level: float = 0.0, crumbs: bool = False, **asked: Any) -> Mesh:
+    def triangles(
+        self, resolution: int | None = None, level: float = 0.0, crumbs: bool = False, **asked: Any
+    ) -> Mesh:
         """That mesh as two arrays, vertices (v, 3) and corners (f, 3); all other options, and errors, as there."""
         if self.dimension != 3:
             raise InputError("this is a planar curve and has no mesh; use contour()")
+        resolution = self.resolution if resolution is None else resolution
         ends, lengths = self.ends(level=level, **asked), (level, asked.get("holes"), asked.get("trim"))
         vertices, faces = border.triangles(*self._shape(*lengths), resolution=resolution, ends=ends)
         if not crumbs:
