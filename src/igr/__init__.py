@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .space.encode import EncodeOptions
     from .space.space import ShapeSpace
     from .space.training import TrainingOptions
-    from .surface.combine import difference, intersection, offset, placed, shell, union
+    from .surface.combine import as_closed, difference, intersection, offset, placed, shell, union
     from .surface.surface import Surface
 
 _HOME = {
@@ -39,6 +39,7 @@ _HOME = {
     "PointCloud": "cloud.pointcloud",
     "ShapeSpace": "space.space",
     "Surface": "surface.surface",
+    "as_closed": "surface.combine",
     "as_cloud": "cloud.pointcloud",
     "difference": "surface.combine",
     "intersection": "surface.combine",
@@ -63,6 +64,7 @@ __all__ = [
     "ShapeSpace",
     "Surface",
     "TrainingOptions",
+    "as_closed",
     "as_cloud",
     "difference",
     "intersection",

@@ -30,7 +30,8 @@ def test_onnxruntime_gives_the_same_distances_anywhere(tmp_path, config, d):
         pytest.importorskip("torch")
     points, normals = sphere(800, d, radius=30)
     center = np.array([4e5, -2e6, 10.0])[:d]
-    surface = igr.reconstruct(center + points, normals=normals, config=config)
+    options = igr.Options(surface="closed")  # so short a fit may look open
+    surface = igr.reconstruct(center + points, normals=normals, config=config, options=options)
     surface.to_onnx(tmp_path / "ball.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "ball.onnx", providers=["CPUExecutionProvider"])
     x = center + np.random.default_rng(1).uniform(-60, 60, (5000, d))
@@ -68,3 +69,16 @@ def test_a_decoded_shape_has_a_model_too(tmp_path):
 def test_a_combination_has_no_model(tmp_path):
     with pytest.raises(InputError, match="export its parts"):
         (sphere_surface() | sphere_surface()).to_onnx(tmp_path / "both.onnx")
+
+
+def test_a_model_of_an_open_surface_is_the_closed_one_and_says_so(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    points, normals = sphere(800)
+    up = points[:, 2] > 0
+    surface = igr.reconstruct(points[up], normals=normals[up], config=FEATURES)
+    assert surface.is_open
+    surface.to_onnx(tmp_path / "open.onnx")
+    igr.as_closed(surface).to_onnx(tmp_path / "closed.onnx")
+    half, whole = (onnx.load(tmp_path / f"{name}.onnx") for name in ("open", "closed"))
+    assert half.graph == whole.graph
+    assert "closed surface that the open one" in half.doc_string

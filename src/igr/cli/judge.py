@@ -100,6 +100,7 @@ class Evaluate:
         """One column of the table."""
         from ..judge.metrics import compare
         from ..judge.quality import field_quality, ghost_area, topology
+        from ..surface.combine import as_closed
 
         found = compare(
             mesh, truth, protocol=self.protocol, threshold=self.threshold, samples=self.samples
@@ -110,7 +111,8 @@ class Evaluate:
             found["ghost_area"] = ghost_area(mesh, points)
         if model is not None and isinstance(truth, tuple) and topology(truth).watertight:
             band = 0.02 * found["diagonal"]
-            found |= dataclasses.asdict(field_quality(model.distance, model.gradient, truth, band=band))
+            solid = as_closed(model)  # as the truth is
+            found |= dataclasses.asdict(field_quality(solid.distance, solid.gradient, truth, band=band))
         return found
 
 

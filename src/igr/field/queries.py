@@ -10,7 +10,7 @@ from jaxtyping import Float
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from .field import NumpyField
+    from .beyond import Asked
 
 
 def as_places(x: Any, dimension: int) -> Float[np.ndarray, "n d"]:
@@ -49,7 +49,7 @@ def like(x: Any, values: np.ndarray) -> Any:
     return torch.as_tensor(values, dtype=torch.float32 if short else torch.float64, device=x.device)
 
 
-def projected(field: NumpyField, u: np.ndarray, steps: int) -> np.ndarray:
+def projected(field: Asked, u: np.ndarray, steps: int) -> np.ndarray:
     """Places moved along the gradient to the zero set, by Newton steps of at most twice the distance each."""
     for _ in range(steps):
         value, gradient = field.distance_and_gradient(u)

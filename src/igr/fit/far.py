@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..cloud.neighbors import Neighbors
+from ..field.beyond import sphere_places
 from ..normals.openness import Indicator
 from .sampling import KnownSpace
 
@@ -25,6 +26,12 @@ ENOUGH = 20_000
 """Points that far places measure their distance to."""
 AROUND = 16
 """Neighbors that trust in a normal is measured by."""
+BEHIND = 3.0
+"""In cells: how deep a body is behind its points at least, where it is not seen from behind."""
+ROOM = 0.2
+"""Share of the membrane that closes holes up to which a cloud whose inside goes on to the border is a room."""
+PART = 1 << 14
+"""Corners of the grid that are compared with all planes of the hull at once."""
 HOLE = 2.5
 """In cells: where the membrane is farther than that from every point, it closes a hole."""
 
@@ -83,9 +90,39 @@ def inside_of(
         chosen = np.random.default_rng([seed, 4]).choice(len(points), MANY, replace=False)
         points, normals, trust = points[chosen], normals[chosen], None if trust is None else trust[chosen]
         near = Neighbors(points)
-    return indicator(
-        points, normals, areas=near.areas() * (1.0 if trust is None else _among_neighbors(near, trust))
-    )
+    trusted = 1.0 if trust is None else _among_neighbors(near, trust)
+    return within_hull(indicator(points, normals, areas=near.areas() * trusted), points, normals, near)
+
+
+def within_hull(
+    inside: Indicator, points: Float[np.ndarray, "n d"], normals: Float[np.ndarray, "n d"], near: Neighbors
+) -> Indicator:
+    """An indicator whose inside is in the convex hull of the cloud, as every body is, or right behind its points:
+    what was not seen from all sides is closed there, where the membrane would be a balloon.
+
+    A cloud without wide holes is left as it is, and so is a room seen from inside.
+
+    Args:
+        inside: the indicator of the cloud.
+        points, normals, near: the cloud, unit frame.
+    """
+    from scipy.spatial import ConvexHull
+
+    reach, d = HOLE * inside.cell, points.shape[1]
+    gap = near.at(inside.membrane(), within=reach)[0] > reach
+    inverted = all(np.take(inside.values, [0, -1], axis).max() < 0 for axis in range(d))
+    if not gap.any() or (inverted and gap.mean() < ROOM):
+        return inside
+    few = points[:: max(1, len(points) // ENOUGH)]
+    few = np.concatenate([few, few - BEHIND * inside.cell * normals[:: max(1, len(points) // ENOUGH)]])
+    outermost = np.unique([(few @ toward).argmax() for toward in sphere_places(d)[::8]])
+    planes = np.unique(ConvexHull(few[outermost], qhull_options="QJ").equations.round(3), axis=0)
+    values, corners = inside.values.copy(), np.argwhere(inside.values < 0)
+    for start in range(0, len(corners), PART):
+        part = corners[start : start + PART]
+        beyond = ((part * inside.cell - inside.bound) @ planes[:, :-1].T + planes[:, -1]).max(1) / inside.cell - 1
+        values[tuple(part[beyond > 0].T)] = beyond[beyond > 0]
+    return Indicator(values, inside.bound)
 
 
 def far_space(

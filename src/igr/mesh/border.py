@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,8 +20,8 @@ from ..errors import InputError
 from ..settings import whole
 from .cells import Grid, Wanted
 from .extract import extract_contours, extract_mesh
-from .gaps import gaps, spacing_around
-from .pieces import connected
+from .gaps import Ended, Shape, gaps, spacing_around
+from .pieces import connected, without_crumbs, without_curve_crumbs
 from .triangles import face_areas
 
 EDGE = 1.25
@@ -34,6 +34,9 @@ BEYOND = 1.5 * WIDE
 """In spacings: how far beyond the samples a surface is looked for, so that what is cut off is seen to be."""
 OPEN = 0.2
 """Share of the area that is cut off from which on the scan is open: so much of a closed surface is invented."""
+CELLS = 128
+"""Cells along the longest side of the box that distances to what is left are measured on: it then lies within a
+thousandth of that side, and its border within a few."""
 SMOOTH = 4
 """Times that gaps are averaged over a vertex and its neighbors: borders are straight where samples are not."""
 
@@ -57,18 +60,6 @@ def ends(surface: str, holes: float | None, trim: float | None, *, found: bool =
     if holes is not None and trim is not None:
         raise InputError("to trim leaves every hole open that is wide enough; leave out the width of holes")
     return surface == "open" or holes is not None or trim is not None or (surface == "auto" and found)
-
-
-class Shape(Protocol):
-    """A fitted field."""
-
-    def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """Signed distances (n,) at places (n, d)."""
-        ...
-
-    def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-        """Their gradients (n, d)."""
-        ...
 
 
 def triangles(
@@ -121,21 +112,37 @@ def polylines(
     ends: bool,
 ) -> list[Float[np.ndarray, "m 2"]]:
     """The level set of a field in the plane as polylines; arguments and errors as for `triangles`."""
-    curves = extract_contours(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)
+    curves = _curves(field, box, resolution, level)
     if trim is not None:
         curves = cut_curves(curves, near, trim)
     elif ends:
         curves = open_curves(curves, near, holes)[0]
     _check_left(len(curves), trim)
-    return curves
+    return without_curve_crumbs(curves, near.points)
 
 
 def invented(field: Shape, box: Float[np.ndarray, "2 d"], near: Neighbors, *, resolution: int) -> float:
     """Share of the area (in the plane, length) of the closed surface that no sample supports."""
     if box.shape[1] == 2:
-        return open_curves(polylines(field, box, near, resolution=4 * resolution, ends=False), near)[1]
+        return open_curves(_curves(field, box, 4 * resolution), near)[1]
     vertices, faces = _around(field, box, near, resolution, 0.0)
     return unsupported(vertices, faces, near)[1]
+
+
+def ended(field: Shape, box: Float[np.ndarray, "2 d"], near: Neighbors) -> Ended:
+    """The field of the surface that ends where the samples do; errors as for `triangles`."""
+    cell = float(np.ptp(box, 0).max()) / CELLS
+    if box.shape[1] == 3:
+        vertices, faces = triangles(field, box, near, resolution=CELLS, ends=True)
+        return Ended(field, *without_crumbs(vertices, faces, near.points)[:2], cell)
+    curves = polylines(field, box, near, resolution=CELLS, ends=True)
+    starts = np.cumsum([0] + [len(curve) for curve in curves])
+    first = np.concatenate([np.arange(low, high - 1) for low, high in pairwise(starts)])
+    return Ended(field, np.concatenate(curves), np.stack([first, first + 1], axis=1), cell)
+
+
+def _curves(field: Shape, box: np.ndarray, resolution: int, level: float = 0.0) -> list[np.ndarray]:
+    return extract_contours(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)
 
 
 def _around(

@@ -100,14 +100,14 @@ def sample_surface(mesh: Mesh, count: int, rng: np.random.Generator) -> SurfaceS
     return SurfaceSamples(points[order], face_normals(vertices, faces)[face[order]], mesh)
 
 
-def near_order(points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
+def near_order(points: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
     """Rows of points along a Z-shaped curve (Morton 1966): queries of trees in this order find their data in the
     cache and are about four times faster."""
     low, high = points.min(0), points.max(0)
     cells = ((points - low) * (1023 / max((high - low).max(), 1e-300))).astype(np.int64)
     bits = np.arange(1024)
     spread = (((bits[:, None] >> np.arange(10)) & 1) << (3 * np.arange(10))).sum(1)
-    return np.argsort(spread[cells] @ np.array([4, 2, 1]), kind="stable")
+    return np.argsort(spread[cells] @ (1 << np.arange(points.shape[1])[::-1]), kind="stable")
 
 
 def _within(vertices: np.ndarray, triangles: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InputError, readable
+from ..surface.combine import as_closed
 
 if TYPE_CHECKING:
     from ..space.space import ShapeSpace
@@ -83,7 +84,7 @@ def cut(surface: Surface, axes: tuple[int, int], across: int | None = None, *, p
     places = np.tile((low + high) / 2, (CELLS * CELLS, 1))
     grid = np.meshgrid(first, second)
     places[:, axes[0]], places[:, axes[1]] = grid[0].ravel(), grid[1].ravel()
-    values = surface.distance(places).reshape(CELLS, CELLS)
+    values = as_closed(surface).distance(places).reshape(CELLS, CELLS)
     start, sides = low[list(axes)], (high - low)[list(axes)]
     unit = 400 / float(sides.max())
     width, height = sides * unit

@@ -13,6 +13,7 @@ from ..config import Config
 from ..errors import FitError, InputError
 from ..field.field import Field
 from ..mesh.triangles import Mesh
+from ..surface.combine import as_closed
 from ..surface.surface import Surface
 from .colors import colorize
 from .page import LiveMesh, place_mesh, plain
@@ -172,7 +173,7 @@ def iso_lines(surface: Surface, axis: int, share: float) -> tuple[np.ndarray, np
     places[..., first], places[..., second] = np.meshgrid(rows, columns)
     places[..., axis] = (low[axis] + high[axis]) / 2 + share * (high[axis] - low[axis])
     flat = surface.frame.to_input(places.reshape(-1, 3))
-    values = (surface.distance(flat) / surface.frame.scale).reshape(160, 160)
+    values = (as_closed(surface).distance(flat) / surface.frame.scale).reshape(160, 160)
     contours = contourpy.contour_generator(rows, columns, values)
     segments, colors = [np.zeros((0, 2, 3))], [np.zeros((0, 2, 3), np.uint8)]
     for step in range(-10, 11):

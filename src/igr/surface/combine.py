@@ -105,8 +105,9 @@ class CombinedField:
 def union(*surfaces: Surface) -> Surface:
     """What is inside any of the surfaces; also `a | b`.
 
-    Here and below: the surfaces may have been fitted in different frames, but must share one coordinate system
-    and unit (`placed` brings them there); the result is a `Surface` for everything but fitting and saving.
+    Here and below: only `shell` takes an open surface as it is, others the closed one behind it. The surfaces may
+    have been fitted in different frames, but must share one coordinate system and unit (`placed` brings them
+    there); the result is a `Surface` for everything but fitting and saving.
 
     Raises:
         InputError: there is none, something else is among them, or curves and surfaces are mixed.
@@ -135,7 +136,8 @@ def offset(surface: Surface, amount: float) -> Surface:
 
 
 def shell(surface: Surface, thickness: float) -> Surface:
-    """A wall of this thickness around the surface, half of it on either side (input units).
+    """A wall of this thickness around the surface, half of it on either side (input units); it goes as far as an
+    open surface does, and around its border.
 
     Raises:
         InputError: the thickness is not positive, or not finite.
@@ -143,7 +145,7 @@ def shell(surface: Surface, thickness: float) -> Surface:
     half = finite(thickness, "the thickness of a shell") / 2
     if not half > 0:
         raise InputError(f"the thickness of a shell must be positive, not {thickness}")
-    return _combination([surface], partial(_walled, half=half), moved=(half, -half))
+    return _combination([surface], partial(_walled, half=half), moved=(half, -half), ends=True)
 
 
 def placed(surface: Surface, *, scale: float = 1.0, shift: Sequence[float] | float = 0.0) -> Surface:
@@ -163,6 +165,16 @@ def placed(surface: Surface, *, scale: float = 1.0, shift: Sequence[float] | flo
     frame = Frame(surface.frame.center * scale + by, surface.frame.scale * scale)
     kept = {"samples": surface.samples, "details": surface.details, "measured": surface.measured}
     return type(surface)(surface.field, frame, surface.config, **kept)
+
+
+def as_closed(surface: Surface) -> Surface:
+    """The closed surface that an open one was cut from, whose distance has no jump; a closed one as it is."""
+    _check_surfaces([surface])
+    if not surface.is_open:
+        return surface
+    closed = object.__new__(type(surface))
+    vars(closed).update(vars(surface), details=surface.details | {"open": False})
+    return closed
 
 
 def _smallest(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -209,9 +221,13 @@ def _check_surfaces(surfaces: Sequence[Surface]) -> None:
         raise InputError("surfaces in space and curves in the plane cannot be combined")
 
 
-def _combination(surfaces: Sequence[Surface], combine: Combine, *, moved: tuple[float, ...] = (0.0,)) -> Surface:
-    """The surface of a rule; its samples are those of the parts that decide, moved outward by so much."""
+def _combination(
+    surfaces: Sequence[Surface], combine: Combine, *, moved: tuple[float, ...] = (0.0,), ends: bool = False
+) -> Surface:
+    """The surface of a rule; its samples are those of the parts that decide, moved outward by so much. Open parts
+    count as closed, unless the rule asks for where they end."""
     _check_surfaces(surfaces)
+    surfaces = surfaces if ends else [as_closed(surface) for surface in surfaces]
     field = CombinedField(surfaces, combine, Frame(np.zeros(surfaces[0].dimension), 1.0))
     points, deciding = _moved_samples(field, [s.frame.to_input(s.samples) for s in surfaces], moved)
     samples = points[deciding] if deciding.sum() >= FEW else points

@@ -161,6 +161,8 @@ def onnx_bytes(surface: Surface) -> bytes:
     distance = helper.make_tensor_value_info("distance", TensorProto.DOUBLE, ["n"])
     body = helper.make_graph(graph.nodes, "igr", [points], [distance], graph.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    model.doc_string = "signed distance, negative inside, in the frame and units of the scan"
+    model.doc_string = "signed distance, negative inside, in the frame and units of the scan" + (
+        "; of the closed surface that the open one was cut from" if surface.is_open else ""
+    )
     onnx.checker.check_model(model)
     return model.SerializeToString()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,12 @@ def _saved_attributes(arrays: Mapping[str, np.ndarray], count: int, dimension: i
     found = Measured(values, arrays.get("attributes.points"))
     found.check(count, dimension)
     return found
+
+
+def source_of(surface: Surface) -> str:
+    """What a surface was fitted to, as a checksum of the cloud and of what its normals were used for."""
+    center, scale = surface.frame.center.tolist(), surface.frame.scale
+    return f"{zlib.crc32(surface.samples.tobytes()):08x} {center} {scale} {surface.details.get('normals')}"
 
 
 def copied(surface: Surface) -> tuple[Any, ...]:

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import InputError
+from ..field.queries import as_places, like
+from .combine import as_closed
 
 if TYPE_CHECKING:
     from .surface import Surface
@@ -51,7 +53,7 @@ def cast(
     """Where rays meet a surface.
 
     It is looked for in the samples' box, grown by a quarter of its longest side; of what is thinner than a 4,000th
-    of that, both sides can be missed.
+    of that, both sides can be missed. Of an open surface, the hits on what is left of it.
 
     Args:
         surface: what they meet.
@@ -62,19 +64,26 @@ def cast(
     Raises:
         InputError: there is not one direction for each origin, or one is zero or not finite.
     """
-    if len(origins) != len(directions):
-        raise InputError(f"{len(origins)} origins and {len(directions)} directions do not belong together")
+    begin, directions = (as_places(x, surface.dimension) for x in (origins, directions))
+    if len(begin) != len(directions):
+        raise InputError(f"{len(begin)} origins and {len(directions)} directions do not belong together")
     longest = np.abs(directions).max(1, keepdims=True)  # so that no square overflows
-    if not np.isfinite(origins).all() or not (np.isfinite(longest) & (longest > 0)).all():
+    if not np.isfinite(begin).all() or not (np.isfinite(longest) & (longest > 0)).all():
         raise InputError("the origins and directions of rays must be finite, and no direction zero")
     along = directions / longest
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     box = surface.frame.to_input(surface.box)
     margin = GROWN * float((box[1] - box[0]).max())
     box = np.stack([box[0] - margin, box[1] + margin])
-    rows, depth = trace(surface.distance, origins, along, box, multiple_hits=multiple_hits)
-    places = origins[rows] + depth[:, None] * along[rows]
-    return RayHits(places, rows, surface.normals(places))
+    closed, ended = as_closed(surface), surface.ended
+    rows, depth = trace(closed.distance, begin, along, box, multiple_hits=multiple_hits or ended is not None)
+    places = begin[rows] + depth[:, None] * along[rows]
+    if ended is not None:
+        left = ended.left(surface.frame.to_unit(places))
+        rows, places = rows[left], places[left]
+        first = slice(None) if multiple_hits else np.unique(rows, return_index=True)[1]
+        rows, places = rows[first], places[first]
+    return RayHits(like(origins, places), like(origins, rows), like(origins, surface.normals(places)))
 
 
 def trace(

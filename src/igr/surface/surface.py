@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from ..field.features import resolution_of
 from ..field.field import Field, NumpyField
 from ..field.queries import as_places, like, projected
 from ..mesh import border
-from ..mesh.pieces import without_crumbs, without_curve_crumbs
+from ..mesh.pieces import without_crumbs
 from ..mesh.triangles import Mesh
 from ..settings import whole
 from ..store.atomic import write_bytes
@@ -26,7 +25,7 @@ from ..store.tensors import tensor_bytes
 from .attributes import Attributes, Measured, put_on
 from .combine import CombinedField, Solid
 from .confidence import Support
-from .file import copied, read_surface, surface_file
+from .file import copied, read_surface, source_of, surface_file
 
 if TYPE_CHECKING:
     import trimesh
@@ -41,15 +40,13 @@ class Surface(Solid):
     It is asked at places (n, d), an array, list or tensor of real numbers. Arrays and lists are answered by arrays
     in float64; tensors by tensors on their device, without derivatives, in float32 where they are in float32 or
     shorter, else in float64. Where a place is not finite, or too far away for float32, the answer is NaN.
-
     Surfaces can be copied and pickled, for other processes too; a copy shares nothing with the original.
 
     Args:
         field: the fitted field, in the unit frame.
         frame: the way from the input's frame to the unit frame.
         config: what it was fitted with.
-        samples: points of the cloud it was fitted to (s, d), unit frame; they say where the surface is looked
-            for, and where it is supported by data.
+        samples: points of the cloud (s, d), unit frame: where the surface is looked for, and what supports it.
         details: what was found out on the way (units, normals, strays), for reports.
         near: the neighbors of the samples, where they are known already.
         measured: what else was measured at points of the cloud, see `attributes`.
@@ -79,6 +76,7 @@ class Surface(Solid):
         self.measured = measured
         self._support: Support | None = None
         self._attributes: Attributes | None = None
+        self._ended: border.Ended | None = None
 
     @property
     def dimension(self) -> int:
@@ -87,24 +85,26 @@ class Surface(Solid):
 
     @usual_arithmetic
     def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units; far away too."""
-        return like(x, self._unit.distance(self._unit_places(x)) * self.frame.scale)
+        """Signed distance (n,) at `x` (n, d), negative inside, in the input's units; far away too. An open surface
+        (`is_open`) ends here as its mesh does: right beside it the sign tells the side, farther off it is that of
+        `as_closed(surface)`, and jumps where that was cut off."""
+        return like(x, (self.ended or self._unit).distance(self._unit_places(x)) * self.frame.scale)
 
     @usual_arithmetic
     def gradient(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
         """Spatial gradient (n, d) of the distance at `x` (n, d); its length is about 1, it points outward."""
-        return like(x, self._unit.gradient(self._unit_places(x)))
+        return like(x, (self.ended or self._unit).gradient(self._unit_places(x)))
 
     @usual_arithmetic
     def normals(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-        """Unit outward normals (n, d) of the level set through each `x` (n, d)."""
+        """Unit outward normals (n, d) of the level set through each `x` (n, d), as if it were closed."""
         return like(x, self._unit.normals(self._unit_places(x)))
 
     @usual_arithmetic
     def project(self, x: Float[np.ndarray, "n d"], *, steps: int = 8) -> Float[np.ndarray, "n d"]:
         """The points `x` (n, d) moved onto the surface along the gradient, by `steps` Newton steps of at most
         twice the distance each; exact for points near the surface, not promised for far ones."""
-        moved = projected(self._unit, self._unit_places(x), whole(steps, "the number of steps", 0))
+        moved = projected((self.ended or self._unit), self._unit_places(x), whole(steps, "the number of steps", 0))
         return like(x, self.frame.to_input(moved))
 
     @usual_arithmetic
@@ -125,8 +125,7 @@ class Surface(Solid):
             return {}
         self._attributes = self._attributes or Attributes(self.measured, self.near, self._unit)
         u = self._unit_places(x)
-        found = self._attributes.at(u, self._unit.normals(u))
-        return {name: like(x, values) for name, values in found.items()}
+        return {name: like(x, known) for name, known in self._attributes.at(u, self._unit.normals(u)).items()}
 
     @property
     def is_open(self) -> bool:
@@ -137,6 +136,13 @@ class Surface(Solid):
     def resolution(self) -> int:
         """Cells along the longest side of the cloud's box that show all detail: 256, more for large clouds."""
         return resolution_of(self.config.network, float(np.ptp(self.samples, axis=0).max()), 256)
+
+    @property
+    def ended(self) -> border.Ended | None:
+        """The field of what is left of an open surface, in the unit frame; None where it is closed."""
+        if self.is_open and self._ended is None:  # by the samples as they are saved, so that copies measure alike
+            self._ended = border.ended(self._unit, self.box, Neighbors(self.samples.astype(float)))
+        return self._ended if self.is_open else None
 
     def invented(self, *, resolution: int = 64) -> float:
         """Share of the area (in the plane, length) of the closed surface that no sample supports."""
@@ -209,7 +215,6 @@ class Surface(Solid):
             raise InputError("this surface lies in space and has no contour; use mesh()")
         ends = self.ends(level, surface, holes, trim)
         curves = border.polylines(*self._shape(level, holes, trim), resolution=resolution, ends=ends)
-        curves = without_curve_crumbs(curves, self.samples)
         return [self.frame.to_input(curve) for curve in curves]
 
     def ends(self, level: float = 0.0, surface: border.Ends = "auto", holes: Any = None, trim: Any = None) -> bool:
@@ -241,25 +246,17 @@ class Surface(Solid):
         *,
         multiple_hits: bool = True,
     ) -> RayHits:
-        """Where rays meet the surface, like trimesh's `mesh.ray.intersects_location`.
+        """Where rays meet the surface, as far as it goes: `(locations, index_ray, normals)`, like trimesh's
+        `mesh.ray.intersects_location` but with normals in place of `index_tri`, since a field has no triangles;
+        tensors where the origins are. Args, Raises: as for `rays.cast`."""
+        from .rays import cast
 
-        Args, Raises: as for `rays.cast`.
-        Returns:
-            `(locations, index_ray, normals)`: a field has no triangles, so normals take the place of `index_tri`.
-                They are tensors where the origins are.
-        """
-        from .rays import RayHits, cast
-
-        places = [as_places(x, self.dimension) for x in (origins, directions)]
-        locations, rays, normals = cast(self, *places, multiple_hits=multiple_hits)
-        return RayHits(like(origins, locations), like(origins, rays), like(origins, normals))
+        return cast(self, origins, directions, multiple_hits=multiple_hits)
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
-        """Write the distance function as an ONNX model, for programs without this package (extra `export`).
-
-        Input `points` (n, d) and output `distance` (n,) are float64 in the input's frame and units: far-off places
-        lose nothing; the network inside computes in float32. A combination of others is refused.
-        """
+        """Write the distance function as an ONNX model, for programs without this package (extra `export`): input
+        `points` (n, d) and output `distance` (n,) are float64 in the input's frame and units: far-off places lose
+        nothing; inside it computes in float32. No combination; an open surface `as_closed`, as the model says."""
         from .export import onnx_bytes
 
         write_bytes(path, onnx_bytes(self))
@@ -278,8 +275,7 @@ class Surface(Solid):
     def box(self) -> Float[np.ndarray, "2 d"]:
         """Lower and upper corner of the samples in the unit frame, with a margin of 5 % of its longest side."""
         low, high = self.samples.min(0).astype(float), self.samples.max(0).astype(float)
-        margin = 0.05 * (high - low).max()
-        return np.stack([low - margin, high + margin])
+        return np.stack([low, high]) + 0.05 * (high - low).max() * np.array([[-1], [1]])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file: weights, configuration, frame, samples (safetensors, no pickle)."""
@@ -291,16 +287,11 @@ class Surface(Solid):
 
     def source(self) -> str:
         """What the surface was fitted to, as a checksum of the cloud and of what its normals were used for."""
-        center, scale = self.frame.center.tolist(), self.frame.scale
-        return f"{zlib.crc32(self.samples.tobytes()):08x} {center} {scale} {self.details.get('normals')}"
+        return source_of(self)
 
     @staticmethod
     def load(path: str | os.PathLike[str], *, device: str = "auto") -> Surface:
-        """The surface saved in `path`, ready on `device` (see `field.make_field`).
-
-        Raises:
-            InputError: the file is missing, damaged, or no saved surface.
-        """
+        """The surface saved in `path`, ready on `device` (see `field.make_field`); errors as of `read_surface`."""
         return Surface(**read_surface(path, device=device))
 
     def _unit_places(self, x: Any) -> np.ndarray:
