@@ -64,7 +64,7 @@ class FeatureConfig(Checked):
     """A grid with more corners than 2^this shares rows by a spatial hash."""
     carries: Annotated[int, Range(0, 2**40)] = 0
     """Cells of the surface that these grids have room for: with `adapt`, a cloud that tells of more gets finer
-    grids, more of them and longer tables, in proportion; 0: never."""
+    grids, more of them, longer tables and more `steps`, in proportion; 0: never."""
     bound: Positive = 1.2
     """Half the edge of the cube that the grids cover."""
     width: Width = 64
@@ -199,8 +199,6 @@ class Config(Checked):
     """Adam and its schedule."""
     steps: Count = 1000
     """Steps of a run without a budget in seconds."""
-    visits: Weight = 0.0
-    """With `adapt`: points that visit a cell of the surface at least; where `steps` give fewer, there are more."""
     radius: Weight = 0.9
     """Radius of the ball that the cloud is scaled into; 0: not scaled (shape spaces)."""
     adapt: bool = False
@@ -261,7 +259,6 @@ FAST = Config(
     sampling=SamplingConfig(surface=4096, near=0.25, uniform=0.125, neighbor=12, spread=2.0, extent=1.1),
     optimizer=OptimizerConfig(initial=1e-2, final=0.0, schedule="cosine", beta2=0.99),
     steps=500,
-    visits=12.0,
     adapt=True,
 )
 """The default: the same regularization on multiresolution features, seconds on a laptop."""

@@ -18,7 +18,7 @@ from .cloud.select import small_part
 from .config import FAST, PRESETS, Config, FeatureConfig
 from .errors import InputError, usual_arithmetic
 from .field.field import Field, make_field
-from .fit.adapt import adapted, lasting_normals
+from .fit.adapt import adapted, grown, lasting_normals
 from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
 from .fit.near import known_around
@@ -29,7 +29,7 @@ from .mesh.border import OPEN, Ends
 from .normals.estimate import orient
 from .normals.given import judge_normals
 from .normals.openness import SHEET
-from .settings import Checked, Positive, Weight
+from .settings import Checked, Count, Positive, Weight
 from .store.claim import check_run, open_run
 from .store.run import FitState, RunFolder
 from .surface.attributes import Measured, measured
@@ -67,6 +67,8 @@ class Options(Checked):
     """Replace the run in that folder, once the first checkpoint of the new one is whole."""
     surface: Ends = "auto"
     """As for `Surface.mesh`; `auto`: open where more than a fifth of a closed one would be invented."""
+    steps: Count | None = None
+    """Fit for exactly so many steps instead, however large the cloud."""
 
 
 @usual_arithmetic
@@ -122,6 +124,7 @@ def reconstruct(
     from_sheet = found.get("closedness", 1.0) < SHEET
     kind = "measured" if trust is None else "open" if from_sheet else "estimated"
     config, sharp = adapted(config, cloud, near, sampler.known, normals=kind)
+    config = config if options.steps is None else replace(config, steps=options.steps)
     details |= found | {name: length * frame.scale for name, length in sharp.items()}
     field = make_field(config, cloud.dimension, device=options.device)
     details["machine"] = field.machine()
@@ -162,8 +165,8 @@ def cleaned(
         notify(strays_left_out(int(strays.sum()), len(cloud)))
         cloud = cloud.select(~strays)
     details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
-    whole, visited = cloud, config.steps * config.sampling.surface
-    if len(cloud) > visited and not (config.adapt and config.visits):
+    whole, visited = cloud, grown(config, len(cloud)).steps * config.sampling.surface
+    if len(cloud) > visited:
         notify(f"taking {visited:,} of the points at random: a run of {config.steps:,} steps visits no more")
         rng = np.random.default_rng([config.seed, 7])
         cloud = cloud.select(np.sort(rng.choice(len(cloud), visited, replace=False)))

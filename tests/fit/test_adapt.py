@@ -7,7 +7,7 @@ import pytest
 from shapes import torus
 
 from igr.config import FAST, PAPER
-from igr.fit.adapt import Sharpness, as_deep, as_sharp, finest_cell, sharpness
+from igr.fit.adapt import Sharpness, as_deep, as_sharp, finest_cell, grown, sharpness
 from igr.fit.sampling import Known, KnownSpace
 from igr.normals.estimate import orient
 
@@ -98,3 +98,25 @@ def test_smooth_measured_normals_carry_the_finest_cells():
     cells = [finest_cell(Sharpness(0.01, 0.005, rough)) for rough in (0.0, 0.01, 0.1, 1.0, np.inf)]
     assert cells[0] == 0.01
     assert cells == sorted(cells)
+
+
+def test_detail_grows_with_the_points_and_so_does_the_run():
+    """Up to what the preset has room for nothing changes; four times the points have cells half as large."""
+    room = FAST.network.carries
+    assert grown(FAST, room) is FAST
+    large = grown(FAST, 4 * room)
+    assert large.network.finest == 2 * FAST.network.finest
+    assert large.network.log2_rows == FAST.network.log2_rows + 2
+    assert large.steps == 4 * FAST.steps
+    ratios = [(n.finest / n.coarsest) ** (1 / (n.levels - 1)) for n in (FAST.network, large.network)]
+    assert ratios[1] == pytest.approx(ratios[0], rel=0.07)
+    assert grown(dataclasses.replace(FAST, adapt=False), 4 * room).network == FAST.network
+
+
+def test_noise_leaves_less_to_grow_for():
+    spacing = 0.001
+    clean, noisy = (as_sharp(FAST, Sharpness(spacing, noise), count=10**6) for noise in (0.0, 0.01))
+    assert clean.network.finest > 2 * FAST.network.finest
+    assert clean.steps > 5 * FAST.steps
+    assert noisy.network.finest < FAST.network.finest
+    assert noisy.steps == FAST.steps

@@ -131,6 +131,7 @@ class Reconstruct(Ending, Selecting):
             kept,
             save_seconds=self.save_seconds,
             surface=self.surface,
+            steps=self.steps,
             **told,
         )
         notes: list[str] = []
@@ -217,9 +218,7 @@ class Reconstruct(Ending, Selecting):
             raise InputError(f"--seed {self.seed} is negative; use a whole number of at least 0")
         objective = dataclasses.replace(config.objective, kind=self.objective)
         config = dataclasses.replace(config, precision=self.precision, objective=objective)
-        config = dataclasses.replace(config, seed=self.seed)
-        if self.steps is not None:
-            config = dataclasses.replace(config, steps=self.steps, visits=0.0)
+        config = dataclasses.replace(config, seed=self.seed, steps=self.steps or config.steps)
         return config, Path(scan), resolution, level
 
 
@@ -286,14 +285,10 @@ class Example:
 
 def _state_size(cloud: PointCloud, config: Config, resolution: int | None, *, use_normals: bool) -> None:
     """Say how large a cloud is and what memory its surface will take at most; refuse what will not fit."""
-    from ..field.features import resolution_of
-    from ..fit.adapt import grown
-    from ..fit.memory import fitting, meshing
+    from ..fit.memory import expected_resolution, fitting, meshing
     from ..machine import require, size
 
-    if resolution is None:
-        side = 1.9 * config.radius  # of a box in the unit frame, at most about that
-        resolution = 512 if cloud.dimension == 2 else resolution_of(grown(config, len(cloud)).network, side, 256)
+    resolution = resolution or expected_resolution(len(cloud), cloud.dimension, config)
     with_normals = use_normals and cloud.normals is not None
     fit = fitting(len(cloud), cloud.dimension, config, with_normals=with_normals)
     needed = max(fit, meshing(cloud.points, resolution))

@@ -163,32 +163,30 @@ def lasting_normals(trust: np.ndarray, config: Config) -> tuple[np.ndarray, Conf
 
 
 def grown(config: Config, cells: float, dimension: int = 3) -> Config:
-    """`config` for a surface of so many cells: where its grids have no room for them, `finest` and table grow as
-    the cells do, with levels as far apart as before, and so does the run."""
+    """`config` for a surface of so many cells: where its grids have no room for them, `finest`, table and run grow
+    as the cells do, with levels as far apart as before."""
     network = config.network
-    if not config.adapt or not isinstance(network, FeatureConfig):
+    if not config.adapt or not isinstance(network, FeatureConfig) or not 0 < network.carries < cells:
         return config
-    if 0 < network.carries < cells:
-        share = cells / network.carries
-        finer = share ** (1 / (dimension - 1))
-        apart = np.log(network.finest / network.coarsest) / max(network.levels - 1, 1)
-        network = dataclasses.replace(
-            network,
-            finest=round(network.finest * finer),
-            levels=network.levels + round(np.log(finer) / max(apart, 0.1)),
-            log2_rows=network.log2_rows + round(np.log2(share)),
-        )
-    steps = max(config.steps, round(config.visits * cells / config.sampling.surface))
-    return dataclasses.replace(config, network=network, steps=steps)
+    share = cells / network.carries
+    finer = share ** (1 / (dimension - 1))
+    apart = max(np.log(network.finest / network.coarsest) / max(network.levels - 1, 1), 0.1)
+    network = dataclasses.replace(
+        network,
+        finest=round(network.finest * finer),
+        levels=network.levels + round(np.log(finer) / apart),
+        log2_rows=network.log2_rows + round(np.log2(share)),
+    )
+    return dataclasses.replace(config, network=network, steps=round(config.steps * share))
 
 
 def as_sharp(
     config: Config, cloud: Sharpness, *, dimension: int = 3, normals: Source = "measured", count: int = 0
 ) -> Config:
-    """`config` with its finest grid as fine as `cloud` (unit frame) carries, at most as fine as such a number of
-    points lets it grow; and with the
-    points obeyed as far as their noise lets: its standard deviation is where the loss turns from squares, which
-    average, to distances, which outliers do not pull (Huber 1964), and what the points' weight is relative to."""
+    """`config` with its finest grid as fine as `cloud` (unit frame) carries, as far as its points let it grow;
+    and with the points obeyed as far as their noise lets: its standard deviation is where the loss turns from
+    squares, which average, to distances, which outliers do not pull (Huber 1964), and what the points' weight is
+    relative to."""
     cell = finest_cell(cloud, dimension)
     if cell > 0:
         config = grown(config, count * min(1.0, cloud.spacing / cell) ** (dimension - 1), dimension)

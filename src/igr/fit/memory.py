@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..config import Config, FeatureConfig, MLPConfig
+from ..field.features import resolution_of
 from ..machine import require
 from .adapt import grown
 
@@ -42,6 +43,13 @@ def fitting(points: int, dimension: int, config: Config, *, with_normals: bool) 
         return PROGRAM + cloud + TORCH_NEURON * rows * network.width * network.layers
     assert isinstance(network, FeatureConfig)
     return PROGRAM + cloud + 12 * 4 * network.levels * network.features * 2**network.log2_rows / 4
+
+
+def expected_resolution(points: int, dimension: int, config: Config) -> int:
+    """Resolution at which a cloud of so many points is meshed where nobody asks for another, at most."""
+    if dimension == 2:
+        return 512
+    return resolution_of(grown(config, points).network, 2 * config.radius, 256)
 
 
 def meshing(points: Float[np.ndarray, "n d"], resolution: int) -> float:
