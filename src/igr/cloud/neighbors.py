@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WIDTH = 16
 """Neighbors that the table has at least: what most questions need, found in one go."""
+MANY = 10_000
+"""Places that are looked up in an order that keeps neighbors together: sorting them costs less than it saves."""
 LEAF = 16
 """Points that the tree compares one by one."""
 KEPT = 300_000
@@ -23,7 +25,17 @@ ADJOINING = {2: 2, 3: 4}
 SPACED = {2: 2, 3: 6}
 """The neighbor at the distance of a cloud's spacing, by dimension."""
 SHARE = 8
-"""Points that share the area around one: the disk through the farthest of them."""
+"""Points that share the area around one."""
+
+
+def near_order(points: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " n"]:
+    """Rows of points along a Z-shaped curve (Morton 1966): queries of trees in this order find their data in the
+    cache, and are up to four times as quick."""
+    low, high = points.min(0), points.max(0)
+    cells = ((points - low) * (1023 / max((high - low).max(), 1e-300))).astype(np.int64)
+    d, bits = points.shape[1], np.arange(1024)
+    spread = (((bits[:, None] >> np.arange(10)) & 1) << (d * np.arange(10))).sum(1)
+    return np.argsort(spread[cells] @ (1 << np.arange(d)[::-1]), kind="stable")
 
 
 class Neighbors:
@@ -91,8 +103,10 @@ class Neighbors:
         """
         scale = 1.0 if self._frame is None else self._frame.scale
         places = x if self._frame is None else self._frame.to_input(x)
-        distance, index = self.tree.query(places, k=count, workers=-1, distance_upper_bound=within * scale)
-        distance, index = np.asarray(distance) / scale, np.asarray(index)
+        order = near_order(places) if len(places) > MANY else slice(None)
+        found = self.tree.query(places[order], k=count, workers=-1, distance_upper_bound=within * scale)
+        distance, index = np.empty(np.shape(found[0])), np.empty(np.shape(found[1]), np.int64)
+        distance[order], index[order] = found[0] / scale, found[1]
         return (distance, index) if count > 1 else (distance.reshape(len(x)), index.reshape(len(x)))
 
     def spacing(self, neighbor: int) -> Float[np.ndarray, " n"]:
@@ -101,5 +115,11 @@ class Neighbors:
 
     def areas(self) -> Float[np.ndarray, " n"]:
         """Area (in 2D length) of the surface that each point stands for, from the distance to its neighbors."""
-        distance, k = self.spacing(SHARE), min(SHARE, len(self.points) - 1)
-        return np.pi * distance**2 / k if self.points.shape[1] == 3 else 2 * distance / k
+        return disk_areas(self.table(SHARE)[0], self.points.shape[1])
+
+
+def disk_areas(distance: Float[np.ndarray, "n k"], dimension: int) -> Float[np.ndarray, " n"]:
+    """Area (in 2D length) that a point stands for, from the distances to its neighbors, itself first: they share
+    the disk (in 2D the piece of a line) through the last of the first `SHARE`."""
+    k = min(SHARE, distance.shape[1] - 1)
+    return np.pi * distance[:, k] ** 2 / k if dimension == 3 else 2 * distance[:, k] / k

@@ -16,6 +16,10 @@ HASH_PRIMES = (1, 2654435761, 805459861)
 """Factors of the spatial hash, one an axis (Teschner et al. 2003; Müller et al. 2022, equation 4)."""
 
 
+PART = 1 << 20
+"""Rows that are drawn at once."""
+
+
 @dataclass(frozen=True)
 class Level:
     """One grid of features."""
@@ -68,9 +72,11 @@ def initial_parameters(config: FeatureConfig, dimension: int, rng: np.random.Gen
     """
     width, inputs = config.width, dimension + config.levels * config.features
     rows = sum(level.rows for level in feature_levels(config, dimension))
-    spread = np.sqrt(2 / width)
+    spread, table = np.sqrt(2 / width), np.empty((rows, config.features), np.float32)
+    for start in range(0, rows, PART):  # in double precision a long table would take much memory
+        table[start : start + PART] = rng.uniform(-1e-4, 1e-4, (min(PART, rows - start), config.features))
     parameters = {
-        "table": rng.uniform(-1e-4, 1e-4, (rows, config.features)),
+        "table": table,
         "weight1": rng.normal(0, spread, (width, inputs)),
         "bias1": np.zeros(width),
         "weight2": rng.normal(0, spread, (width, width)),
@@ -78,7 +84,7 @@ def initial_parameters(config: FeatureConfig, dimension: int, rng: np.random.Gen
         "weight3": rng.normal(np.sqrt(np.pi / width), 1e-5, width),
         "bias3": np.array([-config.radius]),
     }
-    return {name: value.astype(np.float32) for name, value in parameters.items()}
+    return {name: value.astype(np.float32, copy=False) for name, value in parameters.items()}
 
 
 def parameter_shapes(config: Config, dimension: int) -> dict[str, tuple[int, ...]]:

@@ -175,7 +175,7 @@ def grown(config: Config, cells: float, dimension: int = 3) -> Config:
         network,
         finest=round(network.finest * finer),
         levels=network.levels + round(np.log(finer) / apart),
-        log2_rows=network.log2_rows + round(np.log2(share)),
+        log2_rows=network.log2_rows + int(np.log2(share)),
     )
     return dataclasses.replace(config, network=network, steps=round(config.steps * share))
 
