@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import bare, holes, peer_cells, planar, protocols, sheets, spaces, speed, surfaces
+from . import bare, holes, peer_cells, planar, price, protocols, sheets, spaces, speed, surfaces
 from .clouds import available
 from .sections import machine, write_section
 
@@ -48,6 +48,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "reading": ("Reading and comparing a million points", speed.reading),
     "watching": ("Watching a fit", speed.watching),
     "starting": ("Starting", speed.starting),
+    "price": ("Accuracy and its price", price.rows),
     "sizes": ("Cost as the cloud grows", speed.sizes),
     "bodies": ("Shape spaces: the shipped one", spaces.shipped),
     "training": ("Shape spaces: training", spaces.trained),

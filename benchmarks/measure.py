@@ -17,6 +17,7 @@ class Run:
     """One finished process."""
 
     seconds: float
+    processor: float
     megabytes: float
     output: str
 
@@ -31,19 +32,20 @@ import json, os, sys, time
 began = time.perf_counter()
 pid = os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])
 _, status, usage = os.wait4(pid, 0)
-print(json.dumps([time.perf_counter() - began, usage.ru_maxrss / 1024, status]), file=sys.stderr)
+spent = usage.ru_utime + usage.ru_stime
+print(json.dumps([time.perf_counter() - began, spent, usage.ru_maxrss / 1024, status]), file=sys.stderr)
 """
 """A small process that starts the measured one: a large one would pass on its own peak memory."""
 
 
 def process(command: Sequence[str], *, cwd: str | None = None) -> Run:
-    """Run a command; wall seconds and peak memory by the operating system's account."""
+    """Run a command; wall and processor seconds and peak memory by the operating system's account."""
     launcher = [sys.executable, "-S", "-c", LAUNCH, *command]
     done = subprocess.run(launcher, capture_output=True, text=True, cwd=cwd, check=True)
-    seconds, megabytes, status = json.loads(done.stderr.splitlines()[-1])
+    seconds, processor, megabytes, status = json.loads(done.stderr.splitlines()[-1])
     if status != 0:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-500:]}")
-    return Run(seconds, megabytes, done.stdout)
+    return Run(seconds, processor, megabytes, done.stdout)
 
 
 def igr(*args: str | Path) -> list[str]:

@@ -18,7 +18,7 @@ from .cloud.select import small_part
 from .config import FAST, PRESETS, Config, FeatureConfig
 from .errors import InputError, usual_arithmetic
 from .field.field import Field, make_field
-from .fit.adapt import adapted, grown, lasting_normals
+from .fit.adapt import adapted, lasting_normals, useful
 from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
 from .fit.near import known_around
@@ -143,10 +143,10 @@ def reconstruct(
             save=None if folder is None else (lambda state: folder.save(model(), state)),
             save_seconds=options.save_seconds,
         )
-        residual = _residual(model(), notify)
-        details["fit"] = {"steps": state.step, "recoveries": state.recoveries, "residual": residual}
-        details |= _closed_or_open(model(), options.surface, notify)
         surface = model()
+        residual = _residual(surface, notify)
+        details["fit"] = {"steps": state.step, "recoveries": state.recoveries, "residual": residual}
+        details |= _closed_or_open(surface, options.surface, notify)
         surface.history, surface.seconds = state.history, state.seconds
         if folder is not None and (asked_for or folder.written):
             surface.unsaved = _saved_at_end(folder, surface, state, notify)
@@ -165,11 +165,11 @@ def cleaned(
         notify(strays_left_out(int(strays.sum()), len(cloud)))
         cloud = cloud.select(~strays)
     details = {"name": cloud.name, "points": len(cloud), "strays": int(strays.sum())}
-    whole, visited = cloud, grown(config, len(cloud)).steps * config.sampling.surface
-    if len(cloud) > visited:
-        notify(f"taking {visited:,} of the points at random: a run of {config.steps:,} steps visits no more")
+    whole, taken = cloud, useful(config, len(cloud), cloud.dimension)
+    if taken < len(cloud):
+        notify(f"taking {taken:,} of the points at random: one field and its run make use of no more")
         rng = np.random.default_rng([config.seed, 7])
-        cloud = cloud.select(np.sort(rng.choice(len(cloud), visited, replace=False)))
+        cloud = cloud.select(np.sort(rng.choice(len(cloud), taken, replace=False)))
     frame = unit_frame(cloud.points, radius=config.radius, strays=np.zeros(len(cloud), bool))
     near = near if len(cloud) == len(near.points) else Neighbors(cloud.points)
     cell = 2 * config.network.bound / config.network.finest if isinstance(config.network, FeatureConfig) else 0.0

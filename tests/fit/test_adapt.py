@@ -7,7 +7,7 @@ import pytest
 from shapes import torus
 
 from igr.config import FAST, PAPER
-from igr.fit.adapt import Sharpness, as_deep, as_sharp, finest_cell, grown, sharpness
+from igr.fit.adapt import Sharpness, as_deep, as_sharp, finest_cell, grown, sharpness, useful
 from igr.fit.sampling import Known, KnownSpace
 from igr.normals.estimate import orient
 
@@ -111,6 +111,9 @@ def test_detail_grows_with_the_points_and_so_does_the_run():
     ratios = [(n.finest / n.coarsest) ** (1 / (n.levels - 1)) for n in (FAST.network, large.network)]
     assert ratios[1] == pytest.approx(ratios[0], rel=0.07)
     assert grown(dataclasses.replace(FAST, adapt=False), 4 * room).network == FAST.network
+    assert grown(FAST, 10**9) == grown(FAST, 10**12)
+    assert useful(FAST, 10**6) == 10**6
+    assert useful(FAST, 10**9) == useful(FAST, 10**12) < 3 * 10**6
 
 
 def test_noise_leaves_less_to_grow_for():

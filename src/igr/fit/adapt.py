@@ -49,6 +49,8 @@ SURE = 4.0
 low because the neighborhood is rough, not because the side is doubtful."""
 FIELD_KNOWS = 0.4
 """Share of the run after which the field knows the sides of such normals better than their estimate."""
+GROWTH = 12.0
+"""Times that grids and run grow at most, to two million cells: larger fields take gigabytes."""
 SAMPLE = 20_000
 """Points looked at; more do not change the medians."""
 
@@ -168,7 +170,7 @@ def grown(config: Config, cells: float, dimension: int = 3) -> Config:
     network = config.network
     if not config.adapt or not isinstance(network, FeatureConfig) or not 0 < network.carries < cells:
         return config
-    share = cells / network.carries
+    share = min(cells / network.carries, GROWTH)
     finer = share ** (1 / (dimension - 1))
     apart = max(np.log(network.finest / network.coarsest) / max(network.levels - 1, 1), 0.1)
     network = dataclasses.replace(
@@ -178,6 +180,13 @@ def grown(config: Config, cells: float, dimension: int = 3) -> Config:
         log2_rows=network.log2_rows + int(np.log2(share)),
     )
     return dataclasses.replace(config, network=network, steps=round(config.steps * share))
+
+
+def useful(config: Config, points: int, dimension: int = 3) -> int:
+    """How many of so many points a run makes use of: those that it visits, and no more than grids can grow for."""
+    visited, network = grown(config, points, dimension).steps * config.sampling.surface, config.network
+    growing = config.adapt and isinstance(network, FeatureConfig) and network.carries
+    return min(points, visited, int(GROWTH * growing) if growing else points)
 
 
 def as_sharp(

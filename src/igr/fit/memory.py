@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ..config import Config, FeatureConfig, MLPConfig
-from ..field.features import resolution_of
+from ..field.features import feature_levels, resolution_of
 from ..machine import require
-from .adapt import grown
+from .adapt import grown, useful
 
 PROGRAM = 250e6
 """The program itself with its libraries, in bytes; torch takes as much again."""
@@ -23,6 +23,8 @@ FIT_POINT = {True: 350, False: 600}
 """Bytes a point takes while it is prepared and fitted: with given normals, and without."""
 TORCH_NEURON = 34
 """Bytes a neuron takes for each row of a batch in a training step of the paper's network."""
+COPIES = 6
+"""Of a network and its moments: in the field, in the last good state, and where a checkpoint is made."""
 MESH_CELL = 300
 """Bytes that meshing takes for each cell of the finest level that is looked into."""
 MESH_FACE = 420
@@ -33,16 +35,16 @@ CONTOUR_CELL = 120
 
 def fitting(points: int, dimension: int, config: Config, *, with_normals: bool) -> float:
     """Bytes that preparing and fitting a cloud of so many points takes."""
-    config = grown(config, points, dimension)
+    used, config = useful(config, points, dimension), grown(config, points, dimension)
     network, sampling = config.network, config.sampling
-    used = min(points, config.steps * sampling.surface)
     columns = dimension * (2 if with_normals else 1)
     cloud = max(points * columns * CHECK_NUMBER, points * columns * 8 + used * FIT_POINT[with_normals])
     rows = min(points, sampling.surface) * (1 + sampling.near + sampling.uniform)
     if isinstance(network, MLPConfig):
         return PROGRAM + cloud + TORCH_NEURON * rows * network.width * network.layers
     assert isinstance(network, FeatureConfig)
-    return PROGRAM + cloud + 12 * 4 * network.levels * network.features * 2**network.log2_rows / 4
+    rows = sum(level.rows for level in feature_levels(network, dimension))
+    return PROGRAM + cloud + COPIES * 12 * rows * network.features
 
 
 def expected_resolution(points: int, dimension: int, config: Config) -> int:
