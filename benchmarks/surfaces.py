@@ -20,7 +20,6 @@ from .clouds import DATA, HELD_OUT, SCANS, Case, meshes, samples, scan
 from .measure import igr, repeated
 from .peers import judged_poisson
 
-
 DEPTHS = (7, 8, 9, 10)
 """Depths of Poisson's octree that compete for samples of meshes."""
 
