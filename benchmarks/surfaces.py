@@ -66,7 +66,7 @@ def sampled(*, noise: float, count: int = 50_000) -> Iterator[str]:
     for name in meshes():
         case = samples(name, noise=noise, count=count)
         surface = package.reconstruct(case.points, normals=case.normals)
-        mesh = surface.mesh(resolution=256)
+        mesh = surface.mesh()
         ours = compare(mesh, case.truth)
         peers = [judged_poisson(case, depth)[0] for depth in DEPTHS]
         peer = min(peers, key=lambda one: one.chamfer)
@@ -138,7 +138,7 @@ def budgets() -> Iterator[str]:
     for seconds in (0.5, 1, 2, 5, 10, 20, 60):
         options = package.Options(seconds=seconds)
         surface = package.reconstruct(case.points, normals=case.normals, options=options)
-        mesh = surface.mesh(resolution=256)
+        mesh = surface.mesh()
         found = compare(mesh, case.truth)
         ghosts = ghost_area(mesh, case.points)
         yield (

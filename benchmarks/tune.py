@@ -32,7 +32,7 @@ def row(case: Case, config: Config, depths: tuple[int, ...], *, bare: bool = Fal
     began = time.perf_counter()
     surface = igr.reconstruct(case.points, normals="ignore" if bare else case.normals, config=config)
     fitted = time.perf_counter()
-    mesh = surface.mesh(resolution=256)
+    mesh = surface.mesh()
     meshed = time.perf_counter()
     ours, shape = compare(mesh, case.truth), topology(mesh)
     peers = [judged_poisson(case, depth)[0] for depth in depths]
