@@ -38,9 +38,20 @@ def borders(mesh):
 def test_a_gap_is_as_wide_as_the_samples_are_apart():
     points = np.stack(np.meshgrid(np.arange(20.0), np.arange(20.0), [0.0]), -1).reshape(-1, 3)
     places = np.array([[10.5, 10.5, 0.0], [10.0, 10.0, 3.0], [25.0, 10.0, 0.0]])
-    border = 6.0 / 2**0.5  # there the fourth neighbor of a grid's point is across a cell
-    assert gaps(places, Neighbors(points)) == pytest.approx([0.5**0.5, 3.0, border], rel=0.01)
+    inner, border = 5**0.5 / 2, 3 / 2  # half the distance of a grid's point to its 16th neighbor
+    apart = [0.5**0.5 / inner, 3.0 / inner, 6.0 / border]
+    assert gaps(places, Neighbors(points)) == pytest.approx(apart, rel=0.01)
     assert gaps(7 * places, Neighbors(7 * points)) == pytest.approx(gaps(places, Neighbors(points)))
+
+
+def test_crowds_of_samples_are_not_taken_for_their_spacing():
+    """Overlapping scans, and lines that were drawn denser, tore meshes that are finer than the cloud."""
+    rng = np.random.default_rng(0)
+    even = np.c_[rng.uniform(-1, 1, (2000, 2)), np.zeros(2000)]
+    crowd = even[::10, None] + 1e-4 * rng.normal(size=(200, 6, 3))
+    crowded = Neighbors(np.concatenate([even, crowd.reshape(-1, 3)]))
+    places = even[::10] + [0.01, 0, 0]
+    assert np.median(gaps(places, crowded)) < 1.5 * np.median(gaps(places, Neighbors(even)))
 
 
 def test_a_sheet_ends_at_its_border_and_keeps_only_large_holes(plane):

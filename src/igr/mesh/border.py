@@ -24,9 +24,9 @@ from .gaps import Ended, Shape, gaps, spacing_around
 from .pieces import connected, without_crumbs, without_curve_crumbs
 from .triangles import face_areas
 
-EDGE = 1.25
-"""Gap up to which the surface goes on beyond its outermost samples. Where samples lie at random, one place in five
-hundred has a wider one; such places are holes that are closed."""
+EDGE = 1.1
+"""Gap up to which the surface goes on beyond its outermost samples. Where samples lie at random, one place in a
+hundred and fifty has a wider one; such places are holes that are closed."""
 WIDE = 3.0
 """Gap in the middle of a hole from which on it is left open: one 6 spacings wide. Samples at random leave none of
 2; what is wider was not seen."""

@@ -33,6 +33,8 @@ LINE, PLANE = 0.06, 0.12
 """Second over first variance of a neighborhood below which it is a line, and from which on a surface."""
 LINES = 0.1
 """Share of the neighborhoods that are lines from which on the cloud is made of them: edges of bodies are fewer."""
+CROWD = 16
+"""Neighbors that tell how far apart points of a surface are: where scans overlap, some lie in almost one place."""
 DOUBLINGS, FEWEST = 6, 30
 """Times that the cells of a thinned cloud are doubled, at most; and the points that it has, at least."""
 ALONG = 4
@@ -89,12 +91,13 @@ def _across(normals: np.ndarray, along: np.ndarray) -> Float[np.ndarray, "m 3"]:
 
 
 def local_spacing(near: Neighbors) -> Float[np.ndarray, " n"]:
-    """How far apart points are on the surface around each of them: the distance to the neighbor that adjoins, on
-    lines to that in the thinned cloud in which they span a surface."""
+    """How far apart points are on the surface around each of them: the distance to the neighbor that adjoins, as
+    those around tell it; on lines that in the thinned cloud in which they span a surface."""
     points, d = near.points, near.points.shape[1]
-    spacing = near.spacing(ADJOINING[d])
     if d == 2 or len(points) <= PARTNERS[3]:
-        return spacing
+        return near.spacing(ADJOINING[d])
+    count = min(CROWD, len(points) - 1)
+    spacing = near.spacing(count) * np.sqrt(ADJOINING[3] / count)  # on a surface, disks hold as many as their area
     index = near.table(PARTNERS[3])[1]
     parts = [principal_axes(points, rows)[0] for rows in np.array_split(index, max(1, len(points) // 20_000))]
     variances = np.concatenate(parts)
