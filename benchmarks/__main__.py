@@ -27,7 +27,7 @@ def native_step() -> Iterator[str]:
 
 
 SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
-    "scans": ("Benchmark scans, whole command, 256³", surfaces.scans),
+    "scans": ("Benchmark scans, whole command", surfaces.scans),
     "evaluate": ("Benchmark scans by every protocol of `igr evaluate`", protocols.protocols),
     "clean": ("50,000 clean samples of closed meshes, true normals", lambda: surfaces.sampled(noise=0.0)),
     "noise": ("The same with 1 % Gaussian noise", lambda: surfaces.sampled(noise=0.01)),

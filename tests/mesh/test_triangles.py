@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import trimesh
 
 from igr.errors import InputError
-from igr.mesh.triangles import face_normals, read_mesh, sample_mesh
+from igr.mesh.triangles import face_normals, is_watertight, read_mesh, sample_mesh
 
 CORNERS = np.array([[0.0, 0, 0], [3, 0, 0], [0, 4, 0], [0, 0, 5]])
 FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
@@ -56,3 +57,14 @@ def test_samples_lie_on_their_triangle_and_are_as_many_as_its_area():
 def test_a_mesh_without_area_cannot_be_sampled(faces):
     with pytest.raises(InputError, match="no triangles with an area"):
         sample_mesh(CORNERS, np.asarray(faces), 10, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_mesh_is_watertight_where_trimesh_says_so(cut):
+    ball = trimesh.creation.icosphere(2)
+    faces = np.asarray(ball.faces)[cut:]
+    assert is_watertight(faces) == trimesh.Trimesh(ball.vertices, faces, process=False).is_watertight == (not cut)
+
+
+def test_no_triangles_hold_no_water():
+    assert not is_watertight(np.empty((0, 3), int))

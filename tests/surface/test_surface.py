@@ -158,3 +158,19 @@ def test_a_surface_that_never_ends_is_closed_at_twice_the_box(caplog):
     assert mesh.is_watertight
     assert mesh.extents.max() < 2.2 * np.ptp(plane.box, axis=0).max() * plane.frame.scale
     assert "closed there" in caplog.text
+
+
+def test_grids_grow_with_the_cloud_and_told_steps_stay():
+    points, normals = sphere(4000)
+    config = dataclasses.replace(SMALL, adapt=True, network=dataclasses.replace(SMALL.network, carries=1000))
+    surface = igr.reconstruct(points, normals=normals, config=config, options=igr.Options(steps=3))
+    assert surface.details["fit"]["steps"] == surface.config.steps == 3
+    assert surface.config.network.log2_rows == SMALL.network.log2_rows + 2
+
+
+def test_the_triangles_are_those_of_the_mesh():
+    surface = plane_surface()
+    vertices, faces = surface.triangles(resolution=16)
+    mesh = surface.mesh(resolution=16)
+    np.testing.assert_array_equal(vertices, mesh.vertices)
+    np.testing.assert_array_equal(faces, mesh.faces)
