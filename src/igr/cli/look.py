@@ -1,17 +1,88 @@
-"""What the subcommands that show a result and hand it on do: report, render, view, export."""
+"""What the subcommands beside the reconstruction of clouds do: images, report, render, view, export."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ..errors import InputError
-from .output import tell
+from .output import report_result, say, tell
+
+if TYPE_CHECKING:
+    from ..images import views as photographs
 
 Output = Annotated[Path, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Turn masked photographs with known cameras into a closed, colored surface."""
+
+    folder: Positional[Path]
+    """Holds cameras.npz, image and mask (IDR, NeuS), transforms.json (NeRF), or COLMAP's model and masks."""
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None
+    """Mesh (ply, obj, stl, glb, off); default: beside the folder."""
+    hull: bool = False
+    """Only the visual hull: what the silhouettes alone say, in seconds."""
+    resolution: int = 256
+    """Cells along the longest side of the object's box."""
+    pixels: int = 512
+    """Photographs are reduced to so many pixels along their longer side."""
+    cameras: str = "cameras.npz"
+    """Name of that file in the folder."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from ..images.read import read_views
+        from ..mesh.write import check_folder, check_output
+
+        began = time.monotonic()
+        target = self.output or self.folder.with_name(f"{self.folder.resolve().name}_mesh.ply")
+        check_output(target, 3)
+        check_folder(target)
+        if not 8 <= self.resolution <= 4096:
+            raise InputError(f"--resolution {self.resolution} is out of range; use 8 to 4096")
+        if not 32 <= self.pixels <= 8192:
+            raise InputError(f"--pixels {self.pixels} is out of range; use 32 to 8192")
+        views = read_views(self.folder, cameras=self.cameras, longest=self.pixels)
+        height, width = views[0].mask.shape
+        say(f"{self.folder.name}: {len(views)} photographs of {width} x {height} with masks and cameras")
+        return self._hull(views, target, began)
+
+    def _hull(self, views: list[photographs.View], target: Path, began: float) -> int:
+        """Write what the silhouettes alone say."""
+        import trimesh
+
+        from ..images.hull import Hull
+        from ..mesh.write import write_mesh
+
+        hull = Hull(views)
+        for doubt in hull.doubts():
+            say(f"{self.folder.name}: {doubt}")
+        vertices, faces = hull.mesh(self.resolution)
+        write_mesh(target, vertices, faces)
+        mesh = trimesh.Trimesh(vertices, faces, process=False)
+        result = {
+            "folder": str(self.folder),
+            "views": len(views),
+            "output": str(target),
+            "resolution": self.resolution,
+            "vertices": len(vertices),
+            "triangles": len(faces),
+            "watertight": bool(mesh.is_watertight),
+            "components": int(mesh.body_count),
+            "open": False,
+            "supported": 1.0,
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        report_result(result, as_json=self.json)
+        return 0
 
 
 @dataclass(frozen=True)
