@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ..errors import InputError
-from .output import report_result, say, tell
+from .output import Ending, Interruptible, report_result, say, tell, write_result
 
 if TYPE_CHECKING:
     from ..images import views as photographs
@@ -34,6 +37,20 @@ class Images:
     """Photographs are reduced to so many pixels along their longer side."""
     cameras: str = "cameras.npz"
     """Name of that file in the folder."""
+    preset: Literal["fast"] = "fast"
+    """fast: minutes on a laptop."""
+    seconds: float | None = None
+    """Fit for so long instead of for the preset's number of steps."""
+    steps: int | None = None
+    """Fit for so many steps instead of the preset's number."""
+    held_out: int | None = None
+    """Photographs that are not fitted but foretold, to judge by (default: an eighth, of 12 or more)."""
+    seed: int = 0
+    """Seed of everything random: same seed, machine and threads, same result."""
+    model: Path | None = None
+    """Save the fitted surface here, for `igr mesh` and Python."""
+    report: Path | None = None
+    """Write a page (.html) about the result here."""
     json: bool = False
     """Print the result as one JSON object."""
 
@@ -45,20 +62,67 @@ class Images:
         began = time.monotonic()
         target = self.output or self.folder.with_name(f"{self.folder.resolve().name}_mesh.ply")
         check_output(target, 3)
-        check_folder(target)
+        for path in (target, self.model, self.report):
+            if path is not None:
+                check_folder(path)
+        self._check()
+        views = read_views(self.folder, cameras=self.cameras, longest=self.pixels)
+        height, width = views[0].mask.shape
+        say(f"{self.folder.name}: {len(views)} photographs of {width} x {height} with masks and cameras")
+        return self._hull(views, target, began) if self.hull else self._fit(views, target, began)
+
+    def _check(self) -> None:
         if not 8 <= self.resolution <= 4096:
             raise InputError(f"--resolution {self.resolution} is out of range; use 8 to 4096")
         if not 32 <= self.pixels <= 8192:
             raise InputError(f"--pixels {self.pixels} is out of range; use 32 to 8192")
-        views = read_views(self.folder, cameras=self.cameras, longest=self.pixels)
-        height, width = views[0].mask.shape
-        say(f"{self.folder.name}: {len(views)} photographs of {width} x {height} with masks and cameras")
-        return self._hull(views, target, began)
+        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
+            raise InputError("--steps and --seconds must be positive")
+        if self.seed < 0 or (self.held_out is not None and self.held_out < 0):
+            raise InputError("--seed and --held-out must be whole numbers of at least 0")
+
+    def _fit(self, views: list[photographs.View], target: Path, began: float) -> int:
+        """Write the surface that the photographs show."""
+        from ..idr.config import PHOTO_PRESETS
+        from ..idr.photographs import PhotoOptions, reconstruct_images
+
+        preset = PHOTO_PRESETS[self.preset]
+        field = replace(preset.field, seed=self.seed, steps=self.steps or preset.field.steps)
+        notes: list[str] = []
+
+        def notify(note: str) -> None:
+            notes.append(note)
+            say(f"{self.folder.name}: {note}")
+
+        with Interruptible(None, quiet=self.json) as display:
+            surface = reconstruct_images(
+                views,
+                config=replace(preset, field=field),
+                options=PhotoOptions(self.seconds, self.held_out, self.pixels),
+                on_step=display,
+                notify=notify,
+            )
+        surface.details |= {"name": self.folder.resolve().name, "command": shlex.join(["igr", *sys.argv[1:]])}
+        if self.model is not None:
+            surface.save(self.model)
+        result = {"folder": str(self.folder), **surface.details, "notes": notes}
+        result["fit"] = surface.details["fit"] | {"seconds": round(surface.seconds, 3)}
+        result |= write_result(surface, target, self.folder, self.resolution, 0.0, Ending(surface="closed"))
+        result["seconds"] = round(time.monotonic() - began, 3)
+        if self.report is not None:
+            from ..show.report import write_report
+
+            write_report(self.report, surface, facts=result)
+        if (judged := surface.details.get("held_out")) and not self.json:
+            say(
+                f"held out  {judged['views']} photographs: {judged['psnr']:.1f} dB inside their masks, "
+                f"silhouettes alike by {judged['mask_iou']:.1%} (intersection over union)"
+            )
+        report_result(result, as_json=self.json)
+        return 0
 
     def _hull(self, views: list[photographs.View], target: Path, began: float) -> int:
         """Write what the silhouettes alone say."""
-        import trimesh
-
         from ..images.hull import Hull
         from ..mesh.write import write_mesh
 
@@ -67,21 +131,11 @@ class Images:
             say(f"{self.folder.name}: {doubt}")
         vertices, faces = hull.mesh(self.resolution)
         write_mesh(target, vertices, faces)
-        mesh = trimesh.Trimesh(vertices, faces, process=False)
-        result = {
-            "folder": str(self.folder),
-            "views": len(views),
-            "output": str(target),
-            "resolution": self.resolution,
-            "vertices": len(vertices),
-            "triangles": len(faces),
-            "watertight": bool(mesh.is_watertight),
-            "components": int(mesh.body_count),
-            "open": False,
-            "supported": 1.0,
-            "seconds": round(time.monotonic() - began, 3),
-        }
-        report_result(result, as_json=self.json)
+        result = {"folder": str(self.folder), "output": str(target), "views": len(views)}
+        result |= {"resolution": self.resolution, "vertices": len(vertices), "triangles": len(faces)}
+        result["seconds"] = round(time.monotonic() - began, 3)
+        say(f"hull  {self.resolution}³, {len(faces):,} triangles")
+        tell(json.dumps(result) if self.json else f"wrote {target} in {result['seconds']:.1f} s")
         return 0
 
 

@@ -71,7 +71,7 @@ def _idr(folder: Path, file: Path, ready: Callable[[View], View]) -> list[View]:
     """Pictures in the order of their names, the i-th seen by `world_mat_i`."""
     try:
         check_file(file)
-        with np.load(file, allow_pickle=False) as read:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as read:
             arrays = {name: read[name] for name in read.files if name.startswith("world_mat_")}
             arrays = {name: array for name, array in arrays.items() if "inv" not in name}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as problem:

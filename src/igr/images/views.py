@@ -1,7 +1,7 @@
 """Masked photographs with their cameras: rays through pixels, and where places are seen.
 
 A camera is a pinhole: a place x is seen at the pixel (u, v) where w·(u, v, 1) = K (R x + t). Pixel centers are at
-whole numbers, (0, 0) the upper left one; axes are those of a photograph: x to the right, y down, z into the picture.
+whole numbers, (0, 0) the upper left one; axes are those of a picture: x to the right, y down, z into it.
 """
 
 from __future__ import annotations
