@@ -61,14 +61,14 @@ def test_normals_have_length_one_and_their_derivative_is_right():
     assert np.allclose(dg, slope(lambda g: (terms.unit_normals(g)[0] * toward).sum(), g), atol=1e-6)
 
 
-def test_the_color_loss_is_equation_6():
+def test_the_color_loss_is_the_papers():
     colors, seen = RNG.random((7, 3)), RNG.random((7, 3))
     value, by_colors = terms.color_loss(colors, seen, 10)
     assert value == pytest.approx(sum(np.abs(a - b).sum() for a, b in zip(colors, seen, strict=True)) / 10)
     assert np.allclose(by_colors, slope(lambda c: terms.color_loss(c, seen, 10)[0], colors), atol=1e-6)
 
 
-def test_the_mask_loss_is_equation_7():
+def test_the_mask_loss_is_the_papers():
     f, inside, alpha = RNG.normal(0, 0.05, 9), RNG.random(9) < 0.5, 50.0
     value, by_f = terms.mask_loss(f, inside, alpha, 12)
     shown = 1 / (1 + np.exp(alpha * f))

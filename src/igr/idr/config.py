@@ -23,11 +23,11 @@ class PhotoConfig(Checked):
     start_share: Share = 0.1
     """Share of the run in which the field is fitted to the hull, carved by stereo."""
     color: Weight = 1.0
-    """1/|P| Σ ‖I − L‖₁ over rays that meet the surface inside the mask (equation 6 of IDR)."""
+    """1/|P| Σ ‖I − L‖₁ over rays that meet the surface inside the mask (IDR, section 3.4)."""
     mask: Weight = 100.0
-    """1/(α|P|) Σ CE(O, S) over all others (equation 7, ρ)."""
+    """1/(α|P|) Σ CE(O, S) over all others (ρ there)."""
     eikonal: Weight = 0.1
-    """mean (‖∇f‖ − 1)² anywhere (equation 8, λ)."""
+    """mean (‖∇f‖ − 1)² anywhere (λ there)."""
     outside: Weight = 1.0
     """mean max(0, d − f) outside the hull, at a distance d from it."""
     alpha: Positive = 50.0

@@ -6,7 +6,7 @@ as the parameters θ change, at (equation 3)
 
     x̂(θ) = c + t₀ v − v f(x₀; θ) / (∇f(x₀; θ₀) · v)
 
-whose color is L = M(x̂, n̂, v), n̂ = ∇f/‖∇f‖ (equation 5). Over the rays P of a step (equations 6 to 8)
+whose color is L = M(x̂, n̂, v), n̂ = ∇f/‖∇f‖ (section 3.2). Over the rays P of a step (sections 3.3 and 3.4)
 
     loss = 1/|P| Σ ‖I − L‖₁  +  ρ/(α|P|) Σ CE(O, sigmoid(−α min_t f))  +  λ E (‖∇f‖ − 1)²
 
@@ -66,7 +66,7 @@ def unit_normals(
 def color_loss(
     colors: Float[np.ndarray, "n 3"], seen: Float[np.ndarray, "n 3"], rays: int
 ) -> tuple[float, Float[np.ndarray, "n 3"]]:
-    """1/|P| Σ ‖I − L‖₁ over the rays that meet the surface inside the mask (equation 6).
+    """1/|P| Σ ‖I − L‖₁ over the rays that meet the surface inside the mask: the RGB loss of section 3.4.
 
     Args:
         colors: L, of the network, in [0, 1].
@@ -83,7 +83,8 @@ def color_loss(
 def mask_loss(
     f: Float[np.ndarray, " m"], inside: Bool[np.ndarray, " m"], alpha: float, rays: int
 ) -> tuple[float, Float[np.ndarray, " m"]]:
-    """1/(α|P|) Σ CE(O, S), S = sigmoid(−α min_t f(c + t v)), over all other rays (equation 7).
+    """1/(α|P|) Σ CE(O, S), S = sigmoid(−α min_t f(c + t v)), over all other rays: the mask
+    loss of section 3.4, with the differentiable silhouette of section 3.3.
 
     Args:
         f: least value of the field along each ray.

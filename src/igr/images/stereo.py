@@ -120,7 +120,7 @@ def _swept(index: int, views: Sequence[View], box: Float[np.ndarray, "2 3"]) -> 
     for plane, at in enumerate(planes):
         alike = [_correlation(own, mask, *other(at)) for other in laid]
         scores[plane] = np.sort(alike, axis=0)[-BEST:].mean(0)
-    best = scores.argmax(0)
+    best = np.argmax(scores, axis=0)
     sure = mask & (np.take_along_axis(scores, best[None], 0)[0] > ALIKE) & (best > 0) & (best < PLANES - 1)
     around = [(best + k).clip(0, PLANES - 1)[None] for k in (-1, 0, 1)]
     below, top, above = (np.take_along_axis(scores, at, 0)[0] for at in around)
