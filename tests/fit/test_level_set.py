@@ -42,10 +42,10 @@ def test_the_derivative_is_how_far_the_level_set_moves():
         expected = []
         with torch.no_grad():
             for step in (1e-5, -1e-5):
-                parameter += step * way
+                parameter.add_(step * way)
                 moved = level_set_samples(mlp, base.detach(), steps=30)
                 expected.append((((moved - base) * normals).sum(1) * rows).sum().item())
-                parameter -= step * way
+                parameter.sub_(step * way)
         difference = (expected[0] - expected[1]) / 2e-5
         assert (parameter.grad * way).sum().item() == pytest.approx(difference, rel=1e-4, abs=1e-7)
 

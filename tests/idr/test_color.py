@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
 from igr.idr.color import ColorNetwork
 from igr.idr.config import FAST_PHOTOS
@@ -63,6 +62,5 @@ def test_the_same_seed_is_the_same_network():
     one, two = (ColorNetwork(SMALL) for _ in range(2))
     told = places(30)
     assert (one.colors(*told) == two.colors(*told)).all()
-    with pytest.raises(AssertionError):
-        other = ColorNetwork(dataclasses.replace(SMALL, seed=5))
-        assert (one.colors(*told) == other.colors(*told)).all()
+    other = ColorNetwork(dataclasses.replace(SMALL, seed=5))
+    assert (one.colors(*told) != other.colors(*told)).any()

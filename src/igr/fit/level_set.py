@@ -1,12 +1,12 @@
 """Points of a level set as a differentiable function of a network's parameters (torch).
 
-Atzmon, Haim, Yariv, Israelov, Maron, Lipman: Controlling Neural Level Sets. NeurIPS 2019. A point p of the level set
-F = c of a network with parameters θ₀ moves, as the parameters change, with the sample network
+Atzmon, Haim, Yariv, Israelov, Maron, Lipman: Controlling Neural Level Sets. NeurIPS 2019. A point p of the level
+set F = c of a network with parameters θ₀ moves, as the parameters change, with the sample network
 
     p(θ) = p − ∇F(p; θ₀)ᵀ† (F(p; θ) − c),    ∇Fᵀ† = ∇F/‖∇F‖² for one output,
 
-which is p at θ₀ and has the derivative ∂p/∂θ = −∇F/‖∇F‖² ∂F/∂θ of the implicit function theorem across the level set;
-along it points do not move. So a loss of the points is one of the parameters.
+which is p at θ₀ and has the derivative ∂p/∂θ = −∇F/‖∇F‖² ∂F/∂θ of the implicit function theorem across the level
+set; along it points do not move. So a loss of the points is one of the parameters.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def level_set_samples(
     """Places moved onto a level set of a network, with their derivative by its parameters.
 
     Args:
-        network: gives the value (n,) and the spatial gradient (n, d) at places (n, d), as `MLP` and `FeatureNetwork`
-            do: the `field.network` of a surface that was fitted on torch.
+        network: gives the value (n,) and the spatial gradient (n, d) at places (n, d), as `MLP` and
+            `FeatureNetwork` do: the `field.network` of a surface that was fitted on torch.
         x: places near the level set, in the network's frame (`surface.frame.to_unit`).
         level: c, the value of the level set.
         steps: Newton steps onto it, along the gradient.

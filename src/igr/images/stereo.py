@@ -109,8 +109,8 @@ def _swept(index: int, views: Sequence[View], box: Float[np.ndarray, "2 3"]) -> 
     found = DepthMap(view, depth, float(planes[1] - planes[0]))
     if len(neighbors) < BEST:
         return found
-    rows, columns = (np.flatnonzero(view.mask.any(axis)) for axis in (1, 0))
-    crop = slice(max(rows[0] - 2, 0), rows[-1] + 3), slice(max(columns[0] - 2, 0), columns[-1] + 3)
+    (top, bottom), (left, right) = (np.flatnonzero(view.mask.any(axis=k))[[0, -1]].tolist() for k in (1, 0))
+    crop = slice(max(top - 2, 0), bottom + 3), slice(max(left - 2, 0), right + 3)
     own, mask = _channels(view.image[crop]), view.mask[crop]
     down, across = np.indices(view.mask.shape)
     along = view.directions(np.stack([across[crop], down[crop]], -1).reshape(-1, 2).astype(float))
@@ -123,8 +123,8 @@ def _swept(index: int, views: Sequence[View], box: Float[np.ndarray, "2 3"]) -> 
     best = np.argmax(scores, axis=0)
     sure = mask & (np.take_along_axis(scores, best[None], 0)[0] > ALIKE) & (best > 0) & (best < PLANES - 1)
     around = [(best + k).clip(0, PLANES - 1)[None] for k in (-1, 0, 1)]
-    below, top, above = (np.take_along_axis(scores, at, 0)[0] for at in around)
-    bend = np.maximum(2 * top - below - above, 1e-6)
+    below, peak, above = (np.take_along_axis(scores, at, 0)[0] for at in around)
+    bend = np.maximum(2 * peak - below - above, 1e-6)
     place = best + np.clip(0.5 * (above - below) / bend, -0.5, 0.5)
     depth[crop] = np.where(sure, planes[0] + place * found.step, np.nan)
     return found
