@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..field.field import Field
+from ..field.field import Field, as_numpy
 from ..fit.sampling import Batch, KnownSpace
 from ..images.views import View
 from .rays import first_hits, least_along
@@ -110,8 +110,7 @@ class RaySampler:
 
     def distance(self, x: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """The field (n,) at `x` (n, 3)."""
-        found = self.field.distance(self.field.array(x))
-        return found if isinstance(found, np.ndarray) else found.cpu().numpy()
+        return as_numpy(self.field.distance(self.field.array(x)))
 
 
 def _pixels(index: int, view: View) -> list[list[np.ndarray]]:

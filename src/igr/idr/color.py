@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
 
 from ..config import Config
-from ..field.field import make_field
+from ..field.field import as_numpy, make_field
 
 CHANNELS = 3
 """Features of a place; the first three are its paint."""
@@ -25,6 +26,28 @@ INPUTS = 3 + 3 + 3 + 1 + CHANNELS
 """x, n, v, n · v, features."""
 BLOCK = 64
 """Rows of a product at once."""
+
+
+class Colors(Protocol):
+    """What gives places their colors: `ColorNetwork`, or the paper's network."""
+
+    def set_detail(self, progress: float) -> None:
+        """Coarse to fine."""
+        ...
+
+    def colors(self, x: np.ndarray, n: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Colors (n, 3) of places x, normals n, directions v of rays."""
+        ...
+
+    def loss(
+        self, x: np.ndarray, n: np.ndarray, v: np.ndarray, term: Callable[[np.ndarray], tuple[float, np.ndarray]]
+    ) -> tuple[float, np.ndarray, np.ndarray]:
+        """A loss of the colors, and its derivatives by x and n."""
+        ...
+
+    def update(self, rate: float, shade_rate: float) -> None:
+        """One step with the derivatives of the last `loss`."""
+        ...
 
 
 class ColorNetwork:
@@ -66,7 +89,7 @@ class ColorNetwork:
             n: unit normals there.
             v: unit directions of the rays that see them, away from the camera.
         """
-        features = np.stack([_numpy(field.distance(field.array(x))) for field in self.fields], 1)
+        features = np.stack([as_numpy(field.distance(field.array(x))) for field in self.fields], 1)
         return self._shaded(x, n, v, features)[0]
 
     def loss(
@@ -84,7 +107,7 @@ class ColorNetwork:
             term: value and derivative (n, 3) of the loss from colors (n, 3).
         """
         found = [field.distance_and_gradient(field.array(x), training=True) for field in self.fields]
-        features = np.stack([_numpy(f) for f, _ in found], 1)
+        features = np.stack([as_numpy(f) for f, _ in found], 1)
         colors, layers, hidden, out = self._shaded(x, n, v, features)
         value, dcolors = term(colors)
         dcolors = dcolors.astype(np.float32)
@@ -102,15 +125,15 @@ class ColorNetwork:
         dfeatures[:, :3] += dcolors * (1 + out[:, :3])
         dx, dn = signal[:, :3].copy(), signal[:, 3:6] + signal[:, 9:10] * v
         for channel, (field, (_, slope)) in enumerate(zip(self.fields, found, strict=True)):
-            dx += dfeatures[:, channel : channel + 1] * _numpy(slope)
+            dx += dfeatures[:, channel : channel + 1] * as_numpy(slope)
             field.backward(field.array(dfeatures[:, channel]), field.array(np.zeros_like(x)))
         return value, dx, dn
 
-    def update(self, rate: float, network_rate: float) -> None:
+    def update(self, rate: float, shade_rate: float) -> None:
         """One step of Adam with the derivatives of the last `loss`."""
         for field in self.fields:
             field.update(rate)
-        self.adam.step(self.slopes, network_rate)
+        self.adam.step(self.slopes, shade_rate)
 
     def _shaded(
         self, x: np.ndarray, n: np.ndarray, v: np.ndarray, features: np.ndarray
@@ -157,7 +180,3 @@ def _summed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     for at in range(0, len(a), BLOCK):
         out += a[at : at + BLOCK].T @ b[at : at + BLOCK]
     return out
-
-
-def _numpy(values: object) -> np.ndarray:
-    return values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()  # type: ignore[attr-defined]

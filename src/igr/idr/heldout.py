@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..field.field import Field
+from ..field.field import Field, as_numpy
 from ..images.views import View
-from .color import ColorNetwork
+from .color import Colors
 from .rays import Distance, first_hits
 from .terms import unit_normals
 
@@ -38,7 +38,7 @@ class Foretold:
 
 
 def foretold(
-    view: View, field: Field, distance: Distance, network: ColorNetwork, box: Float[np.ndarray, "2 3"]
+    view: View, field: Field, distance: Distance, network: Colors, box: Float[np.ndarray, "2 3"]
 ) -> Foretold:
     """What the camera of a view sees of a field in a box, unit frame."""
     height, width = view.mask.shape
@@ -51,7 +51,7 @@ def foretold(
         found = first_hits(distance, origins, directions, box)
         hit = np.flatnonzero(found.hit)
         x = origins[hit] + found.depth[hit, None] * directions[hit]
-        gradient = np.asarray(field.distance_and_gradient(field.array(x))[1])
+        gradient = as_numpy(field.distance_and_gradient(field.array(x))[1])
         mask[at + hit] = True
         image[at + hit] = network.colors(x, unit_normals(gradient)[0], directions[hit]).clip(0, 1)
     return Foretold(image.reshape(height, width, 3), mask.reshape(height, width))

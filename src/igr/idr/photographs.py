@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from ..cloud.frame import Frame
 from ..cloud.neighbors import Neighbors
 from ..errors import InputError, usual_arithmetic
-from ..field.field import Field, NumpyField, make_field
+from ..field.field import Field, NumpyField, as_numpy, make_field
 from ..field.queries import projected
 from ..fit.loop import Progress, Schedule, fit
 from ..fit.objective import Loss, objective
@@ -30,7 +30,7 @@ from ..settings import Checked, Positive, Range
 from ..surface.attributes import Measured
 from ..surface.surface import Surface
 from .batches import RayBatch, RaySampler
-from .color import ColorNetwork
+from .color import ColorNetwork, Colors
 from .config import FAST_PHOTOS, PHOTO_PRESETS, PhotoConfig
 from .heldout import foretold, judged
 from .terms import ray_objective
@@ -80,7 +80,7 @@ def reconstruct_images(
 
     Args:
         source: the folder (see `images.read.read_views`), or views.
-        config: a `PhotoConfig`, or the name of a preset: "fast".
+        config: a `PhotoConfig`, or the name of a preset: "fast", or "idr", the paper's (torch; days).
         options: budget, photographs held out, device.
         on_step: told after every step, with the field; the run stops when it returns True.
         notify: told, in one sentence each, what was noticed and done about it.
@@ -101,8 +101,8 @@ def reconstruct_images(
     for doubt in hull.doubts():
         notify(doubt)
     frame = hull.frame(config.field.radius)
-    field = make_field(config.field, 3, device=options.device)
-    steps = Steps(fitted, hull, frame, field, config)
+    field, network = networks(config, options.device)
+    steps = Steps(fitted, hull, frame, (field, network), config)
     state = fit(
         field,
         steps.sample,
@@ -113,7 +113,8 @@ def reconstruct_images(
     steps.network.set_detail(1.0)
     samples, colors = steps.colored(config.field)
     details: dict[str, Any] = {"name": name, "photographs": len(views), "open": False}
-    details |= {"seen_by_stereo": round(steps.seen, 3), "machine": field.machine()}
+    details |= {"seen_by_stereo": round(steps.seen, 3)} if config.start_share else {}
+    details["machine"] = field.machine()
     details["fit"] = {"steps": state.step, "recoveries": state.recoveries}
     if apart:
         unit = [view.in_frame(frame) for view in apart]
@@ -132,31 +133,27 @@ class Steps:
         views: the photographs that are fitted.
         hull: their hull.
         frame: the unit frame.
-        field: what is fitted.
+        fitted: the field, and what gives it colors.
         config: of the run.
     """
 
-    def __init__(self, views: Sequence[View], hull: Hull, frame: Frame, field: Field, config: PhotoConfig) -> None:
-        self.config, self.field, seed = config, field, config.field.seed
-        maps = depth_maps(views, hull)
-        self.seen = float(np.mean([np.isfinite(found.depth).sum() / found.view.mask.sum() for found in maps]))
-        carved = Carved(hull, maps)
+    def __init__(
+        self, views: Sequence[View], hull: Hull, frame: Frame, fitted: tuple[Field, Colors], config: PhotoConfig
+    ) -> None:
+        self.config, (self.field, self.network), seed = config, fitted, config.field.seed
         rng = np.random.default_rng([seed, 11])
-        points, normals = _start(carved, frame, rng)
-        near = Neighbors(points)
         places = rng.uniform(-1.1, 1.1, (START[1], 3))
-        known = _known(places, near, carved(frame.to_input(places)))
-        self.start = CloudSampler(
-            points, config.field.sampling, seed=seed, normals=normals, near=near, known=Known(far=known)
-        )
+        if config.start_share:
+            maps = depth_maps(views, hull)
+            self.seen = float(np.mean([np.isfinite(found.depth).sum() / found.view.mask.sum() for found in maps]))
+            self.start = _start(Carved(hull, maps), frame, places, config, rng)
         outline = Neighbors(frame.to_unit(hull.mesh(START[0])[0]))
         beyond = places[hull(frame.to_input(places)) > 0]
         distance = np.maximum(outline.at(beyond)[0] - SURE, 0)
         outside = KnownSpace(beyond.astype(np.float32), distance.astype(np.float32))
         box = np.stack([outline.points.min(0) - MARGIN, outline.points.max(0) + MARGIN])
         unit = [view.in_frame(frame) for view in views]
-        self.rays = RaySampler(unit, field, outside, box, rays=config.rays, seed=seed)
-        self.network = ColorNetwork(config.field)
+        self.rays = RaySampler(unit, self.field, outside, box, rays=config.rays, seed=seed)
 
     def sample(self, step: int) -> Batch:
         """The batch of a step."""
@@ -169,15 +166,17 @@ class Steps:
         if not isinstance(batch, RayBatch):
             return objective(f, g, batch, self.config.field.objective, share)
         self.network.set_detail(share)
-        value = ray_objective(f, g, batch, self.network, self.config, share)
+        arrays = {entry.name: getattr(batch, entry.name) for entry in fields(batch)}
+        batch = replace(batch, **{name: as_numpy(a) for name, a in arrays.items() if hasattr(a, "shape")})
+        value = ray_objective(as_numpy(f), as_numpy(g), batch, self.network, self.config, share)
         rate = self.config.field.optimizer.rate(0, share)
         self.network.update(rate * self.config.paint_rate, rate * self.config.shade_rate)
-        return value
+        return replace(value, df=self.field.array(value.df), dg=self.field.array(value.dg))
 
     def colored(self, config: Any) -> tuple[Float[np.ndarray, "s 3"], np.ndarray]:
         """Points on the fitted surface, unit frame, and their colors seen from straight ahead."""
         unit = NumpyField(self.field, config.network)
-        vertices, faces, _ = extract_mesh(unit.distance, self.rays.box, resolution=128, gradient=unit.gradient)
+        vertices, faces, _ = extract_mesh(unit.distance, self.rays.box, resolution=128)
         points, _ = sample_mesh(vertices, faces, SAMPLES, np.random.default_rng([config.seed, 12]))
         points = projected(unit, points, 3)
         normals = unit.normals(points)
@@ -185,8 +184,23 @@ class Steps:
         return points.astype(np.float32), (255 * colors.clip(0, 1)).round().astype(np.uint8)
 
 
-def _start(carved: Carved, frame: Frame, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Points on the carved hull, and their normals, unit frame."""
+def networks(config: PhotoConfig, device: str) -> tuple[Field, Colors]:
+    """The untrained field of a configuration, and what gives it colors."""
+    if config.rendering is None:
+        return make_field(config.field, 3, device=device), ColorNetwork(config.field, device=device)
+    from ..machine import torch_device
+
+    chosen = torch_device(device)
+    from .network import IdrColors, IdrField
+
+    field = IdrField(config, device=chosen)
+    return field, IdrColors(config, field)
+
+
+def _start(
+    carved: Carved, frame: Frame, places: np.ndarray, config: PhotoConfig, rng: np.random.Generator
+) -> CloudSampler:
+    """Batches of the carved hull: points on it with normals, and places around whose distance to it is known."""
     box = carved.hull.box
     far = float((box[1] - box[0]).max()) / 8
     vertices, faces, _ = extract_mesh(
@@ -194,7 +208,10 @@ def _start(carved: Carved, frame: Frame, rng: np.random.Generator) -> tuple[np.n
     )
     vertices = frame.to_unit(vertices)
     points, which = sample_mesh(vertices, faces, START[1], rng)
-    return points, face_normals(vertices, faces)[which]
+    normals, near = face_normals(vertices, faces)[which], Neighbors(points)
+    known = Known(far=_known(places, near, carved(frame.to_input(places))))
+    sampling, seed = config.field.sampling, config.field.seed
+    return CloudSampler(points, sampling, seed=seed, normals=normals, near=near, known=known)
 
 
 def _known(places: np.ndarray, near: Neighbors, side: np.ndarray) -> KnownSpace:

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from ..field.field import Array
 from ..fit.objective import Loss, eikonal
 from .batches import RayBatch
-from .color import ColorNetwork
+from .color import Colors
 from .config import PhotoConfig
 
 STEEPEST = 0.1
@@ -118,9 +118,7 @@ def outside_hull(
     return float(np.maximum(short, 0).mean()), (short > 0) * (-1.0 / max(len(f), 1))
 
 
-def ray_objective(
-    f: Array, g: Array, batch: RayBatch, network: ColorNetwork, config: PhotoConfig, share: float
-) -> Loss:
+def ray_objective(f: Array, g: Array, batch: RayBatch, network: Colors, config: PhotoConfig, share: float) -> Loss:
     """All terms on a batch of rays; the network's own derivatives stay with it.
 
     Args:
@@ -140,18 +138,21 @@ def ray_objective(
     anywhere, out = slice(missed, len(f) - len(batch.target)), slice(len(f) - len(batch.target), len(f))
     df, dg, terms = np.zeros_like(f), np.zeros_like(g), {}
     x, slope = surface_points(batch.points[on], batch.directions, f[on], g[on])
-    terms["color"], dx, dn = network.loss(
-        x, unit_normals(g[on])[0], batch.directions, lambda colors: color_loss(colors, seen, batch.rays)
-    )
-    df[on] = config.color * (dx * slope).sum(1)
-    dg[on] = config.color * unit_normals(g[on], dn)[1]
-    alpha = config.alpha * (config.alpha_end / config.alpha) ** min(share, 1.0)
-    terms["mask"], slopes = mask_loss(f[lost], batch.inside, alpha, batch.rays)
+
+    def weighted(colors: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slopes = color_loss(colors, seen, batch.rays)
+        return value, config.color * slopes
+
+    terms["color"], dx, dn = network.loss(x, unit_normals(g[on])[0], batch.directions, weighted)
+    df[on] = (dx * slope).sum(1)
+    dg[on] = unit_normals(g[on], dn)[1]
+    terms["mask"], slopes = mask_loss(f[lost], batch.inside, config.alpha_at(share), batch.rays)
     df[lost] = config.mask * slopes
     terms["eikonal"], slopes = eikonal(g[anywhere])
     dg[anywhere] = config.eikonal * slopes
-    terms["outside"], slopes = outside_hull(f[out], batch.target)
-    df[out] = config.outside * slopes
-    weights = {"color": config.color, "mask": config.mask, "eikonal": config.eikonal, "outside": config.outside}
+    if config.outside:
+        terms["outside"], slopes = outside_hull(f[out], batch.target)
+        df[out] = config.outside * slopes
+    weights = {name: getattr(config, name) for name in terms}
     total = sum(weight * float(terms[name]) for name, weight in weights.items())
     return Loss({name: float(value) for name, value in terms.items()}, total, df, dg)

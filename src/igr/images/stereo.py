@@ -112,7 +112,7 @@ def _swept(index: int, views: Sequence[View], box: Float[np.ndarray, "2 3"]) -> 
     (top, bottom), (left, right) = (np.flatnonzero(view.mask.any(axis=k))[[0, -1]].tolist() for k in (1, 0))
     crop = slice(max(top - 2, 0), bottom + 3), slice(max(left - 2, 0), right + 3)
     own, mask = _channels(view.image[crop]), view.mask[crop]
-    down, across = np.indices(view.mask.shape)
+    across, down = np.meshgrid(np.arange(view.mask.shape[1]), np.arange(view.mask.shape[0]))
     along = view.directions(np.stack([across[crop], down[crop]], -1).reshape(-1, 2).astype(float))
     along /= (along @ view.rotation[2])[:, None]
     laid = [_Laid(other, view.center, along, mask.shape) for other in neighbors]
