@@ -37,8 +37,8 @@ class Images:
     """Photographs are reduced to so many pixels along their longer side."""
     cameras: str = "cameras.npz"
     """Name of that file in the folder."""
-    preset: Literal["fast"] = "fast"
-    """fast: minutes on a laptop."""
+    preset: Literal["fast", "idr"] = "fast"
+    """fast: minutes on a laptop; idr: the published method (needs torch and days, or a GPU)."""
     seconds: float | None = None
     """Fit for so long instead of for the preset's number of steps."""
     steps: int | None = None
@@ -67,8 +67,8 @@ class Images:
                 check_folder(path)
         self._check()
         views = read_views(self.folder, cameras=self.cameras, longest=self.pixels)
-        height, width = views[0].mask.shape
-        say(f"{self.folder.name}: {len(views)} photographs of {width} x {height} with masks and cameras")
+        size = " x ".join(map(str, views[0].mask.shape[::-1]))
+        say(f"{self.folder.name}: {len(views)} photographs of {size} with masks and cameras")
         return self._hull(views, target, began) if self.hull else self._fit(views, target, began)
 
     def _check(self) -> None:
@@ -78,6 +78,10 @@ class Images:
             raise InputError(f"--pixels {self.pixels} is out of range; use 32 to 8192")
         if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
             raise InputError("--steps and --seconds must be positive")
+        if self.preset == "idr" and (self.model or self.report):
+            raise InputError(
+                "a surface of the preset idr is written as a mesh only; leave out --model and --report"
+            )
         if self.seed < 0 or (self.held_out is not None and self.held_out < 0):
             raise InputError("--seed and --held-out must be whole numbers of at least 0")
 
@@ -106,7 +110,7 @@ class Images:
         if self.model is not None:
             surface.save(self.model)
         result = {"folder": str(self.folder), **surface.details, "notes": notes}
-        result["fit"] = surface.details["fit"] | {"seconds": round(surface.seconds, 3)}
+        result["fit"] = result["fit"] | {"seconds": round(surface.seconds, 3)}
         result |= write_result(surface, target, self.folder, self.resolution, 0.0, Ending(surface="closed"))
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
@@ -114,10 +118,10 @@ class Images:
 
             write_report(self.report, surface, facts=result)
         if (judged := surface.details.get("held_out")) and not self.json:
-            say(
-                f"held out  {judged['views']} photographs: {judged['psnr']:.1f} dB inside their masks, "
-                f"silhouettes alike by {judged['mask_iou']:.1%} (intersection over union)"
+            told = (
+                f"{judged['psnr']:.1f} dB inside their masks, silhouettes alike by {judged['mask_iou']:.1%} (IoU)"
             )
+            say(f"held out  {judged['views']} photographs: {told}")
         report_result(result, as_json=self.json)
         return 0
 
@@ -131,11 +135,10 @@ class Images:
             say(f"{self.folder.name}: {doubt}")
         vertices, faces = hull.mesh(self.resolution)
         write_mesh(target, vertices, faces)
-        result = {"folder": str(self.folder), "output": str(target), "views": len(views)}
-        result |= {"resolution": self.resolution, "vertices": len(vertices), "triangles": len(faces)}
-        result["seconds"] = round(time.monotonic() - began, 3)
+        seconds = round(time.monotonic() - began, 3)
+        result = {"folder": str(self.folder), "output": str(target), "triangles": len(faces), "seconds": seconds}
         say(f"hull  {self.resolution}³, {len(faces):,} triangles")
-        tell(json.dumps(result) if self.json else f"wrote {target} in {result['seconds']:.1f} s")
+        tell(json.dumps(result) if self.json else f"wrote {target} in {seconds:.1f} s")
         return 0
 
 
