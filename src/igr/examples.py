@@ -43,6 +43,8 @@ FOLDERS = ("photos", "dfaust")
 """Examples that are folders."""
 SUFFIXES = (".ply", ".xyz", ".npy", ".npz")
 """File formats of an example cloud."""
+PHOTOGRAPHS = 20, 256
+"""How many photographs the example has, and their height and width."""
 FINER = 2
 """A photograph is the mean of so many pixels along either side."""
 AWAY, FILLED = 3.2, 0.9
@@ -104,22 +106,24 @@ def write_example(
         reference: also write the true surface beside it, as NAME_truth.ply (in 2D .xyz, its corners).
 
     Returns:
-        The files written.
+        The files written; for `photos` their folder.
 
     Raises:
         InputError: unknown example or format, points that there are not, or a folder that cannot be written to.
     """
     path = Path(path)
     try:
-        if name in FOLDERS and (points is not None or (reference and name == "dfaust")):
-            raise InputError(f"{name} is a folder without points or another truth than it shows")
+        if name == "photos" and points is not None:
+            raise InputError("photos is a folder of pictures: it has no number of points")
         if name == "dfaust":
+            if points is not None or reference:
+                raise InputError("dfaust is a folder of meshes: it has no number of points and no other truth")
             return _write_family(path, seed)
         if name == "photos":
             body = example_cloud("body")
             assert body.faces is not None
-            written = write_photographs(path, photographs(body.vertices, body.faces, 20, 256, seed=seed))
-            return [*written, _write_truth(path / "body.ply", body)] if reference else written
+            write_photographs(path, photographs(body.vertices, body.faces, *PHOTOGRAPHS, seed=seed))
+            return [path, _write_truth(path / "body.ply", body)] if reference else [path]
         if name in EXAMPLES and path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{path}: examples are written as {', '.join(SUFFIXES)}, not {path.suffix!r}")
         cloud = example_cloud(name, points=points, seed=seed)
@@ -237,8 +241,8 @@ def _photograph(
     return replace(view, image=image.round().clip(0, 255).astype(np.uint8), mask=covered[..., 0] >= 0.5)
 
 
-def write_photographs(folder: str | os.PathLike[str], views: Sequence[View]) -> list[Path]:
-    """Write views in the layout of IDR: image, mask and cameras.npz; returns the files."""
+def write_photographs(folder: str | os.PathLike[str], views: Sequence[View]) -> None:
+    """Write views in the layout of IDR: image, mask and cameras.npz."""
     folder, matrices, files = Path(folder), {}, {}
     for index, view in enumerate(views):
         for kind, picture in (("image", view.image), ("mask", np.uint8(255) * view.mask)):
@@ -252,7 +256,6 @@ def write_photographs(folder: str | os.PathLike[str], views: Sequence[View]) -> 
     files[folder / "cameras.npz"] = stream.getvalue()
     for path, data in files.items():
         write_bytes(path, data)
-    return list(files)
 
 
 def _write_truth(path: Path, cloud: ExampleCloud) -> Path:

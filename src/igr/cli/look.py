@@ -16,6 +16,8 @@ from ..errors import InputError
 from .output import Ending, Interruptible, report_result, say, tell, write_result
 
 if TYPE_CHECKING:
+    from ..idr.config import PhotoConfig
+    from ..idr.photographs import PhotoOptions
     from ..images import views as photographs
 
 Output = Annotated[Path, arg(aliases=["-o"])]
@@ -56,42 +58,39 @@ class Images:
 
     def __call__(self) -> int:
         """Run the subcommand."""
+        from ..idr.photographs import PhotoOptions
         from ..images.read import read_views
         from ..mesh.write import check_folder, check_output
 
         began = time.monotonic()
         target = self.output or self.folder.with_name(f"{self.folder.resolve().name}_mesh.ply")
         check_output(target, 3)
-        for path in (target, self.model, self.report):
-            if path is not None:
-                check_folder(path)
-        self._check()
+        for path in filter(None, (target, self.model, self.report)):
+            check_folder(path)
+        if not 8 <= self.resolution <= 4096:
+            raise InputError(f"--resolution {self.resolution} is out of range; use 8 to 4096")
+        if self.preset == "idr" and (self.model or self.report):
+            raise InputError("the preset idr gives a mesh only; leave out --model and --report")
+        config, options = self._config(), PhotoOptions(self.seconds, self.held_out, self.pixels, self.cameras)
         views = read_views(self.folder, cameras=self.cameras, longest=self.pixels)
         size = " x ".join(map(str, views[0].mask.shape[::-1]))
         say(f"{self.folder.name}: {len(views)} photographs of {size} with masks and cameras")
-        return self._hull(views, target, began) if self.hull else self._fit(views, target, began)
+        return self._hull(views, target, began) if self.hull else self._fit(views, config, options, target, began)
 
-    def _check(self) -> None:
-        if not 8 <= self.resolution <= 4096:
-            raise InputError(f"--resolution {self.resolution} is out of range; use 8 to 4096")
-        if not 32 <= self.pixels <= 8192:
-            raise InputError(f"--pixels {self.pixels} is out of range; use 32 to 8192")
-        if (self.steps is not None and self.steps < 1) or (self.seconds is not None and not self.seconds > 0):
-            raise InputError("--steps and --seconds must be positive")
-        if self.preset == "idr" and (self.model or self.report):
-            raise InputError(
-                "a surface of the preset idr is written as a mesh only; leave out --model and --report"
-            )
-        if self.seed < 0 or (self.held_out is not None and self.held_out < 0):
-            raise InputError("--seed and --held-out must be whole numbers of at least 0")
-
-    def _fit(self, views: list[photographs.View], target: Path, began: float) -> int:
-        """Write the surface that the photographs show."""
+    def _config(self) -> PhotoConfig:
+        """The preset with the steps and the seed that were asked for."""
         from ..idr.config import PHOTO_PRESETS
-        from ..idr.photographs import PhotoOptions, reconstruct_images
 
         preset = PHOTO_PRESETS[self.preset]
-        field = replace(preset.field, seed=self.seed, steps=self.steps or preset.field.steps)
+        steps = preset.field.steps if self.steps is None else self.steps
+        return replace(preset, field=replace(preset.field, seed=self.seed, steps=steps))
+
+    def _fit(
+        self, views: list[photographs.View], config: PhotoConfig, options: PhotoOptions, target: Path, began: float
+    ) -> int:
+        """Write the surface that the photographs show."""
+        from ..idr.photographs import reconstruct_images
+
         notes: list[str] = []
 
         def notify(note: str) -> None:
@@ -99,13 +98,7 @@ class Images:
             say(f"{self.folder.name}: {note}")
 
         with Interruptible(None, quiet=self.json) as display:
-            surface = reconstruct_images(
-                views,
-                config=replace(preset, field=field),
-                options=PhotoOptions(self.seconds, self.held_out, self.pixels),
-                on_step=display,
-                notify=notify,
-            )
+            surface = reconstruct_images(views, config=config, options=options, on_step=display, notify=notify)
         surface.details |= {"name": self.folder.resolve().name, "command": shlex.join(["igr", *sys.argv[1:]])}
         if self.model is not None:
             surface.save(self.model)
