@@ -96,3 +96,21 @@ def test_options_that_make_no_sense_are_refused(views):
         PhotoConfig(field=igr.PAPER)
     with pytest.raises(InputError, match="at least 3 are needed"):
         igr.reconstruct_images(views[:2])
+
+
+def test_without_the_native_core_torch_computes():
+    """Slowly, and to rounding the same where the first batches are."""
+    pytest.importorskip("torch")
+    config = dataclasses.replace(SHORT, field=dataclasses.replace(SHORT.field, steps=10))
+    found = []
+    for device in ("cpu", "torch"):
+        rows = []
+
+        def told(progress, field, rows=rows):
+            rows.append(progress.loss.total)
+
+        options = igr.PhotoOptions(held_out=1, device=device)
+        surface = igr.reconstruct_images(FEW, config=config, options=options, on_step=told)
+        assert surface.details["held_out"]["views"] == 1
+        found.append(rows)
+    assert np.allclose(found[0][:4], found[1][:4], rtol=0.05)
