@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ..cloud.frame import Frame
 from ..cloud.neighbors import Neighbors
@@ -25,7 +25,8 @@ from ..images.read import read_views
 from ..images.stereo import Carved, depth_maps
 from ..images.views import View, check_views
 from ..mesh.extract import extract_mesh
-from ..mesh.triangles import face_normals, sample_mesh
+from ..mesh.pieces import connected
+from ..mesh.triangles import face_areas, face_normals, sample_mesh
 from ..settings import Checked, Positive, Range
 from ..surface.attributes import Measured
 from ..surface.surface import Surface
@@ -47,6 +48,8 @@ MARGIN = 0.05
 """Of the box around the start in which rays are followed."""
 SURE = 0.01
 """What a distance to the hull may be too large by."""
+SPECK = 2e-3
+"""Pieces with less than this share of the area are no parts of the object."""
 HELD_OUT = 8
 """Of so many photographs one is held out, where there are at least 12."""
 
@@ -177,11 +180,19 @@ class Steps:
         """Points on the fitted surface, unit frame, and their colors seen from straight ahead."""
         unit = NumpyField(self.field, config.network)
         vertices, faces, _ = extract_mesh(unit.distance, self.rays.box, resolution=128)
+        faces = _without_specks(vertices, faces)
         points, _ = sample_mesh(vertices, faces, SAMPLES, np.random.default_rng([config.seed, 12]))
         points = projected(unit, points, 3)
         normals = unit.normals(points)
         colors = self.network.colors(points, normals, -normals)
         return points.astype(np.float32), (255 * colors.clip(0, 1)).round().astype(np.uint8)
+
+
+def _without_specks(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "g 3"]:
+    """The triangles but for those of specks: without points on them, a surface's mesh leaves them out."""
+    piece = connected(np.concatenate([faces[:, :2], faces[:, 1:]]).astype(np.int32), len(vertices))[faces[:, 0]]
+    areas = np.bincount(piece, face_areas(vertices, faces))
+    return faces[(areas >= SPECK * areas.sum())[piece]]
 
 
 def networks(config: PhotoConfig, device: str) -> tuple[Field, Colors]:
