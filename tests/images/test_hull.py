@@ -50,3 +50,10 @@ def test_a_mask_that_others_do_not_fill_is_told():
     doubts = Hull(views).doubts()
     assert any("002.png" in doubt for doubt in doubts)
     assert Hull(ball(8)).doubts() == []
+
+
+def test_cameras_that_are_all_off_are_told_in_one_sentence():
+    rng = np.random.default_rng(0)
+    views = [dataclasses.replace(view, center=view.center + rng.normal(0, 0.6, 3)) for view in ball(12)]
+    (doubt,) = Hull(views).doubts()
+    assert "the silhouettes contradict each other" in doubt

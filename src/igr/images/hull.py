@@ -98,24 +98,35 @@ class Hull:
         return Frame(center, float(np.linalg.norm(vertices - center, axis=1).max() / radius))
 
     def doubts(self) -> list[str]:
-        """A sentence for each view whose mask the hull does not fill: it, or the others, are wrong."""
-        rng, told = np.random.default_rng(0), []
+        """A sentence for each view whose mask the hull does not fill: it, or the others, are wrong; one for all
+        where those are many."""
+        filled = np.array([self._filled(view) for view in self.views])
+        low = np.flatnonzero(filled < FILLED)
+        if len(low) > max(2, len(self.views) // 3):
+            worst, middle = int(filled.argmin()), np.median(filled)
+            return [
+                f"the silhouettes contradict each other: together they leave {middle:.0%} of each mask, "
+                f"{filled[worst]:.0%} of {self.views[worst].name}; cameras are off by pixels, or masks cut the object"
+            ]
+        return [
+            f"{self.views[k].name}: the other silhouettes leave only {filled[k]:.0%} of its mask; "
+            "its camera or its mask is off, or those of others"
+            for k in low
+        ]
+
+    def _filled(self, view: View) -> float:
+        """Share of a mask behind which there is something of the hull, by some of its pixels."""
+        rng = np.random.default_rng(0)
         radius = float(np.linalg.norm(self.box[1] - self.box[0])) / 2
-        for view in self.views:
-            rows, columns = np.nonzero(view.mask)
-            some = rng.choice(len(rows), min(PROBES[0], len(rows)), replace=False)
-            along = view.directions(np.stack([columns[some], rows[some]], 1).astype(float))
-            middle = float((self.box.mean(0) - view.center) @ view.rotation[2])
-            depth = np.linspace(max(middle - radius, 1e-3 * radius), middle + radius, PROBES[1])
-            places = view.center + depth[:, None, None] * along / (along @ view.rotation[2])[:, None]
-            margin = 1.5 * (depth[1] - depth[0]) / 2
-            filled = (self(places.reshape(-1, 3), enough=margin).reshape(len(depth), -1).min(0) < margin).mean()
-            if filled < FILLED:
-                told.append(
-                    f"{view.name}: the other silhouettes leave only {filled:.0%} of its mask; its camera or its "
-                    "mask is off, or those of others"
-                )
-        return told
+        rows, columns = np.nonzero(view.mask)
+        some = rng.choice(len(rows), min(PROBES[0], len(rows)), replace=False)
+        along = view.directions(np.stack([columns[some], rows[some]], 1).astype(float))
+        middle = float((self.box.mean(0) - view.center) @ view.rotation[2])
+        depth = np.linspace(max(middle - radius, 1e-3 * radius), middle + radius, PROBES[1])
+        places = view.center + depth[:, None, None] * along / (along @ view.rotation[2])[:, None]
+        margin = 1.5 * (depth[1] - depth[0]) / 2
+        least = self(places.reshape(-1, 3), enough=margin).reshape(len(depth), -1).min(0)
+        return float((least < margin).mean())
 
     def _finite(self, x: np.ndarray) -> np.ndarray:
         """The distances; at most an eighth of the box's side, which is also what places have that no view sees."""
