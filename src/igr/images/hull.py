@@ -106,7 +106,7 @@ class Hull:
             worst, middle = int(filled.argmin()), np.median(filled)
             return [
                 f"the silhouettes contradict each other: together they leave {middle:.0%} of each mask, "
-                f"{filled[worst]:.0%} of {self.views[worst].name}; cameras are off by pixels, or masks cut the object"
+                f"{filled[worst]:.0%} of {self.views[worst].name}; cameras are off, or masks cut the object"
             ]
         return [
             f"{self.views[k].name}: the other silhouettes leave only {filled[k]:.0%} of its mask; "
