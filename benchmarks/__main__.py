@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import bare, holes, peer_cells, planar, price, protocols, sheets, spaces, speed, surfaces
+from . import bare, holes, peer_cells, photos, planar, price, protocols, sheets, spaces, speed, surfaces
 from .clouds import available
 from .sections import machine, write_section
 
@@ -50,6 +50,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "starting": ("Starting", speed.starting),
     "price": ("Accuracy and its price", price.rows),
     "sizes": ("Cost as the cloud grows", speed.sizes),
+    "photos": ("Photographs", photos.rows),
     "bodies": ("Shape spaces: the shipped one", spaces.shipped),
     "training": ("Shape spaces: training", spaces.trained),
     "many-scans": ("Shape spaces: many scans", spaces.many),

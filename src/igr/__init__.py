@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .cloud.pointcloud import PointCloud, as_cloud, read_points
     from .config import FAST, PAPER, Config
     from .errors import FitError, InputError
+    from .idr.photographs import PhotoOptions, reconstruct_images
     from .normals.estimate import orient_normals
     from .reconstruction import Options, reconstruct
     from .space.encode import EncodeOptions
@@ -36,6 +37,7 @@ _HOME = {
     "FitError": "errors",
     "InputError": "errors",
     "Options": "reconstruction",
+    "PhotoOptions": "idr.photographs",
     "PointCloud": "cloud.pointcloud",
     "ShapeSpace": "space.space",
     "Surface": "surface.surface",
@@ -50,6 +52,7 @@ _HOME = {
     "orient_normals": "normals.estimate",
     "read_points": "cloud.pointcloud",
     "reconstruct": "reconstruction",
+    "reconstruct_images": "idr.photographs",
 }
 
 __all__ = [
@@ -60,6 +63,7 @@ __all__ = [
     "FitError",
     "InputError",
     "Options",
+    "PhotoOptions",
     "PointCloud",
     "ShapeSpace",
     "Surface",
@@ -73,6 +77,7 @@ __all__ = [
     "placed",
     "read_points",
     "reconstruct",
+    "reconstruct_images",
     "shell",
     "union",
 ]

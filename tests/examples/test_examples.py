@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trimesh
+from scipy.ndimage import binary_dilation
 from scipy.spatial import KDTree
 
 from examples.clouds.make import CLOUDS, FOLDER, make_cloud, make_family, write_clouds
@@ -10,6 +11,7 @@ from examples.clouds.solids import SOLIDS, solid_distance
 from igr.cloud.pointcloud import read_points
 from igr.errors import InputError
 from igr.examples import EXAMPLES, SUFFIXES, example_cloud, write_example
+from igr.images.read import read_views
 from igr.scans.folders import list_scans, read_split
 from igr.scans.preprocess import Preprocessing, preprocess
 
@@ -79,7 +81,7 @@ def test_body_bare_is_the_same_scan_without_normals():
     assert bare.normals is None
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("dfaust", "body-bare")])
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in ("dfaust", "photos", "body-bare")])
 def test_same_seed_same_cloud(name):
     first, second, other = (example_cloud(name, points=500, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.points, second.points)
@@ -171,3 +173,26 @@ def test_dfaust_is_a_family_in_its_layout(tmp_path):
 def test_a_wrong_request_is_refused_in_one_sentence(tmp_path, name, file, points, message):
     with pytest.raises(InputError, match=message):
         write_example(name, tmp_path / file, points=points)
+
+
+def test_photographs_show_the_body_where_it_is(tmp_path, monkeypatch):
+    """Every vertex of the truth lies on its mask, and every mask is filled by its vertices' box."""
+    monkeypatch.setattr("igr.examples.PHOTOGRAPHS", (4, 64))
+    _, truth = write_example("photos", tmp_path / "photos", reference=True)
+    views = read_views(tmp_path / "photos")
+    assert len(views) == 4
+    vertices = trimesh.load(truth, process=False).vertices
+    for view in views:
+        column, row = view.seen_at(vertices)[0].round().astype(int).T
+        grown = binary_dilation(view.mask, iterations=2)
+        assert grown[row, column].mean() > 0.99
+        rows, columns = np.nonzero(view.mask)
+        assert abs(rows.max() - row.max()) <= 2
+        assert abs(columns.min() - column.min()) <= 2
+        assert view.image[view.mask].mean() > 40
+        assert view.image[~binary_dilation(view.mask, iterations=2)].mean() < 5
+
+
+def test_photographs_have_no_points(tmp_path):
+    with pytest.raises(InputError, match="photos is a folder of pictures"):
+        write_example("photos", tmp_path / "photos", points=100)

@@ -1,17 +1,138 @@
-"""What the subcommands that show a result and hand it on do: report, render, view, export."""
+"""What the subcommands beside the reconstruction of clouds do: images, report, render, view, export."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import shlex
+import sys
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ..errors import InputError
-from .output import tell
+from .output import Ending, Interruptible, report_result, say, tell, write_result
+
+if TYPE_CHECKING:
+    from ..idr.config import PhotoConfig
+    from ..idr.photographs import PhotoOptions
+    from ..images import views as photographs
 
 Output = Annotated[Path, arg(aliases=["-o"])]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Turn masked photographs with known cameras into a closed, colored surface."""
+
+    folder: Positional[Path]
+    """Holds cameras.npz, image and mask (IDR, NeuS), transforms.json (NeRF), or COLMAP's model and masks."""
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None
+    """Mesh (ply, obj, stl, glb, off); default: beside the folder."""
+    hull: bool = False
+    """Only the visual hull: what the silhouettes alone say, in seconds."""
+    resolution: int = 256
+    """Cells along the longest side of the object's box."""
+    pixels: int = 512
+    """Photographs are reduced to so many pixels along their longer side."""
+    cameras: str = "cameras.npz"
+    """Name of that file in the folder."""
+    preset: Literal["fast", "idr"] = "fast"
+    """fast: minutes on a laptop; idr: the published method (needs torch and days, or a GPU)."""
+    seconds: float | None = None
+    """Fit for so long instead of for the preset's number of steps."""
+    steps: int | None = None
+    """Fit for so many steps instead of the preset's number."""
+    held_out: int | None = None
+    """Photographs that are not fitted but foretold, to judge by (default: an eighth, of 12 or more)."""
+    seed: int = 0
+    """Seed of everything random: same seed, machine and threads, same result."""
+    model: Path | None = None
+    """Save the fitted surface here, for `igr mesh` and Python."""
+    report: Path | None = None
+    """Write a page (.html) about the result here."""
+    json: bool = False
+    """Print the result as one JSON object."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from ..idr.photographs import PhotoOptions
+        from ..images.read import read_views
+        from ..mesh.write import check_folder, check_output
+
+        began = time.monotonic()
+        target = self.output or self.folder.with_name(f"{self.folder.resolve().name}_mesh.ply")
+        check_output(target, 3)
+        for path in filter(None, (target, self.model, self.report)):
+            check_folder(path)
+        if not 8 <= self.resolution <= 4096:
+            raise InputError(f"--resolution {self.resolution} is out of range; use 8 to 4096")
+        if self.preset == "idr" and (self.model or self.report):
+            raise InputError("the preset idr gives a mesh only; leave out --model and --report")
+        config, options = self._config(), PhotoOptions(self.seconds, self.held_out, self.pixels, self.cameras)
+        views = read_views(self.folder, cameras=self.cameras, longest=self.pixels)
+        size = " x ".join(map(str, views[0].mask.shape[::-1]))
+        say(f"{self.folder.name}: {len(views)} photographs of {size} with masks and cameras")
+        return self._hull(views, target, began) if self.hull else self._fit(views, config, options, target, began)
+
+    def _config(self) -> PhotoConfig:
+        """The preset with the steps and the seed that were asked for."""
+        from ..idr.config import PHOTO_PRESETS
+
+        preset = PHOTO_PRESETS[self.preset]
+        steps = preset.field.steps if self.steps is None else self.steps
+        return replace(preset, field=replace(preset.field, seed=self.seed, steps=steps))
+
+    def _fit(
+        self, views: list[photographs.View], config: PhotoConfig, options: PhotoOptions, target: Path, began: float
+    ) -> int:
+        """Write the surface that the photographs show."""
+        from ..idr.photographs import reconstruct_images
+
+        notes: list[str] = []
+
+        def notify(note: str) -> None:
+            notes.append(note)
+            say(f"{self.folder.name}: {note}")
+
+        with Interruptible(None, quiet=self.json) as display:
+            surface = reconstruct_images(views, config=config, options=options, on_step=display, notify=notify)
+        surface.details |= {"name": self.folder.resolve().name, "command": shlex.join(["igr", *sys.argv[1:]])}
+        if self.model is not None:
+            surface.save(self.model)
+        result = {"folder": str(self.folder), **surface.details, "notes": notes}
+        result["fit"] = result["fit"] | {"seconds": round(surface.seconds, 3)}
+        result |= write_result(surface, target, self.folder, self.resolution, 0.0, Ending(surface="closed"))
+        result["seconds"] = round(time.monotonic() - began, 3)
+        if self.report is not None:
+            from ..show.report import write_report
+
+            write_report(self.report, surface, facts=result)
+        if (judged := surface.details.get("held_out")) and not self.json:
+            told = (
+                f"{judged['psnr']:.1f} dB inside their masks, silhouettes alike by {judged['mask_iou']:.1%} (IoU)"
+            )
+            say(f"held out  {judged['views']} photographs: {told}")
+        report_result(result, as_json=self.json)
+        return 0
+
+    def _hull(self, views: list[photographs.View], target: Path, began: float) -> int:
+        """Write what the silhouettes alone say."""
+        from ..images.hull import Hull
+        from ..mesh.write import write_mesh
+
+        hull = Hull(views)
+        for doubt in hull.doubts():
+            say(f"{self.folder.name}: {doubt}")
+        vertices, faces = hull.mesh(self.resolution)
+        write_mesh(target, vertices, faces)
+        seconds = round(time.monotonic() - began, 3)
+        result = {"folder": str(self.folder), "output": str(target), "triangles": len(faces), "seconds": seconds}
+        say(f"hull  {self.resolution}³, {len(faces):,} triangles")
+        tell(json.dumps(result) if self.json else f"wrote {target} in {seconds:.1f} s")
+        return 0
 
 
 @dataclass(frozen=True)

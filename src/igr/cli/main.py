@@ -17,7 +17,7 @@ from .. import __version__
 from ..errors import LONGEST, FitError, InputError
 from ..machine import wait_asleep
 from .judge import Evaluate
-from .look import Export, Render, Report, View
+from .look import Export, Images, Render, Report, View
 from .output import joined_numbers, say, tell
 from .reconstruct import Example, Mesh, Reconstruct
 from .scans import Dfaust
@@ -25,6 +25,7 @@ from .space import Shapespace
 
 COMMANDS = {
     "reconstruct": Reconstruct,
+    "images": Images,
     "mesh": Mesh,
     "export": Export,
     "evaluate": Evaluate,

@@ -258,12 +258,12 @@ class Mesh(Ending):
 
 @dataclass(frozen=True)
 class Example:
-    """Write an example to try things on: a scanned body, a planar outline, analytic solids, a D-FAUST folder."""
+    """Write an example to try things on: a scanned body, an outline, solids, photographs, a D-FAUST folder."""
 
     name: Positional[str]
-    """body, body-bare, outline, sphere, torus, box, knot, or dfaust."""
+    """body, body-bare, outline, sphere, torus, box, knot, photos, or dfaust."""
     output: Positional[Path]
-    """File (ply, xyz, npy, npz), or the folder for dfaust."""
+    """File (ply, xyz, npy, npz), or the folder for photos and dfaust."""
     points: int | None = None
     """Number of points, drawn at random from all there are."""
     seed: int = 0

@@ -230,16 +230,16 @@ class NumpyField:
 
     def _distance(self, x: np.ndarray) -> np.ndarray:
         if self.beyond is None:
-            return _numpy(self.field.distance(self.field.array(x)))
+            return _double(self.field.distance(self.field.array(x)))
         below, rows = self.beyond.below(x), self.beyond.outside(x)
-        value = _numpy(self.field.distance(self.field.array(below)))
+        value = _double(self.field.distance(self.field.array(below)))
         if len(rows):
             value[rows] = self.beyond.distance(x[rows], below[rows], value[rows])
         return value
 
     def _both(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         below = x if self.beyond is None else self.beyond.below(x)
-        value, gradient = map(_numpy, self.field.distance_and_gradient(self.field.array(below)))
+        value, gradient = map(_double, self.field.distance_and_gradient(self.field.array(below)))
         if self.beyond is not None and len(rows := self.beyond.outside(x)):
             told = x[rows], below[rows], value[rows], gradient[rows]
             value[rows], gradient[rows] = self.beyond.distance_and_gradient(*told)
@@ -259,6 +259,10 @@ class NumpyField:
         return values
 
 
-def _numpy(values: Array) -> np.ndarray:
-    array = values if isinstance(values, np.ndarray) else values.cpu().numpy()
-    return array.astype(np.float64)
+def as_numpy(values: Array) -> np.ndarray:
+    """The values of a field's array as an array of numpy."""
+    return values if isinstance(values, np.ndarray) else values.detach().cpu().numpy()
+
+
+def _double(values: Array) -> np.ndarray:
+    return as_numpy(values).astype(np.float64)

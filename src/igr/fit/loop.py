@@ -153,7 +153,7 @@ def _on_device(batch: Batch, field: Field) -> Batch:
         entry.name: field.array(value) if isinstance(value := getattr(batch, entry.name), np.ndarray) else value
         for entry in dataclasses.fields(batch)
     }
-    return Batch(**moved)
+    return dataclasses.replace(batch, **moved)
 
 
 def _row(state: FitState, rate: float, value: Loss) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Surfaces from masked photographs with known cameras."""
