@@ -59,7 +59,7 @@ class Reconstruct(Ending, Selecting):
     steps: int | None = None
     """Fit for so many steps instead of the preset's number."""
     resolution: int | None = None
-    """Cells along the longest side of the scan's box (default: as its detail asks, 256 or more; 512)."""
+    """Cells along the longest side of the scan's box (default: as its detail asks, 256 to 768; 512)."""
     level: float = 0.0
     """Extract the offset surface at this distance (the scan's units, positive outside)."""
     seed: int = 0
@@ -231,7 +231,7 @@ class Mesh(Ending):
     output: Output = None
     """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the model."""
     resolution: int | None = None
-    """Cells along the longest side of the scan's box (default: as its detail asks, 256 or more; 512)."""
+    """Cells along the longest side of the scan's box (default: as its detail asks, 256 to 768; 512)."""
     checkpoint: str = "latest"
     """Step of a run's saved checkpoint, or `latest`."""
     level: float = 0.0

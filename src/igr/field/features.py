@@ -16,8 +16,10 @@ HASH_PRIMES = (1, 2654435761, 805459861)
 """Factors of the spatial hash, one an axis (Teschner et al. 2003; Müller et al. 2022, equation 4)."""
 
 
-SHOWN = 1.5
-"""Cells of a mesh along one of the field's finest: with one, its triangles are off by a tenth of the error."""
+SHOWN = 2.0
+"""Cells of a mesh along one of the field's finest: with 1.4, its triangles add a tenth to the error."""
+USUAL = 256, 768
+"""Resolution of a mesh where nobody asks for another, at least and at most: above, it outgrows its cloud."""
 PART = 1 << 20
 """Rows that are drawn at once."""
 
@@ -50,11 +52,10 @@ def feature_levels(config: FeatureConfig, dimension: int) -> list[Level]:
     return levels
 
 
-def resolution_of(network: FeatureConfig | MLPConfig, side: float, least: int) -> int:
-    """Cells along a side (unit frame) that show what a field holds, at least `least`."""
-    if not isinstance(network, FeatureConfig):
-        return least
-    return max(least, round(SHOWN * network.finest * side / (2 * network.bound)))
+def resolution_of(network: FeatureConfig | MLPConfig, side: float) -> int:
+    """Cells of a mesh along a side (unit frame) that show what a field holds."""
+    cells = network.finest * side / (2 * network.bound) if isinstance(network, FeatureConfig) else 0.0
+    return int(np.clip(round(SHOWN * cells), *USUAL))
 
 
 def level_weights(config: FeatureConfig, progress: float) -> np.ndarray:

@@ -51,7 +51,7 @@ def expected_resolution(points: int, dimension: int, config: Config) -> int:
     """Resolution at which a cloud of so many points is meshed where nobody asks for another, at most."""
     if dimension == 2:
         return 512
-    return resolution_of(grown(config, points).network, 2 * config.radius, 256)
+    return resolution_of(grown(config, points).network, 2 * config.radius)
 
 
 def meshing(points: Float[np.ndarray, "n d"], resolution: int) -> float:

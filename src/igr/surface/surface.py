@@ -134,8 +134,8 @@ class Surface(Solid):
 
     @property
     def resolution(self) -> int:
-        """Cells along the longest side of the cloud's box that show all detail: 256, more for large clouds."""
-        return resolution_of(self.config.network, float(np.ptp(self.samples, axis=0).max()), 256)
+        """Cells along the longest side of the cloud's box that show the field's detail: 256 to 768."""
+        return resolution_of(self.config.network, float(np.ptp(self.box, axis=0).max()))
 
     @property
     def ended(self) -> border.Ended | None:
