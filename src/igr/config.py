@@ -257,7 +257,7 @@ FAST = Config(
         warm_share=1.0,
     ),
     sampling=SamplingConfig(surface=4096, near=0.25, uniform=0.125, neighbor=12, spread=2.0, extent=1.1),
-    optimizer=OptimizerConfig(initial=1e-2, final=0.0, schedule="cosine", beta2=0.99),
+    optimizer=OptimizerConfig(initial=1e-2, final=1e-4, schedule="cosine", beta2=0.99),
     steps=500,
     adapt=True,
 )
