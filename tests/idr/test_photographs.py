@@ -98,6 +98,7 @@ def test_options_that_make_no_sense_are_refused(views):
         igr.reconstruct_images(views[:2])
 
 
+@pytest.mark.slow
 def test_without_the_native_core_torch_computes():
     """Slowly, and to rounding the same where the first batches are."""
     pytest.importorskip("torch")
