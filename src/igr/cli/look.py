@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ..errors import InputError
-from .output import Ending, Interruptible, report_result, say, tell, write_result
+from .output import Ending, Interruptible, check_request, report_result, say, tell, write_result
 
 if TYPE_CHECKING:
     from ..idr.config import PhotoConfig
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..images import views as photographs
 
 Output = Annotated[Path, arg(aliases=["-o"])]
+CLOSED = Ending(surface="closed")
+"""What photographs of an object show."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,13 @@ class Images:
         """Run the subcommand."""
         from ..idr.photographs import PhotoOptions
         from ..images.read import read_views
-        from ..mesh.write import check_folder, check_output
+        from ..mesh.write import check_folder
 
         began = time.monotonic()
         target = self.output or self.folder.with_name(f"{self.folder.resolve().name}_mesh.ply")
-        check_output(target, 3)
-        for path in filter(None, (target, self.model, self.report)):
+        check_request(target, self.resolution, CLOSED, dimension=3)
+        for path in filter(None, (self.model, self.report)):
             check_folder(path)
-        if not 8 <= self.resolution <= 4096:
-            raise InputError(f"--resolution {self.resolution} is out of range; use 8 to 4096")
         if self.preset == "idr" and (self.model or self.report):
             raise InputError("the preset idr gives a mesh only; leave out --model and --report")
         config, options = self._config(), PhotoOptions(self.seconds, self.held_out, self.pixels, self.cameras)
@@ -104,7 +104,7 @@ class Images:
             surface.save(self.model)
         result = {"folder": str(self.folder), **surface.details, "notes": notes}
         result["fit"] = result["fit"] | {"seconds": round(surface.seconds, 3)}
-        result |= write_result(surface, target, self.folder, self.resolution, 0.0, Ending(surface="closed"))
+        result |= write_result(surface, target, self.folder, self.resolution, 0.0, CLOSED)
         result["seconds"] = round(time.monotonic() - began, 3)
         if self.report is not None:
             from ..show.report import write_report

@@ -114,11 +114,11 @@ class CloudSampler:
         """Places near the cloud, and their distances where they are known."""
         if self.known.near is not None:
             return self.known.near.draw(int(self.config.near * self.config.surface), rng)
-        rows = np.arange(len(self.points))[rows]
+        points, sigma = self.points[rows], self.sigma[rows]
         if self.config.near != 1:
-            rows = rows[rng.integers(0, len(rows), int(self.config.near * len(rows)))]
-        step = self.sigma[rows, None] * rng.standard_normal((len(rows), self.points.shape[1]), np.float32)
-        return self.points[rows] + step, None
+            chosen = rng.integers(0, len(points), int(self.config.near * len(points)))
+            points, sigma = points[chosen], sigma[chosen]
+        return points + sigma[:, None] * rng.standard_normal(points.shape, np.float32), None
 
     def _anywhere(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Places anywhere, and their distances, none where they are unknown."""

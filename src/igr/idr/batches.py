@@ -65,7 +65,7 @@ class RaySampler:
     ) -> None:
         self.field, self.outside, self.box, self.rays, self.seed = field, outside, box, rays, seed
         self.centers = np.stack([view.center for view in views])
-        self.turns = np.stack([view.rotation.T @ np.linalg.inv(view.intrinsics) for view in views])
+        self.turns = np.stack([view.turn for view in views])
         parts = [_pixels(index, view) for index, view in enumerate(views)]
         self.pixels = [
             [np.concatenate(arrays) for arrays in zip(*kind, strict=True)] for kind in zip(*parts, strict=True)

@@ -25,7 +25,7 @@ from ..images.read import read_views
 from ..images.stereo import Carved, depth_maps
 from ..images.views import View, check_views
 from ..mesh.extract import extract_mesh
-from ..mesh.pieces import connected
+from ..mesh.pieces import pieces
 from ..mesh.triangles import face_areas, face_normals, sample_mesh
 from ..settings import Checked, Positive, Range
 from ..surface.attributes import Measured
@@ -190,7 +190,7 @@ class Steps:
 
 def _without_specks(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Int[np.ndarray, "g 3"]:
     """The triangles but for those of specks: without points on them, a surface's mesh leaves them out."""
-    piece = connected(np.concatenate([faces[:, :2], faces[:, 1:]]).astype(np.int32), len(vertices))[faces[:, 0]]
+    piece = pieces(faces, len(vertices))
     areas = np.bincount(piece, face_areas(vertices, faces))
     return faces[(areas >= SPECK * areas.sum())[piece]]
 

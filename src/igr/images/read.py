@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from ..errors import InputError, readable
 from ..store.atomic import check_file
 from .colmap import find_model, model_cameras
-from .views import MASKS, View, check_views, decomposed, undistorted
+from .views import MASKS, View, check_views, decomposed, resized, undistorted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Pictures, by their names."""
@@ -176,9 +176,8 @@ def _colmap(folder: Path, model: Path, ready: Callable[[View], View]) -> list[Vi
             raise InputError(f"{picture} has no mask {folder / 'mask' / picture.name}. {MASKS}")
         shown = _mask(mask, image.shape) if mask is not None else alpha
         assert shown is not None
-        scale = np.diag([image.shape[1] / camera.width, image.shape[0] / camera.height, 1.0])
-        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        intrinsics = np.linalg.inv(half) @ scale @ half @ camera.intrinsics
+        across, down = image.shape[1] / camera.width, image.shape[0] / camera.height
+        intrinsics = resized(camera.intrinsics, across, down)
         view = View(camera.name, image, shown, intrinsics, camera.rotation, camera.center)
         views.append(ready(undistorted(view, camera.lens) if any(camera.lens) else view))
     return views

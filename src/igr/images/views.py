@@ -51,11 +51,14 @@ class View:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(depth > 0, seen[:, :2].T / depth, np.nan).T, depth
 
+    @property
+    def turn(self) -> Float[np.ndarray, "3 3"]:
+        """RᵀK⁻¹: pixels (u, v, 1) to directions in the world, of any length."""
+        return self.rotation.T @ np.linalg.inv(self.intrinsics)
+
     def directions(self, pixels: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 3"]:
         """Unit directions, away from the camera, of the rays through pixels (column, row)."""
-        along = (
-            np.column_stack([pixels, np.ones(len(pixels))]) @ (self.rotation.T @ np.linalg.inv(self.intrinsics)).T
-        )
+        along = np.column_stack([pixels, np.ones(len(pixels))]) @ self.turn.T
         return along / np.linalg.norm(along, axis=1, keepdims=True)
 
     def in_frame(self, frame: Frame) -> View:
@@ -73,9 +76,7 @@ class View:
         size = max(1, round(width * share)), max(1, round(height * share))
         image = Image.fromarray(self.image).resize(size, Image.Resampling.BOX)
         mask = Image.fromarray(np.uint8(255) * self.mask).resize(size, Image.Resampling.BOX)
-        scale = np.diag([size[0] / width, size[1] / height, 1.0])
-        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        intrinsics = np.linalg.inv(half) @ scale @ half @ self.intrinsics
+        intrinsics = resized(self.intrinsics, size[0] / width, size[1] / height)
         return replace(self, image=np.array(image), mask=np.array(mask) >= 128, intrinsics=intrinsics)
 
 
@@ -111,6 +112,13 @@ MASKS = (
     "(pip install 'rembg[cli]'), and so do Segment Anything or a painting program."
 )
 """How masks are made, for messages."""
+
+
+def resized(intrinsics: Float[np.ndarray, "3 3"], across: float, down: float) -> Float[np.ndarray, "3 3"]:
+    """Intrinsics of a picture that is so many times as wide and as high; it keeps its edges, half a pixel beyond
+    the centers of the outermost pixels."""
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    return np.linalg.inv(half) @ np.diag([across, down, 1.0]) @ half @ intrinsics
 
 
 def decomposed(
