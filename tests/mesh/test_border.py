@@ -10,7 +10,8 @@ from shapes import QUICK, sphere
 import igr
 from igr.cli.main import main
 from igr.cloud.neighbors import Neighbors
-from igr.mesh.border import EDGE, cut, unsupported
+from igr.mesh.border import EDGE, unsupported
+from igr.mesh.triangles import cut
 from igr.mesh.gaps import gaps
 
 
@@ -57,7 +58,7 @@ def test_crowds_of_samples_are_not_taken_for_their_spacing():
 def test_a_sheet_ends_at_its_border_and_keeps_only_large_holes(plane):
     near, vertices, faces = plane
     gap, share = unsupported(vertices, faces, near)
-    mesh = trimesh.Trimesh(*cut(vertices, faces, gap, EDGE), process=False)
+    mesh = trimesh.Trimesh(*cut(vertices, faces, gap, EDGE)[:2], process=False)
     area, border, spacing = 4 - np.pi * 0.4**2, 8 + 2 * np.pi * 0.4, float(np.median(near.spacing(4)))
     assert 0 < mesh.area - area < border * EDGE * spacing
     assert share == pytest.approx(1 - mesh.area / 9, abs=0.02)
@@ -69,14 +70,14 @@ def test_a_sheet_ends_at_its_border_and_keeps_only_large_holes(plane):
 @pytest.mark.parametrize(("hole", "count"), [(0.05, 3), (0.2, 2), (1.0, 1)])
 def test_how_wide_holes_are_closed_can_be_said(plane, hole, count):
     near, vertices, faces = plane
-    mesh = trimesh.Trimesh(*cut(vertices, faces, unsupported(vertices, faces, near, hole)[0], EDGE), process=False)
+    mesh = trimesh.Trimesh(*cut(vertices, faces, unsupported(vertices, faces, near, hole)[0], EDGE)[:2], process=False)
     assert borders(mesh) == count
 
 
 def test_a_cut_mesh_is_a_manifold_whose_border_is_the_line():
     mesh = trimesh.creation.icosphere(4)
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
-    below = trimesh.Trimesh(*cut(vertices, faces, vertices[:, 2], 0.3), process=False)
+    below = trimesh.Trimesh(*cut(vertices, faces, vertices[:, 2], 0.3)[:2], process=False)
     edges, count = np.unique(below.edges_sorted, axis=0, return_counts=True)
     assert count.max() == 2
     assert below.vertices[edges[count == 1]][..., 2] == pytest.approx(0.3, abs=0.01)

@@ -18,6 +18,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from ..errors import InputError
 from .output import Ending, Selecting, check_request, report_result, say, tell, write_result
+from .scans import Tiling, reconstruct_all, reconstruct_tiles
 
 if TYPE_CHECKING:
     from ..cloud.pointcloud import PointCloud
@@ -30,7 +31,7 @@ Output = Annotated[Path | None, arg(aliases=["-o"])]
 
 
 @dataclass(frozen=True)
-class Reconstruct(Ending, Selecting):
+class Reconstruct(Ending, Selecting, Tiling):
     """Turn point clouds into surfaces: a mesh in space, a curve in the plane."""
 
     scans: Positional[tuple[Path, ...]] = ()
@@ -96,10 +97,10 @@ class Reconstruct(Ending, Selecting):
         """Run the subcommand."""
         from ..formats.colmap import is_model
 
+        if self.tiles or self.block_points:
+            return reconstruct_tiles(self)
         several = len(self.scans) > 1 or any(path.is_dir() and not is_model(path) for path in self.scans)
         if several or (self.output is not None and self.output.is_dir()):
-            from .scans import reconstruct_all
-
             return reconstruct_all(self)
         result = self.reconstruct(rescue=True)
         report_result(result, as_json=self.json)
@@ -288,7 +289,7 @@ def _state_size(cloud: PointCloud, config: Config, resolution: int | None, *, us
     from ..fit.memory import expected_resolution, fitting, meshing
     from ..machine import require, size
 
-    resolution = resolution or expected_resolution(len(cloud), cloud.dimension, config)
+    resolution = resolution or expected_resolution(cloud.points, config)
     with_normals = use_normals and cloud.normals is not None
     fit = fitting(len(cloud), cloud.dimension, config, with_normals=with_normals)
     needed = max(fit, meshing(cloud.points, resolution))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..config import Config, FeatureConfig, MLPConfig
-from ..field.features import feature_levels, resolution_of
+from ..field.features import USUAL, feature_levels, resolution_of
 from ..machine import require
 from .adapt import grown, useful
 
@@ -29,6 +29,9 @@ MESH_CELL = 300
 """Bytes that meshing takes for each cell of the finest level that is looked into."""
 MESH_FACE = 420
 """Bytes that meshing, judging and writing together take for each triangle."""
+MESH_CELLS = 4 * math.pi / 6
+"""Cells of a mesh for each point, at most: two along the edge of a field's finest cell, which is as wide as the
+distance to the sixth neighbor."""
 CONTOUR_CELL = 120
 """Bytes that a planar contour takes for each cell of the square of its resolution."""
 
@@ -47,11 +50,16 @@ def fitting(points: int, dimension: int, config: Config, *, with_normals: bool) 
     return PROGRAM + cloud + COPIES * 12 * rows * network.features
 
 
-def expected_resolution(points: int, dimension: int, config: Config) -> int:
-    """Resolution at which a cloud of so many points is meshed where nobody asks for another, at most."""
-    if dimension == 2:
+def expected_resolution(points: Float[np.ndarray, "n d"], config: Config) -> int:
+    """Resolution at which a cloud is meshed where nobody asks for another, at most: by the grids that its fit may
+    have, and by its points, of which the finest grid has a cell or more between two."""
+    if points.shape[1] == 2:
         return 512
-    return resolution_of(grown(config, points).network, 2 * config.radius)
+    most = resolution_of(grown(config, len(points)).network, 2 * config.radius)
+    if not isinstance(config.network, FeatureConfig) or not config.adapt:
+        return most
+    boxes, filled = _filled(points, most)
+    return int(np.clip(boxes * math.sqrt(MESH_CELLS * len(points) / filled), min(USUAL[0], most), most))
 
 
 def meshing(points: Float[np.ndarray, "n d"], resolution: int) -> float:
@@ -61,12 +69,17 @@ def meshing(points: Float[np.ndarray, "n d"], resolution: int) -> float:
     """
     if points.shape[1] == 2:
         return PROGRAM + CONTOUR_CELL * resolution**2
+    boxes, filled = _filled(points, resolution)
+    cells = 2 * filled * (resolution / boxes) ** 2
+    return PROGRAM + 3 * MESH_FACE * max(cells, 3.0 * min(resolution, USUAL[0]) ** 2)
+
+
+def _filled(points: Float[np.ndarray, "n 3"], resolution: int) -> tuple[int, int]:
+    """Boxes along the longest side of a cloud, no more than a resolution, and how many of them its points fill."""
     few = points[:: max(1, len(points) // 20_000)]
     boxes = min(resolution, int(len(few) ** 0.5) // 3 + 1)  # a dozen points a box leave few between them empty
     place = ((few - few.min(0)) * (boxes / (1.1 * float(np.ptp(few, axis=0).max())))).astype(np.int64)
-    filled = len(np.unique(place @ [boxes * boxes, boxes, 1]))
-    cells = 2 * filled * (resolution / boxes) ** 2
-    return PROGRAM + 3 * MESH_FACE * max(cells, 3.0 * resolution**2)
+    return boxes, len(np.unique(place @ [boxes * boxes, boxes, 1]))
 
 
 def affordable(cells: np.ndarray) -> tuple[int, ...]:

@@ -7,13 +7,14 @@ to p along the surface; with n alone, the plane through p, up to the second. m i
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import PointCloud
 from ..config import Config, SamplingConfig
-from ..normals.openness import Indicator
 from .far import MARGIN, far_space, inside_of
 from .sampling import Known, KnownSpace
 
@@ -27,6 +28,19 @@ another point still has a say."""
 AGREED = 0.1
 """In the same distances: what the points around a place may differ by and still tell its distance. Points of a
 smooth surface differ by a small share of what they are apart, those of two surfaces by as much as that."""
+
+
+class Sides(Protocol):
+    """What tells the side of places that are not too close to the surface, as an `Indicator` does."""
+
+    @property
+    def cell(self) -> float:
+        """How close that is, about."""
+        ...
+
+    def __call__(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """A value (n,) at places (n, d), negative inside."""
+        ...
 
 
 def known_around(
@@ -57,7 +71,7 @@ def near_space(
     points: Float[np.ndarray, "n d"],
     normals: Float[np.ndarray, "n d"],
     near: Neighbors,
-    inside: Indicator,
+    inside: Sides,
     *,
     config: SamplingConfig,
     seed: int,
@@ -71,7 +85,7 @@ def near_space(
         points: the cloud, unit frame.
         normals: outward unit normals.
         near: the neighbors of the points.
-        inside: the indicator of the cloud.
+        inside: tells the side: the indicator of the cloud, or a coarse fit.
         config: how far the places lie from the points.
         seed: seed of the places.
     """

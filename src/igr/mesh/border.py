@@ -22,7 +22,7 @@ from .cells import Grid, Wanted
 from .extract import extract_contours, extract_mesh
 from .gaps import Ended, Shape, gaps, spacing_around
 from .pieces import connected, without_crumbs, without_curve_crumbs
-from .triangles import face_areas
+from .triangles import cut, face_areas
 
 EDGE = 1.1
 """Gap up to which the surface goes on beyond its outermost samples. Where samples lie at random, one place in a
@@ -90,12 +90,13 @@ def triangles(
         return extract_mesh(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)[:2]
     if trim is not None:
         vertices, faces = _around(field, box, near, resolution, level, np.full(len(near.points), trim))
-        vertices, faces = cut(vertices, faces, near.at(vertices)[0], trim)
+        vertices, faces = cut(vertices, faces, near.at(vertices)[0], trim)[:2]
     else:
         spacing = spacing_around(near)
         reach = BEYOND * spacing if holes is None else np.full(len(spacing), BEYOND / WIDE * holes / 2)
         vertices, faces = _around(field, box, near, resolution, level, reach)
-        vertices, faces = cut(vertices, faces, unsupported(vertices, faces, near, holes, spacing)[0], EDGE)
+        gap = unsupported(vertices, faces, near, holes, spacing)[0]
+        vertices, faces = cut(vertices, faces, gap, EDGE)[:2]
     _check_left(len(faces), trim)
     return vertices, faces
 
@@ -159,12 +160,12 @@ def _around(
         level=level,
         gradient=field.gradient,
         limit=0,
-        wanted=None if reach is None else _beside(near, reach),
+        wanted=None if reach is None else beside(near, reach),
     )
     return vertices, faces
 
 
-def _beside(near: Neighbors, reach: Float[np.ndarray, " n"]) -> Wanted:
+def beside(near: Neighbors, reach: Float[np.ndarray, " n"]) -> Wanted:
     """Cells within a distance `reach` of a sample, of its own, are wanted."""
 
     def wanted(grid: Grid, cells: np.ndarray) -> np.ndarray:
@@ -201,32 +202,6 @@ def unsupported(
     gap[beyond & (deepest[part] <= 1)] = EDGE
     area = face_areas(vertices, faces)
     return gap, float(area[(gap[faces] > EDGE).any(1)].sum() / area.sum())
-
-
-def cut(
-    vertices: Float[np.ndarray, "v 3"],
-    faces: Int[np.ndarray, "f 3"],
-    value: Float[np.ndarray, " v"],
-    limit: float,
-) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
-    """The part of a mesh where a value given at its vertices is at most `limit`, which may be empty. Triangles are
-    cut along that line, so no border is frayed."""
-    inside = value <= limit
-    count = inside[faces].sum(1)
-    crossed = faces[(count == 1) | (count == 2)]
-    odd = np.where(inside[crossed].sum(1) == 1, inside[crossed].T, ~inside[crossed].T).argmax(0)
-    a, b, c = np.take_along_axis(crossed, (odd[:, None] + np.arange(3)) % 3, axis=1).T  # a is alone on its side
-    ends = np.sort(np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1)]), axis=1)
-    edge, place = np.unique(ends, axis=0, return_inverse=True)
-    low, high = value[edge].T
-    share = np.clip((limit - low) / np.where(high == low, 1, high - low), 0.05, 0.95)[:, None]
-    middle = vertices[edge[:, 0]] * (1 - share) + vertices[edge[:, 1]] * share
-    ab, ac = len(vertices) + place.reshape(2, -1)
-    alone = inside[a]
-    kept = [faces[count == 3], np.stack([a, ab, ac], 1)[alone]]
-    kept += [np.stack(corners, 1)[~alone] for corners in ((ab, b, c), (ab, c, ac))]
-    used, renumbered = np.unique(np.concatenate(kept), return_inverse=True)
-    return np.concatenate([vertices, middle])[used], renumbered.reshape(-1, 3)
 
 
 def cut_curves(

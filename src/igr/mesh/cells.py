@@ -16,6 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..fit.memory import MESH_CELL
+from ..machine import require
+
 CORNERS = np.array(list(np.ndindex(2, 2, 2)))
 """Corners of a cell: corner b lies at x, y, z where the bits 4, 2, 1 of b are set."""
 AXIS_BITS = (4, 2, 1)
@@ -44,11 +47,14 @@ class Grid:
     """A grid of cubic cells. One number, the key, names a corner and the cell above it in all axes."""
 
     origin: np.ndarray
-    """(3,): the lowest corner."""
+    """(3,): the lowest corner, or that of a lattice that this is a part of."""
     step: float
     """Edge of a cell."""
     shape: tuple[int, int, int]
     """Cells along each axis."""
+    offset: tuple[int, int, int] = (0, 0, 0)
+    """Steps from the origin to the lowest corner, where that is not the origin itself: grids that are parts of one
+    lattice then name its corners by the same coordinates, to the last bit."""
 
     @property
     def strides(self) -> np.ndarray:
@@ -72,7 +78,7 @@ class Grid:
         """Coordinates (n, 3) of corners, and whether each lies on the border of the grid."""
         x, border = np.empty((len(keys), 3)), np.zeros(len(keys), bool)
         for axis, steps in enumerate(self.subscripts(keys)):
-            np.multiply(steps, self.step, out=x[:, axis])
+            np.multiply(steps + self.offset[axis] if self.offset[axis] else steps, self.step, out=x[:, axis])
             x[:, axis] += self.origin[axis]
             border |= (steps == 0) | (steps == self.shape[axis])
         return x, border
@@ -83,7 +89,9 @@ class Grid:
 
     def finer(self) -> Grid:
         """The same box in cells of half the edge."""
-        return Grid(self.origin, self.step / 2, (2 * self.shape[0], 2 * self.shape[1], 2 * self.shape[2]))
+        x, y, z = self.shape
+        i, j, k = self.offset
+        return Grid(self.origin, self.step / 2, (2 * x, 2 * y, 2 * z), (2 * i, 2 * j, 2 * k))
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,28 @@ def corners_of(grid: Grid, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found.append((own + low * plane).astype(cells.dtype))
         count += len(own)
     return np.concatenate(found), corners
+
+
+def follow(
+    evaluate: Evaluate, voxels: Voxels, levels: int, slope: float, wanted: Wanted | None, resolution: int
+) -> tuple[Voxels, list[float]] | None:
+    """The cells that the surface passes through once those of a coarse grid are halved so many times, and the
+    slopes that bounded the field on the way; None where nothing of it is left.
+
+    Raises:
+        InputError: memory does not suffice for the resolution.
+    """
+    bounds = [slope]
+    for depth in range(levels):
+        grid, cells, bound = refine(voxels, slope if depth == 0 else 0.0)
+        bounds.append(bound)
+        cells = cells if wanted is None or depth == levels - 1 else cells[wanted(grid, cells)]
+        if len(cells) == 0:
+            return None
+        most = max(len(cells), voxels.crossed() * 4 ** (levels - depth))  # on a surface, halved cells are four
+        require(MESH_CELL * most, f"meshing at a resolution of {resolution:,}", "use a lower resolution")
+        voxels = complete(evaluate, sample(evaluate, grid, cells), wanted)
+    return voxels, bounds
 
 
 def refine(voxels: Voxels, slope: float) -> tuple[Grid, np.ndarray, float]:

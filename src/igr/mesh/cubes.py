@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -45,18 +46,28 @@ def _case_table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return counts, lower, axes
 
 
-def triangulate(
-    samples: Evaluate, voxels: Voxels, tolerance: float
-) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"], int] | None:
-    """Marching cubes over the cells that the surface passes through.
+class Triangles(NamedTuple):
+    """What marching cubes makes of a grid."""
+
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    cells: Int[np.ndarray, " f"]
+    """Where the cell of each triangle stands among the voxels' cells."""
+    axis: Int[np.ndarray, " v"]
+    """Of the edge of the grid that each vertex lies on,"""
+    corner: Int[np.ndarray, " v"]
+    """and where the edge's lower corner stands among the voxels' keys."""
+    crossed: int
+    """How many cells the surface passes through."""
+
+
+def triangulate(samples: Evaluate, voxels: Voxels, tolerance: float) -> Triangles | None:
+    """Marching cubes over the cells that the surface passes through; None where it passes through none.
 
     Args:
         samples: the distance above the level, (n, 3) → (n,).
         voxels: cells with their corners' values.
         tolerance: distance from zero at which a vertex lies on the surface.
-
-    Returns:
-        Vertices, triangles, and the number of cells with triangles; None where no cell is crossed.
     """
     cases = voxels.cases()
     crossed = np.flatnonzero((cases != 0) & (cases != 255))
@@ -77,13 +88,14 @@ def triangulate(
 
     counts, lower, axes = _case_table()
     triangles = counts[cases]
-    rows = np.repeat(np.arange(len(cases)), triangles)
-    nth = np.arange(len(rows)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
-    faces = np.empty((len(rows), 3), np.int64)
+    of_cell = np.repeat(np.arange(len(cases)), triangles)
+    nth = np.arange(len(of_cell)) - np.repeat(np.cumsum(triangles) - triangles, triangles)
+    faces = np.empty((len(of_cell), 3), np.int64)
     for vertex in range(3):
-        pattern = cases[rows], nth, vertex
-        faces[:, vertex] = number[axes[pattern], corners[rows, lower[pattern]]]
-    return vertices, faces[(faces >= 0).all(1)], len(crossed)
+        pattern = cases[of_cell], nth, vertex
+        faces[:, vertex] = number[axes[pattern], corners[of_cell, lower[pattern]]]
+    kept = (faces >= 0).all(1)
+    return Triangles(vertices, faces[kept], crossed[of_cell[kept]], axis, first, len(crossed))
 
 
 def slide(

@@ -17,10 +17,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..errors import FitError, InputError
-from ..fit.memory import MESH_CELL, affordable
-from ..machine import require
+from ..fit.memory import affordable
 from ..settings import whole
-from .cells import SAFETY, Grid, Wanted, all_voxels, complete, refine, sample
+from .cells import SAFETY, Grid, Wanted, all_voxels, follow
 from .cubes import END, slide, triangulate
 
 logger = logging.getLogger(__name__)
@@ -102,22 +101,15 @@ def extract_mesh(
     low, values, slope = _enclose(samples, corners, step * 2**levels, limit, gradient)
     x, y, z = (n - 1 for n in values.shape)
     voxels = all_voxels(Grid(low, step * 2**levels, (x, y, z)), values)
-    bounds = [slope]
-    for depth in range(levels):
-        grid, cells, bound = refine(voxels, slope if depth == 0 else 0.0)
-        bounds.append(bound)
-        cells = cells if wanted is None or depth == levels - 1 else cells[wanted(grid, cells)]
-        if len(cells) == 0:
-            raise samples.nothing_found()
-        most = max(len(cells), voxels.crossed() * 4 ** (levels - depth))  # on a surface, halved cells are four
-        require(MESH_CELL * most, f"meshing at a resolution of {resolution:,}", "use a lower resolution")
-        voxels = complete(samples.on_grid, sample(samples.on_grid, grid, cells), wanted)
-    found = triangulate(samples, voxels, CLOSE * step * bounds[-1])
+    found = follow(samples.on_grid, voxels, levels, slope, wanted, resolution)
     if found is None:
         raise samples.nothing_found()
-    vertices, faces, crossed = found
+    voxels, bounds = found
+    made = triangulate(samples, voxels, CLOSE * step * bounds[-1])
+    if made is None:
+        raise samples.nothing_found()
     searched = np.stack([low, low + voxels.grid.step * np.array(voxels.grid.shape)])
-    return vertices, faces, samples.stats(max(bounds), searched, crossed)
+    return made.vertices, made.faces, samples.stats(max(bounds), searched, made.crossed)
 
 
 def extract_contours(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -64,6 +65,47 @@ def is_watertight(faces: Int[np.ndarray, "f 3"]) -> bool:
         return False
     counts = np.unique(edges[:, 0] * (edges.max() + 1) + edges[:, 1], return_counts=True)[1]
     return bool((counts == 2).all())
+
+
+class Cut(NamedTuple):
+    """A part of a mesh."""
+
+    vertices: Float[np.ndarray, "w 3"]
+    faces: Int[np.ndarray, "g 3"]
+    ends: Int[np.ndarray, "w 2"]
+    """The vertices of the whole that each vertex lies between; twice the same where it is one of them."""
+    of: Int[np.ndarray, " g"]
+    """The triangle of the whole that each triangle is a part of."""
+
+
+def cut(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    value: Float[np.ndarray, " v"],
+    limit: float,
+) -> Cut:
+    """The part of a mesh where a value given at its vertices is at most `limit`, which may be empty. Triangles are
+    cut along that line, so no border is frayed."""
+    inside = value <= limit
+    count = inside[faces].sum(1)
+    crossing = np.flatnonzero((count == 1) | (count == 2))
+    crossed = faces[crossing]
+    odd = np.where(inside[crossed].sum(1) == 1, inside[crossed].T, ~inside[crossed].T).argmax(0)
+    a, b, c = np.take_along_axis(crossed, (odd[:, None] + np.arange(3)) % 3, axis=1).T  # a is alone on its side
+    ends = np.sort(np.concatenate([np.stack([a, b], 1), np.stack([a, c], 1)]), axis=1)
+    edge, place = np.unique(ends, axis=0, return_inverse=True)
+    low, high = value[edge].T
+    share = np.clip((limit - low) / np.where(high == low, 1, high - low), 0.05, 0.95)[:, None]
+    middle = vertices[edge[:, 0]] * (1 - share) + vertices[edge[:, 1]] * share
+    ab, ac = len(vertices) + place.reshape(2, -1)
+    alone = inside[a]
+    kept, of = [faces[count == 3], np.stack([a, ab, ac], 1)[alone]], [np.flatnonzero(count == 3), crossing[alone]]
+    kept += [np.stack(corners, 1)[~alone] for corners in ((ab, b, c), (ab, c, ac))]
+    of += 2 * [crossing[~alone]]
+    used, renumbered = np.unique(np.concatenate(kept), return_inverse=True)
+    ends = np.concatenate([np.arange(len(vertices))[:, None].repeat(2, 1), edge])
+    placed = np.concatenate([vertices, middle])
+    return Cut(placed[used], renumbered.reshape(-1, 3), ends[used], np.concatenate(of))
 
 
 def sample_mesh(

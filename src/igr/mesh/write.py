@@ -166,26 +166,48 @@ def ply_bytes(
 ) -> bytes:
     """Binary PLY of a mesh, or without `faces` of a cloud; see `write_mesh`. Positions and normals are in float64;
     trimesh would write float32. Attributes (v,) keep their types where PLY has them."""
+    rows = ply_rows(vertices, attributes, colors, normals=normals)
+    corners = b"" if faces is None else ply_corners(faces).tobytes()
+    return ply_head(rows.dtype, len(rows), None if faces is None else len(faces)) + rows.tobytes() + corners
+
+
+def ply_rows(
+    vertices: Float[np.ndarray, "v d"],
+    attributes: Mapping[str, np.ndarray] | None = None,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+    *,
+    normals: Float[np.ndarray, "v d"] | None = None,
+) -> np.ndarray:
+    """The vertices of a PLY file as they lie in it; arguments as of `ply_bytes`."""
     axes = "xyz"[: vertices.shape[1]]
-    columns = [(axis, "<f8", "double") for axis in axes]
-    columns += [] if normals is None else [(f"n{axis}", "<f8", "double") for axis in axes]
-    columns += [] if colors is None else [(name, "u1", "uchar") for name in ("red", "green", "blue")]
-    others = {name: _ply_column(values) for name, values in (attributes or {}).items()}
-    columns += [
-        (name, values.dtype.newbyteorder("<").str, PLY_NAMES[values.dtype]) for name, values in others.items()
-    ]
-    numbers = [column for part in (vertices, normals, colors) if part is not None for column in part.T]
-    numbers += others.values()
-    rows = np.empty(len(vertices), [(name, dtype) for name, dtype, _ in columns])
-    for (name, *_), values in zip(columns, numbers, strict=True):
+    columns = dict(zip(axes, vertices.astype("<f8").T, strict=True))
+    if normals is not None:
+        columns |= {f"n{axis}": values for axis, values in zip(axes, normals.astype("<f8").T, strict=True)}
+    if colors is not None:
+        columns |= dict(zip(("red", "green", "blue"), colors.T, strict=True))
+    columns |= {name: _ply_column(values) for name, values in (attributes or {}).items()}
+    kinds = [(name, values.dtype.newbyteorder("<").str) for name, values in columns.items()]
+    rows = np.empty(len(vertices), kinds)
+    for name, values in columns.items():
         rows[name] = values
-    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
-    lines += [f"property {kind} {name}" for name, _, kind in columns]
-    corners = np.empty(0 if faces is None else len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    return rows
+
+
+def ply_corners(faces: Int[np.ndarray, "f 3"]) -> np.ndarray:
+    """The triangles of a PLY file as they lie in it."""
+    corners = np.empty(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    corners["count"], corners["corners"] = 3, faces
+    return corners
+
+
+def ply_head(kinds: np.dtype, vertices: int, faces: int | None) -> bytes:
+    """What stands before them: of so many vertices with these properties, and so many triangles, None for a cloud."""
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {vertices}"]
+    for name in kinds.names or ():
+        lines.append(f"property {PLY_NAMES[kinds[name].newbyteorder('=')]} {name}")
     if faces is not None:
-        corners["count"], corners["corners"] = 3, faces
-        lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
-    return ("\n".join([*lines, "end_header"]) + "\n").encode() + rows.tobytes() + corners.tobytes()
+        lines += [f"element face {faces}", "property list uchar int vertex_indices"]
+    return ("\n".join([*lines, "end_header"]) + "\n").encode()
 
 
 def write_curves(path: str | os.PathLike[str], curves: Sequence[Float[np.ndarray, "m 2"]]) -> None:

@@ -10,7 +10,7 @@ import re
 import secrets
 import socket
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +29,12 @@ def write_bytes(path: StrPath, data: bytes) -> None:
     write_files({path: data})
 
 
-def write_files(files: Mapping[StrPath, bytes], *, withdrawn: StrPath | None = None) -> None:
+def write_stream(path: StrPath, parts: Iterable[bytes]) -> None:
+    """The same for data that comes in parts: they are written as they come."""
+    write_files({path: parts})
+
+
+def write_files(files: Mapping[StrPath, bytes | Iterable[bytes]], *, withdrawn: StrPath | None = None) -> None:
     """Write files that belong together, under temporary names until all of them are whole and on the disk.
 
     They are then renamed in the order given: if the process is killed meanwhile, each is whole, the old one or
@@ -38,7 +43,7 @@ def write_files(files: Mapping[StrPath, bytes], *, withdrawn: StrPath | None = N
     killed left over is removed.
 
     Args:
-        files: contents by path.
+        files: contents by path, whole or in parts.
         withdrawn: one of the paths that must never stand beside new versions of the others: what was there is
             removed before the first is renamed.
 
@@ -128,13 +133,14 @@ def locked(path: StrPath, what: str) -> IO[str]:
 
 
 @contextlib.contextmanager
-def _temporary(target: Path, data: bytes) -> Iterator[IO[bytes]]:
+def _temporary(target: Path, data: bytes | Iterable[bytes]) -> Iterator[IO[bytes]]:
     """`data` on the disk beside `target`, under a temporary name, locked while needed; removed at the end."""
     file = _new_file(target.parent)
     try:
         with file:
             _keep_rights(Path(file.name), target)
-            file.write(data)
+            for part in [data] if isinstance(data, bytes) else data:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
             yield file

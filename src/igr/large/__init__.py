@@ -1,0 +1,1 @@
+"""Clouds larger than memory: blocks on disk, a field for each, one surface of all of them."""

@@ -1,0 +1,171 @@
+"""One block of a field to triangles, on a lattice that all blocks share.
+
+Every cell of the lattice belongs to one block, and a block makes the triangles of its own cells and no others.
+Those of a cell follow from the field at its corners and on its edges, which every block that asks is told alike;
+so the triangles of two blocks meet exactly, whichever was made first. Each vertex has a name, the same in all blocks:
+the edge of the lattice that it lies on, or the two such between which a border was cut.
+
+A block looks at a rim of cells around its own, too: a surface that ends is cut there as in the neighbors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ..cloud.neighbors import Neighbors
+from ..mesh.border import BEYOND, EDGE, beside, unsupported
+from ..mesh.cells import Grid, Voxels, all_voxels, follow
+from ..mesh.cubes import triangulate
+from ..mesh.extract import CLOSE, COARSEST
+from ..mesh.gaps import Shape, spacing_around
+from ..mesh.triangles import cut
+
+RIM = 16
+"""Cells around a block's own that it looks at: holes that are closed are up to 6 spacings wide, which are 12."""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Cubic cells that fill space."""
+
+    origin: Float[np.ndarray, " 3"]
+    step: float
+    """Edge of a cell."""
+
+    def cells(self, box: Float[np.ndarray, "2 3"]) -> Int[np.ndarray, "2 3"]:
+        """First cell of a box along each axis, and the first one beyond it: those whose middles lie in it."""
+        return np.ceil((box - self.origin) / self.step - 0.5).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The triangles of a block."""
+
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    names: Int[np.ndarray, "v 2"]
+    """The edges of the lattice that each vertex lies between: twice the same where it lies on one."""
+    own: Bool[np.ndarray, " v"]
+    """Whether a vertex belongs to this block: the first of its edges starts in one of its cells."""
+    shared: Bool[np.ndarray, " v"]
+    """Whether another block may ask for it."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where a surface ends: beyond its samples."""
+
+    near: Neighbors
+    """The samples around the block."""
+    holes: float | None = None
+    trim: float | None = None
+    """As for `Surface.mesh`."""
+
+    def reach(self) -> Float[np.ndarray, " s"]:
+        """How far from each sample the surface is looked for."""
+        if self.trim is not None:
+            return np.full(len(self.near.points), self.trim)
+        return BEYOND * spacing_around(self.near)
+
+    def gap(
+        self, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
+    ) -> tuple[Float[np.ndarray, " v"], float]:
+        """A value of each vertex, and the one up to which the surface goes on."""
+        if self.trim is not None:
+            return self.near.at(vertices)[0], self.trim
+        return unsupported(vertices, faces, self.near, self.holes)[0], EDGE
+
+
+def piece_of(
+    field: Shape,
+    lattice: Lattice,
+    box: Float[np.ndarray, "2 3"],
+    whole: Float[np.ndarray, "2 3"],
+    ends: Ends | None,
+) -> Piece | None:
+    """The triangles of the cells in the box of a block; None where there are none.
+
+    Args:
+        field: the field of all blocks, in the frame of the lattice.
+        lattice: its cells.
+        box: of the block.
+        whole: of all blocks: numbers the lattice's corners.
+        ends: where the surface ends; None: nowhere.
+
+    Raises:
+        InputError: memory does not suffice.
+    """
+    (low, high), (first, last) = lattice.cells(box), lattice.cells(whole)
+    numbers = _grid(lattice, first - RIM, last - first + 2 * RIM + 2)
+    found = _voxels(field, lattice, low - RIM, high + RIM, ends)
+    made = None if found is None else triangulate(_values(field), found, CLOSE * lattice.step)
+    if found is None or made is None or len(made.faces) == 0:
+        return None
+    grid, cells = found.grid, found.cells[made.cells]
+    corner = _places(grid, found.keys[made.corner])
+    name = 3 * ((corner - numbers.offset) @ numbers.strides) + made.axis
+    vertices, faces, of = made.vertices, made.faces, np.arange(len(made.faces))
+    between = np.arange(len(vertices))[:, None].repeat(2, 1)
+    if ends is not None:
+        vertices, faces, between, of = cut(vertices, faces, *ends.gap(vertices, faces))
+    inside = _within(_places(grid, cells[of]), low, high)
+    used, faces = np.unique(faces[inside], return_inverse=True)
+    if len(used) == 0:
+        return None
+    between = between[used]
+    between = np.take_along_axis(between, np.argsort(name[between], axis=1), axis=1)
+    at = corner[between[:, 0]]
+    own = _within(at, low, high)
+    return Piece(vertices[used], faces.reshape(-1, 3), name[between], own, ~own | (at == low).any(1))
+
+
+def _voxels(
+    field: Shape, lattice: Lattice, low: np.ndarray, high: np.ndarray, ends: Ends | None
+) -> Voxels | None:
+    """The cells from `low` to `high` that the surface passes through."""
+    levels = max(0, int(np.log2(float((high - low).max()) / COARSEST)))
+    size = 2**levels
+    start = low // size
+    shape = -(-high // size) - start
+    near = None if ends is None else beside(ends.near, ends.reach())
+
+    def wanted(grid: Grid, cells: np.ndarray) -> np.ndarray:
+        place, halved = _places(grid, cells), round(grid.step / lattice.step)
+        asked = np.asarray(((place * halved < high) & ((place + 1) * halved > low)).all(1))
+        if near is not None:
+            asked[asked] = near(grid, cells[asked])
+        return asked
+
+    def evaluate(grid: Grid, keys: np.ndarray) -> np.ndarray:
+        return _values(field)(grid.points(keys)[0])
+
+    grid = _grid(Lattice(lattice.origin, lattice.step * size), start, shape)
+    corners = np.arange(int(np.prod(shape + 1)), dtype=grid.key_type)
+    values = evaluate(grid, corners).reshape(shape + 1)
+    slope = max(float(np.abs(np.diff(values, axis=axis)).max(initial=0)) for axis in range(3)) / grid.step
+    found = follow(evaluate, all_voxels(grid, values), levels, max(slope, 1.0), wanted, int((high - low).max()))
+    return None if found is None else found[0]
+
+
+def _grid(lattice: Lattice, start: np.ndarray, shape: np.ndarray) -> Grid:
+    """A part of a lattice."""
+    x, y, z = (int(count) for count in shape)
+    i, j, k = (int(first) for first in start)
+    return Grid(lattice.origin, lattice.step, (x, y, z), (i, j, k))
+
+
+def _values(field: Shape) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda places: field.distance(places).astype(np.float32)
+
+
+def _places(grid: Grid, keys: np.ndarray) -> Int[np.ndarray, "n 3"]:
+    """Where corners of a grid lie on its lattice, in steps."""
+    return np.stack(grid.subscripts(keys.astype(np.int64)), axis=1) + np.array(grid.offset)
+
+
+def _within(places: np.ndarray, low: np.ndarray, high: np.ndarray) -> Bool[np.ndarray, " n"]:
+    return np.asarray(((places >= low) & (places < high)).all(1))

@@ -1,0 +1,215 @@
+"""One surface from a cloud larger than memory: the whole way, block by block.
+
+Points are sorted into blocks on disk (`blocks.py`); a sample of all is fitted coarsely, and tells sides and far
+distances; each block gets a field of its own (`block.py`); together they are one field (`blend.py`), meshed block
+by block on one lattice (`lattice.py`) and written as one mesh (`join.py`). `work.py` is what one block needs, so
+that blocks can be done in any order, by any process that sees the folder (`cluster.py`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import FAST, Config
+from ..errors import InputError
+from ..mesh.border import Ends, ends
+from ..reconstruction import Normals, Options, reconstruct
+from ..settings import Checked, Count, Positive
+from ..store.atomic import locked, make_folder, write_bytes
+from ..surface.surface import Surface
+from .block import SAMPLES
+from .blocks import sort
+from .join import join
+from .work import Plan, Work
+
+logger = logging.getLogger(__name__)
+
+BLOCK_POINTS = 500_000
+"""Points of a block: of larger ones fewer fit into memory side by side, smaller ones look at more points twice."""
+LARGE = 2_000_000
+"""Points from which on a cloud is cut into blocks: about what one field makes use of (`fit/adapt.py`)."""
+COARSE = 1 / 16
+"""Share of the points that the coarse fit is made from: at least `SAMPLES`, at most as many as a block has."""
+
+
+@dataclass(frozen=True)
+class LargeOptions(Checked):
+    """How a large cloud is reconstructed, beside its configuration."""
+
+    block_points: Count = BLOCK_POINTS
+    """Points of a block, at most about."""
+    normals: Normals = "auto"
+    """As for `reconstruct`; judged by the sample that is fitted coarsely."""
+    surface: Ends = "auto"
+    holes: Positive | None = None
+    trim: Positive | None = None
+    """Where the surface ends, as for `Surface.mesh`."""
+    cell: Positive | None = None
+    """Edge of the mesh's cells, in the scan's units; None: half of a field's finest, as the points allow."""
+    attributes: bool = True
+    """Vertices get the cloud's colors and others."""
+    resume: bool = False
+    """Go on with the blocks that are missing in the folder."""
+    keep: bool = True
+    """Keep the folder: its fields are the surface that `large_surface` opens."""
+    cluster: str = ""
+    """`tcp://HOST:PORT` of a Dask scheduler, whose workers see the folder under the same path; `local:N` for N
+    processes here; empty: one block after the other in this process."""
+
+
+def reconstruct_large(
+    paths: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    config: Config = FAST,
+    options: LargeOptions | None = None,
+    notify: Callable[[str], None] = logger.info,
+) -> dict[str, Any]:
+    """A cloud of any size to a mesh in a PLY file; never more of it in memory than a few blocks.
+
+    Args:
+        paths: files of the cloud, tiles of one: las, laz, e57, ply, npy.
+        output: the mesh.
+        folder: where the work is kept: see `work.py`. What is there can be resumed, by the same paths and options.
+        config: of every fit.
+        options: blocks, ends, processes.
+        notify: told, in one sentence each, what was noticed, and of every block that is done.
+
+    Returns:
+        What there is to say: of the coarse fit, the blocks and the mesh.
+
+    Raises:
+        InputError: the files cannot be used, or the folder holds other work; the message says why.
+        FitError: there is no surface, or a fit diverged.
+    """
+    options, began = options or LargeOptions(), time.monotonic()
+    ends(options.surface, options.holes, options.trim)
+    work, files = Work(make_folder(folder)), [Path(path) for path in paths]
+    with locked(work.folder / "lock", f"the folder {work.folder}"):
+        _sort(work, files, config, options, notify)
+        _plan(work, config, options, notify)
+        count, left = len(work.blocks), _Left(work, notify)
+        for kind, block in _events(work, options.cluster):
+            left.done(kind, block)
+            if kind == "piece" and not options.keep:
+                work.forget(block)
+        joined = join(Path(output), count, work.piece)
+    details = {name: told for name, told in work.whole.details.items() if name not in ("points", "fit")}
+    details |= {"points": int(work.blocks.counts.sum()), "blocks": count} | dataclasses.asdict(joined)
+    details |= {"output": str(output), "open": work.plan.is_open, "seconds": round(time.monotonic() - began, 3)}
+    if not options.keep:
+        shutil.rmtree(work.folder)
+    return details
+
+
+def large_surface(folder: str | os.PathLike[str]) -> Surface:
+    """The surface of a large cloud from the folder of its blocks, which are read when they are asked for.
+
+    It is asked as any surface is; its samples, and so what `confidence` and `attributes` go by, are those of the
+    coarse fit. It cannot be saved to one file or as an ONNX model: the folder is how it is kept.
+
+    Raises:
+        InputError: the folder holds no such surface, or not all of its blocks.
+    """
+    work = Work(folder)
+    missing = work.missing("block")
+    if missing:
+        raise InputError(
+            f"{folder} holds {len(work.blocks) - len(missing)} of {len(work.blocks)} blocks: resume its run, or "
+            "keep the folder (keep=True, --run)"
+        )
+    whole = work.whole
+    kept = {"samples": whole.samples, "details": whole.details, "measured": whole.measured}
+    return Surface(work.field, whole.frame, whole.config, **kept)
+
+
+def _sort(
+    work: Work, files: list[Path], config: Config, options: LargeOptions, notify: Callable[[str], None]
+) -> None:
+    """The points in blocks on disk, where they are not yet."""
+    points = work.folder / "points"
+    if points.exists():
+        if not options.resume:
+            raise InputError(f"{work.folder} holds blocks already: resume it, or choose another folder")
+        return
+    began = time.monotonic()
+    blocks = sort(files, points, options.block_points, seed=config.seed, notify=notify)
+    total, seconds = int(blocks.counts.sum()), time.monotonic() - began
+    notify(f"{total:,} points sorted into {len(blocks)} blocks in {seconds:.0f} s")
+
+
+def _plan(work: Work, config: Config, options: LargeOptions, notify: Callable[[str], None]) -> None:
+    """The coarse fit, and the plan of all blocks, where they are not there yet."""
+    if (work.folder / "plan.json").exists():
+        return
+    counts = work.blocks.counts
+    if not (work.folder / "whole.igr").exists():
+        taken = int(np.clip(COARSE * counts.sum(), SAMPLES, max(SAMPLES, counts.max())))
+        told = Options(normals=options.normals, surface=options.surface)
+        coarse = reconstruct(work.blocks.sample(taken), config=config, options=told, notify=notify)
+        write_bytes(work.folder / "whole.igr", coarse.to_bytes())
+    whole, pilot = work.whole, int(np.argsort(counts, kind="stable")[len(counts) // 2])
+    use, spacing = whole.details["normals"], whole.details["spacing"]
+    if not work.file("block", pilot).exists():
+        work.fit(pilot, config, use, spacing)
+    step = (options.cell or work.surface_of(pilot).details["cell"] / 2) / whole.frame.scale
+    is_open = ends(options.surface, options.holes, options.trim, found=whole.is_open)
+    lengths = options.holes, options.trim
+    plan = Plan(config.to_json(), use, spacing, step, is_open, *lengths, attributes=options.attributes)
+    write_bytes(work.folder / "plan.json", plan.to_json().encode())
+
+
+def _events(work: Work, cluster: str) -> Iterator[tuple[str, int]]:
+    """Fit and mesh every block that is not yet, here or elsewhere; each as it is done."""
+    if cluster:
+        from .cluster import on_cluster
+
+        yield from on_cluster(work, cluster)
+        return
+    waiting = work.missing("piece")
+    todo = work.needed(waiting)
+    while waiting:
+        ready = [piece for piece in waiting if not set(work.partition.near(piece)) & set(todo)]
+        for piece in ready:
+            work.mesh(piece)
+            yield "piece", piece
+        waiting = [piece for piece in waiting if piece not in ready]
+        if todo:
+            work.fit_block(todo[0])
+            yield "block", todo.pop(0)
+
+
+class _Left:
+    """Says how far the work is, and how long it will take."""
+
+    def __init__(self, work: Work, notify: Callable[[str], None]) -> None:
+        self.notify, self.began, self.count, self.blocks = notify, time.monotonic(), 0, len(work.blocks)
+        pieces = work.missing("piece")
+        self.total = len(pieces) + len(work.needed(pieces))
+
+    def done(self, kind: str, block: int) -> None:
+        """A block was fitted, or meshed."""
+        self.count += 1
+        left = (time.monotonic() - self.began) / self.count * (self.total - self.count)
+        what = "fitted" if kind == "block" else "meshed"
+        self.notify(f"block {block + 1} of {self.blocks} {what}; {_readable(left)} left")
+
+
+def _readable(seconds: float) -> str:
+    """A time to read.
+
+    >>> _readable(50), _readable(200)
+    ('50 s', '3 min')
+    """
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,164 @@
+"""A cloud in blocks, the whole way: one surface, whatever the order, wherever it was stopped."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import trimesh
+from shapes import QUICK, torus
+
+import igr
+from igr.large.whole import LargeOptions, large_surface, reconstruct_large
+from igr.large.work import Work
+from igr.mesh.triangles import read_mesh
+
+CONFIG = dataclasses.replace(QUICK, steps=120)
+
+
+def off_torus(x, ring=0.6, tube=0.2):
+    """Distance from the torus."""
+    return np.abs(np.hypot(np.hypot(x[:, 0], x[:, 1]) - ring, x[:, 2]) - tube)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A torus far off in millimeters, in blocks: what was said, the mesh, and the folder."""
+    folder = tmp_path_factory.mktemp("large")
+    points, normals = torus(16_000)
+    np.save(folder / "scan.npy", np.c_[1000 * points + [4e5, 0, 100], normals])
+    options, notes = LargeOptions(block_points=4500), []
+    told = reconstruct_large(
+        [folder / "scan.npy"], folder / "mesh.ply", folder / "run", config=CONFIG, options=options, notify=notes.append
+    )
+    return folder, told, notes
+
+
+def mesh_of(folder, name="mesh.ply"):
+    return trimesh.Trimesh(*read_mesh(folder / name), process=False)
+
+
+def again(folder, name, **options):
+    told = reconstruct_large(
+        [folder / "scan.npy"],
+        folder / name,
+        folder / "run",
+        config=CONFIG,
+        options=LargeOptions(block_points=4500, resume=True, **options),
+    )
+    return told, hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+
+def test_the_mesh_is_one_closed_piece_on_the_surface(done):
+    folder, told, _ = done
+    mesh = mesh_of(folder)
+    assert told["blocks"] == 4
+    assert told["points"] == 16_000
+    assert (told["components"], told["open_edges"], told["open"]) == (1, 0, False)
+    assert mesh.is_watertight
+    assert mesh.euler_number == 0
+    assert mesh.volume > 0
+    off = off_torus((mesh.vertices - [4e5, 0, 100]) / 1000)
+    assert np.sqrt((off**2).mean()) < 0.004
+
+
+def test_the_surface_at_the_seams_is_as_good_as_elsewhere(done):
+    folder, _, _ = done
+    boxes = Work(folder / "run").blocks.boxes
+    vertices = np.asarray(mesh_of(folder).vertices)
+    off = off_torus((vertices - [4e5, 0, 100]) / 1000)
+    inner = np.zeros(len(vertices), bool)
+    for low, high in boxes:
+        inner |= ((vertices > low + 20) & (vertices < high - 20)).all(1)
+    assert 100 < (~inner).sum() < len(vertices) / 2
+    assert np.sqrt((off[~inner] ** 2).mean()) < 1.5 * np.sqrt((off[inner] ** 2).mean())
+
+
+def test_progress_is_said_with_the_time_left(done):
+    _, _, notes = done
+    assert any(note.startswith("16,000 points sorted into 4 blocks") for note in notes)
+    assert sum("meshed" in note for note in notes) == 4
+    assert notes[-1].endswith("0 s left")
+
+
+def test_what_is_missing_is_done_again_to_the_same_bytes(done):
+    folder, _, _ = done
+    expected = hashlib.md5((folder / "mesh.ply").read_bytes()).hexdigest()
+    work = Work(folder / "run")
+    for kind, block in (("block", 2), ("piece", 2), ("piece", 0), ("block", 1)):
+        work.file(kind, block).unlink()
+    told, found = again(folder, "again.ply")
+    assert found == expected
+    assert told["blocks"] == 4
+
+
+def test_blocks_meshed_in_another_order_have_the_same_bytes(done):
+    folder, _, _ = done
+    work = Work(folder / "run")
+    first = [work.file("piece", block).read_bytes() for block in range(4)]
+    for block in reversed(range(4)):
+        Work(folder / "run").mesh(block)
+    assert [work.file("piece", block).read_bytes() for block in range(4)] == first
+
+
+def test_the_folder_is_a_surface_like_any_other(done):
+    folder, _, _ = done
+    surface = large_surface(folder / "run")
+    x = np.array([[0.7, 0, 0], [0.75, 0, 0.3], [0, -0.6, 0.1], [2.5, 1, 0.0]]) * 1000 + [4e5, 0, 100]
+    truth = np.hypot(np.hypot(x[:, 0] - 4e5, x[:, 1]) - 600, x[:, 2] - 100) - 200
+    assert np.abs(surface.distance(x) - truth).max() < 40
+    assert np.allclose(np.linalg.norm(surface.gradient(x[1:]), axis=1), 1, atol=0.15)
+    assert np.abs(surface.distance(np.asarray(mesh_of(folder).vertices)[::50])).max() < 2
+    hits = surface.cast_rays(x[:1] + [-100, 0, 500], np.array([[0, 0, -1.0]]))
+    assert np.allclose(np.sort(hits[0][:, 2]), [-100, 300], atol=10)
+    assert (surface.confidence(x[:1]) < 0.5).all()
+    with pytest.raises(igr.InputError, match="folder of its blocks"):
+        surface.save(folder / "x.igr")
+
+
+def test_a_folder_that_lacks_blocks_says_so(done, tmp_path):
+    folder, _, _ = done
+    shutil.copytree(folder / "run", tmp_path / "run")
+    Work(tmp_path / "run").file("block", 0).unlink()
+    with pytest.raises(igr.InputError, match="holds 3 of 4 blocks"):
+        large_surface(tmp_path / "run")
+
+
+def test_a_folder_with_work_is_not_overwritten_silently(done):
+    folder, _, _ = done
+    with pytest.raises(igr.InputError, match="resume"):
+        reconstruct_large([folder / "scan.npy"], folder / "x.ply", folder / "run", config=CONFIG)
+
+
+def test_nothing_is_kept_unless_asked_for(done, tmp_path):
+    folder, told, _ = done
+    options = LargeOptions(block_points=9000, keep=False)
+    again = reconstruct_large(
+        [folder / "scan.npy"], tmp_path / "mesh.ply", tmp_path / "run", config=CONFIG, options=options
+    )
+    assert again["components"] == 1
+    assert json.dumps(again)
+    assert [path.name for path in tmp_path.iterdir()] == ["mesh.ply"]
+
+
+def test_an_open_scan_ends_where_its_points_do(tmp_path):
+    places = np.random.default_rng(0).uniform(0, 100, (12_000, 2))
+    height = 5 * np.sin(places[:, 0] / 15) * np.cos(places[:, 1] / 12)
+    np.save(tmp_path / "scan.npy", np.c_[places, height])
+    told = reconstruct_large(
+        [tmp_path / "scan.npy"],
+        tmp_path / "mesh.ply",
+        tmp_path / "run",
+        config=CONFIG,
+        options=LargeOptions(block_points=4000),
+    )
+    mesh = mesh_of(tmp_path)
+    assert (told["open"], told["components"]) == (True, 1)
+    assert told["open_edges"] > 100
+    assert mesh.euler_number == 1  # a disk: no hole, no crack
+    assert mesh.area == pytest.approx(100 * 100 * 1.055, rel=0.06)
+    assert (mesh.face_normals[:, 2] > 0).mean() > 0.999
+    off = mesh.vertices[:, 2] - 5 * np.sin(mesh.vertices[:, 0] / 15) * np.cos(mesh.vertices[:, 1] / 12)
+    assert np.sqrt((off**2).mean()) < 0.15
