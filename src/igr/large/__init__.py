@@ -1,0 +1,1 @@
+"""Clouds larger than memory: read in chunks, sorted into blocks on disk, fitted block by block."""
