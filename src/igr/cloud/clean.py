@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from ..errors import InputError
 from ..formats.table import Table
@@ -71,20 +72,23 @@ def _with_unit_normals(table: Table) -> Table:
 
 
 def _without_duplicates(table: Table) -> Table:
-    """The first of each set of equal points; found by sorting hashes, confirmed by comparing the rows."""
-    points = table.points
+    again = duplicates(table.points)
+    if len(again) == 0:
+        return table
+    keep = np.ones(len(table.points), bool)
+    keep[again] = False
+    return table.rows(keep, f"removed {many(len(again), 'duplicate point')}")
+
+
+def duplicates(points: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " m"]:
+    """Rows of all but the first of each set of equal points, found by sorting hashes, confirmed by comparing."""
     hashes = np.zeros(len(points), np.uint64)
     for column in np.ascontiguousarray((points + 0.0).T).view(np.uint64):  # + 0.0 makes -0.0 and 0.0 one
         hashes = (hashes ^ column ^ (column >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
         hashes ^= hashes >> np.uint64(29)
     order = np.argsort(hashes, kind="stable")
     ordered = points[order]
-    again = order[1:][(ordered[1:] == ordered[:-1]).all(axis=1)]
-    if len(again) == 0:
-        return table
-    keep = np.ones(len(points), bool)
-    keep[again] = False
-    return table.rows(keep, f"removed {many(len(again), 'duplicate point')}")
+    return order[1:][(ordered[1:] == ordered[:-1]).all(axis=1)]
 
 
 def check_extent(points: np.ndarray, name: str) -> list[str]:

@@ -6,17 +6,17 @@ Decided here is what a file holds and whether it is whole; whether its points ma
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..formats.arrays import read_npy, read_npz
+from ..formats.arrays import npy_tables, read_npy, read_npz
 from ..formats.colmap import is_model, read_model, with_visibility
-from ..formats.lidar import LIDAR_FORMATS, read_lidar
+from ..formats.lidar import LIDAR_FORMATS, lidar_tables, read_lidar
 from ..formats.meshfile import BROKEN_MESH, MESH_FORMATS, mesh_parts
-from ..formats.ply import read_ply
+from ..formats.ply import ply_tables, read_ply
 from ..formats.table import Table
 from ..formats.text import holds_rows, is_ptx, read_ptx, read_text
 from ..machine import require
@@ -55,6 +55,35 @@ def read_table(path: str | os.PathLike, columns: str | None = None) -> Table:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except MemoryError as error:
         raise InputError(f"{path.name} does not fit into memory.") from error
+
+
+def read_chunks(path: str | os.PathLike, rows: int, columns: str | None = None) -> Iterator[Table]:
+    """The points of a las, laz, e57, pcd, npy or binary PLY file, so many rows at a time, never more in memory.
+
+    What would take the whole file to decide is left open: red, green and blue are in the file's own numbers, and
+    nothing is left out because it is the same everywhere.
+
+    Raises:
+        InputError: as `read_table`, also while the chunks come; or files of this format are only read whole.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    check_file(path)
+    try:
+        if kind in LIDAR_FORMATS:
+            yield from lidar_tables(path, rows)
+        elif kind == ".npy":
+            yield from npy_tables(path, rows, np.asarray, columns)
+        elif kind == ".ply":
+            yield from ply_tables(path, rows, np.asarray)
+        else:
+            formats = " ".join((*LIDAR_FORMATS, ".npy"))
+            raise InputError(
+                f"{path.name}: files of its kind are only read whole, into memory; for blocks convert it to "
+                f"binary .ply or one of {formats}."
+            )
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _read(path: Path, columns: str | None, reader: Callable[[Path], Table] | None) -> Table:

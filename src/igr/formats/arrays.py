@@ -11,17 +11,17 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..store.atomic import check_file
-from .rows import plain_table
-from .table import ARRAYS, AXES, NORMAL, Table, named_places, named_table, simplified
+from .rows import plain_names, plain_table, table_of
+from .table import ARRAYS, AXES, NORMAL, Table, as_colors, named_places, named_table, simplified
 
 INDEX_KEYS = ("faces", "face", "triangles", "tris", "edges", "cells", "f")
 """Names of arrays that say which vertices belong together."""
@@ -33,6 +33,8 @@ UNPACKED, PACKING = 1 << 27, 50
 BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, struct.error)
 """What zipfile raises for archives that are damaged, locked, or packed in a way it does not know."""
 
+JUDGED = 5_000
+"""Rows by which it is judged what columns are, where not all are in memory."""
 LONGEST_HEADER = 10_000
 """Bytes of an array's header, at most: one of plain numbers has about 100."""
 HEADER = (
@@ -55,17 +57,60 @@ def read_npy(path: Path, columns: str | None = None) -> Table:
     return array_table(values, path.name, columns)
 
 
+def npy_tables(
+    path: Path, rows: int, in_bytes: Callable[[np.ndarray], np.ndarray | None], columns: str | None = None
+) -> Iterator[Table]:
+    """The same, some rows at a time, never more in memory; `in_bytes` as for `named_table`. What columns without
+    names are is judged by rows from all over the file.
+
+    Raises:
+        InputError: as `read_npy`; or it is no array of rows, of named fields, or an image (h, w, k).
+    """
+    with path.open("rb") as stream:
+        shape, fortran_order, dtype = npy_header(stream, path.stat().st_size, path.name, fields=True)
+        begin, plain = stream.tell(), not dtype.names
+    image = plain and len(shape) == 3 and shape[2] in (3, 4, 6) and dtype != np.uint8 and not fortran_order
+    if not image and (len(shape) != 1 + plain or (fortran_order and not plain)):
+        raise InputError(f"{path.name} has shape {shape}, which is only read whole; save it as an array (n, k).")
+    count, width = math.prod(shape[: len(shape) - plain]), shape[-1] if plain else 1
+
+    def read(start: int, stop: int) -> np.ndarray:
+        if fortran_order:
+            places = [begin + (column * count + start) * dtype.itemsize for column in range(width)]
+            return np.stack([np.fromfile(path, dtype, stop - start, offset=at) for at in places], axis=1)
+        at = begin + start * width * dtype.itemsize
+        return np.fromfile(path, dtype, (stop - start) * width, offset=at).reshape(-1, width)
+
+    names, notes = [], ()
+    if plain:
+        apart = np.linspace(0, count - 1, min(count, JUDGED), dtype=np.int64)
+        judged = np.concatenate([read(row, row + 1) for row in apart]).astype(np.float64)
+        judged[:, 0] = read(0, len(apart))[:, 0]  # a counter is known by rows that follow each other
+        names, notes = plain_names(judged, path.name, columns)
+    for start in range(0, count, rows):
+        values = read(start, min(start + rows, count))
+        if plain:
+            table = table_of(values.astype(np.float64), path.name, names, notes, in_bytes)
+        else:
+            table = _fields_table(values[:, 0], path.name, in_bytes)
+        yield _without_empty(table) if image else table
+
+
+def _fields_table(array: np.ndarray, name: str, in_bytes: Any = as_colors) -> Table:
+    """The table of an array (n,) with named fields, those that are plain numbers."""
+    fields = [(label, array[label]) for label in array.dtype.names or ()]
+    plain = [(label, values) for label, values in fields if values.dtype.kind in "biuf" and values.ndim < 3]
+    columns = [(label, values.astype(values.dtype.newbyteorder("="))) for label, values in plain]
+    return named_table(columns, name, (), in_bytes)
+
+
 def array_table(array: np.ndarray, name: str, columns: str | None = None) -> Table:
     """The table of an array: rows, rows with named fields, or an image (h, w, 3) of points, as depth cameras have.
 
     Pixels 0 0 0 or NaN of an image are left out: nothing was measured there.
     """
     if array.dtype.names is not None:
-        fields = [(label, array.ravel()[label]) for label in array.dtype.names]
-        plain = [(label, values) for label, values in fields if values.dtype.kind in "biuf" and values.ndim < 3]
-        table = named_table(
-            [(label, values.astype(values.dtype.newbyteorder("="))) for label, values in plain], name
-        )
+        table = _fields_table(array.ravel(), name)
         return _without_empty(table) if array.ndim > 1 else table
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (3, 4, 6):
         array = np.moveaxis(array, 0, 2)  # as networks have them

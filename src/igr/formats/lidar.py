@@ -6,7 +6,6 @@ Each is read in a process of its own (`store/apart.py`), some rows at a time: th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..machine import require
-from ..store.apart import Part, apart
+from ..store.apart import Part, apart, gathered, joined, library
 from .arrays import PACKING, UNPACKED
 from .rows import cut_short
 from .table import AXES, COLORS, NORMAL, Table, as_colors, named_places
@@ -43,76 +42,79 @@ def read_lidar(path: Path) -> Table:
     Raises:
         InputError: the file is damaged, or its library is not installed.
     """
-    parts = apart(LIDAR_FORMATS[path.suffix.lower()], path)
+    parts = _parts(path)
     known = next(parts)
-    count = known["points"]
-    allowed = max(UNPACKED, PACKING * path.stat().st_size)
-    if 24 * count > allowed:
-        raise InputError(f"{path.name} announces {count:,} points, far more than it can hold.")
-    if count == 0:
-        raise InputError(f"{path.name} holds no points.")
-    require(24 * count, f"reading {path.name}")
-    columns = _gathered(count, parts, path.name)
-    points, normals, views = columns.pop("points"), columns.pop("normals", None), None
+    require(24 * known["points"], f"reading {path.name}")
+    columns = gathered(parts, known["points"], KEPT)
     if "colors" in columns:
-        columns["colors"] = _eight_bits(columns["colors"])
-    viewpoints = np.array(known.get("viewpoints", ()), np.float64)
-    if len(viewpoints):
-        views = np.array(known["views"], np.int32)[columns.get("scan", np.zeros(count, np.uint8))]
-    notes = tuple(known.get("notes", ()))
-    table = Table(points, normals, columns, viewpoints if len(viewpoints) else None, views, notes)
+        columns["colors"] = eight_bits(columns["colors"])
+    table = _table(known, columns)
     withheld = columns.get("withheld")
     if withheld is None:
         return table
     return table.rows(withheld == 0, f"left out {np.count_nonzero(withheld):,} points marked as withheld")
 
 
-def _gathered(count: int, parts: Iterator[Part], name: str) -> dict[str, np.ndarray]:
-    """The columns of all parts; those in which all rows are the same take no room and are left out."""
-    columns: dict[str, np.ndarray] = {}
-    first: dict[str, np.ndarray] = {}
-    done = 0
+def lidar_tables(path: Path, rows: int) -> Iterator[Table]:
+    """The same, about so many rows at a time, with colors in the file's own numbers and all columns.
+
+    Raises:
+        InputError: as `read_lidar`, also while the rows come.
+    """
+    parts = _parts(path)
+    known, held = next(parts), []
     for part in parts:
-        stop = done + len(part["points"])
-        if stop > count:
-            raise InputError(f"{name} is damaged: it announces {count:,} points and holds more.")
-        for key, values in part.items():
-            if key not in columns:
-                one = first.setdefault(key, values[:1].copy())
-                if key not in KEPT and (values == one).all():
-                    continue
-                columns[key] = np.empty((count, *values.shape[1:]), values.dtype)
-                columns[key][:done] = one
-            columns[key][done:stop] = values
-        done = stop
+        held.append(part)
+        if sum(len(one["points"]) for one in held) >= rows:
+            yield _table(known, joined(held))
+            held = []
+    if held:
+        yield _table(known, joined(held))
+
+
+def _table(known: Part, columns: Part) -> Table:
+    """The table of columns, or of a part of their rows, by what is known of their file."""
+    points, normals, notes = columns.pop("points"), columns.pop("normals", None), tuple(known.get("notes", ()))
+    if not known.get("viewpoints"):
+        return Table(points, normals, columns, notes=notes)
+    views = np.array(known["views"], np.int32)[columns.get("scan", np.zeros(len(points), np.uint8))]
+    return Table(points, normals, columns, np.array(known["viewpoints"], np.float64), views, notes)
+
+
+def _parts(path: Path) -> Iterator[Part]:
+    """What is known of the file as a whole, then its rows, as many as it announces: columns by name."""
+    parts = apart(LIDAR_FORMATS[path.suffix.lower()], path)
+    known, done = next(parts), 0
+    count = known["points"]
+    if 24 * count > max(UNPACKED, PACKING * path.stat().st_size):
+        raise InputError(f"{path.name} announces {count:,} points, far more than it can hold.")
+    if count == 0:
+        raise InputError(f"{path.name} holds no points.")
+    yield known
+    for part in parts:
+        done += len(part["points"])
+        if done > count:
+            raise InputError(f"{path.name} is damaged: it announces {count:,} points and holds more.")
+        yield part
     if done < count:
-        raise cut_short(name, count, done)
-    return columns
+        raise cut_short(path.name, count, done)
 
 
-def _eight_bits(colors: np.ndarray) -> np.ndarray:
-    """Colors as uint8, if they have 16 bits: writers multiply by 256 or by 257, and shifting undoes both."""
+def eight_bits(colors: np.ndarray, top: int | None = None) -> np.ndarray:
+    """Colors as uint8, if they have 16 bits (by the `top` of a whole of which these are perhaps a part): writers
+    multiply by 256 or by 257, and shifting undoes both."""
     if colors.dtype == np.uint8:
         return colors
-    if colors.max() > 255:
+    if (colors.max() if top is None else top) > 255:
         colors >>= 8  # in place: they may be many
     return colors.astype(np.uint8)
 
 
-def _library(name: str, path: Path) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        kind = path.suffix.lower()
-        message = f"{path.name} needs {name}, which is not installed, as {kind} files do: pip install 'igr[scans]'"
-        raise InputError(message) from None
-
-
 def _las_parts(path: Path) -> Iterator[Part]:
-    laspy = _library("laspy", path)
+    laspy = library("laspy", path)
     with laspy.open(path, read_evlrs=False) as reader:
         if reader.header.are_points_compressed:
-            _library("lazrs", path)
+            library("lazrs", path)
         yield {"points": int(reader.header.point_count)}
         names = [str(name) for name in reader.header.point_format.dimension_names]
         colored = {"red", "green", "blue"} <= set(names)
@@ -140,7 +142,7 @@ def _with_normals(part: Part) -> Part:
 
 
 def _e57_parts(path: Path) -> Iterator[Part]:
-    pye57 = _library("pye57", path)
+    pye57 = library("pye57", path)
     image = pye57.libe57.ImageFile(str(path), "r")
     data = image.root()["data3D"]
     scans = [scan for scan in (pye57.ScanHeader(data[i]) for i in range(len(data))) if scan.point_count]
@@ -266,7 +268,7 @@ def _pcd_columns(stream: Any, path: Path, kind: str, count: int, dtype: np.dtype
         packed, size = np.frombuffer(data, "<u4", 2).tolist()
         if packed > len(data) - 8 or size > max(UNPACKED, PACKING * packed):
             raise ValueError("its sizes make no sense")
-        data = _library("lzf", path).decompress(data[8 : 8 + packed], size)
+        data = library("lzf", path).decompress(data[8 : 8 + packed], size)
     if len(data) < count * dtype.itemsize:
         raise cut_short(path.name, count, len(data) // dtype.itemsize)
     if kind == "binary":

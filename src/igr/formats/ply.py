@@ -9,16 +9,16 @@ from __future__ import annotations
 import io
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from .rows import DIGITS, RowLayout, cut_short, parsed, text_lines
-from .table import Table, named_places, named_table
+from .table import SPLAT, SPLAT_SHAPES, Table, as_colors, named_places, named_table, splat_table
 
 PLY_TYPES = {
     name: kind
@@ -38,13 +38,6 @@ PLY_TYPES = {
     for name in names
 }
 """NumPy's names of the types in a PLY header."""
-
-
-SPLAT = ("f_dc_0", "f_dc_1", "f_dc_2")
-"""The colors of Gaussian splats: the constant terms of their spherical harmonics."""
-CONSTANT_HARMONIC = 0.28209479177387814
-SHAPES = ("f_rest_", "scale_", "rot_")
-"""What else a splat has, in many columns that say nothing of its surface."""
 
 
 class _Property(NamedTuple):
@@ -73,35 +66,73 @@ class _Element:
         return np.dtype([(str(i), order + one.kind) for i, one in enumerate(self.properties)])
 
 
-def read_ply(path: Path) -> Table:
-    """The vertices of a PLY file, with normals, colors and all other plain numbers of each."""
+class _Layout(NamedTuple):
+    """Where the vertices of a PLY file stand in it, and which of their properties are kept."""
+
+    order: str | None
+    """Order of bytes; None for ASCII."""
+    before: list[_Element]
+    """What stands before the vertices."""
+    vertices: _Element
+    keep: list[int]
+    names: list[str]
+    """Those of the properties that are kept."""
+    splats: bool
+    begin: tuple[int, int]
+    """Bytes and lines of the header."""
+
+    @property
+    def ragged(self) -> bool:
+        """Whether rows up to the end of the vertices can have different lengths."""
+        return any(element.has_lists for element in (*self.before, self.vertices))
+
+
+def _layout(path: Path) -> _Layout:
     with path.open("rb") as stream:
         order, elements, lines = _ply_header(stream, path.name)
-        offset = stream.tell()
+        begin = stream.tell(), lines
     place = next((i for i, element in enumerate(elements) if element.name == "vertex"), None)
     if place is None or elements[place].count == 0:
         raise InputError(f"{path.name} has no vertices.")
-    vertices, before = elements[place], elements[:place]
-    names = [one.name for one in vertices.properties]
-    left_out = SHAPES if set(SPLAT) <= set(names) else ()
-    keep = [i for i, one in enumerate(vertices.properties) if not (one.counted or one.name.startswith(left_out))]
-    if not named_places([names[i] for i in keep]).keys() >= {"x", "y"}:
+    properties = elements[place].properties
+    splats = {one.name for one in properties} >= set(SPLAT)
+    left_out = SPLAT_SHAPES if splats else ()
+    keep = [i for i, one in enumerate(properties) if not (one.counted or one.name.startswith(left_out))]
+    names = [properties[i].name for i in keep]
+    if not named_places(names).keys() >= {"x", "y"}:
         raise InputError(f"{path.name}: its vertices have no x and y.")
-    if order is None:
-        numbers = _ascii_columns(path, vertices, keep, lines + sum(element.count for element in before))
-    else:
-        numbers = _binary_columns(path, vertices, keep, before, order, offset)
-    columns = [(names[i], values) for i, values in zip(keep, numbers, strict=True)]
-    return _splats(columns, path.name) if left_out else named_table(columns, path.name)
+    return _Layout(order, elements[:place], elements[place], keep, names, splats, begin)
 
 
-def _splats(columns: Sequence[tuple[str, np.ndarray]], name: str) -> Table:
-    """The centers of Gaussian splats, with the colors that they have from everywhere."""
-    found = dict(columns)
-    shades = [np.clip(0.5 + CONSTANT_HARMONIC * found.pop(term).astype(np.float64), 0, 1) for term in SPLAT]
-    count = len(shades[0])
-    note = f"holds {count:,} Gaussian splats: their centers are taken for points of the surface"
-    return named_table([*found.items(), ("colors", np.stack(shades, axis=1))], name, [note])
+def read_ply(path: Path) -> Table:
+    """The vertices of a PLY file, with normals, colors and all other plain numbers of each."""
+    layout = _layout(path)
+    numbers = (_ascii_columns if layout.order is None else _binary_columns)(path, layout)
+    return _table(layout, numbers, path.name)
+
+
+def ply_tables(path: Path, rows: int, in_bytes: Callable[[np.ndarray], np.ndarray | None]) -> Iterator[Table]:
+    """The same of a binary file, some rows at a time, never more in memory; `in_bytes` as for `named_table`.
+
+    Raises:
+        InputError: as `read_ply`; or the file is ASCII, or rows up to the end of its vertices differ in length.
+    """
+    layout = _layout(path)
+    if layout.order is None or layout.ragged:
+        kind = "ASCII" if layout.order is None else "rows of different lengths"
+        raise InputError(
+            f"{path.name} is a PLY file in {kind}, which is only read whole; convert it to binary PLY."
+        )
+    every = range(layout.vertices.count)
+    for start in every[::rows]:
+        yield _table(layout, _fixed_columns(path, layout, every[start : start + rows]), path.name, in_bytes)
+
+
+def _table(
+    layout: _Layout, numbers: Sequence[np.ndarray] | np.ndarray, name: str, in_bytes: Any = as_colors
+) -> Table:
+    columns = list(zip(layout.names, numbers, strict=True))
+    return splat_table(columns, name) if layout.splats else named_table(columns, name, (), in_bytes)
 
 
 def check_ply(path: Path) -> None:
@@ -117,7 +148,9 @@ def check_ply(path: Path) -> None:
             raise cut_short(path.name, element.count)
 
 
-def _ascii_columns(path: Path, vertices: _Element, keep: list[int], skipped: int) -> np.ndarray:
+def _ascii_columns(path: Path, at: _Layout) -> np.ndarray:
+    vertices, keep = at.vertices, at.keep
+    skipped = at.begin[1] + sum(element.count for element in at.before)
     names = [one.name for one in vertices.properties]
     plain = [i for i, one in enumerate(vertices.properties) if not one.counted]
     if skipped + 2 * len(names) * vertices.count > path.stat().st_size + 1:  # a number takes a digit and a blank
@@ -146,24 +179,27 @@ def _without_lists(lines: Iterator[str], properties: Sequence[_Property]) -> Ite
         yield " ".join(kept)
 
 
-def _binary_columns(
-    path: Path, vertices: _Element, keep: list[int], before: list[_Element], order: str, offset: int
-) -> list[np.ndarray]:
-    if not any(element.has_lists for element in (*before, vertices)):
-        offset += sum(element.count * element.dtype(order).itemsize for element in before)
-        dtype = vertices.dtype(order)
-        held = max(path.stat().st_size - offset, 0) // dtype.itemsize
-        if held < vertices.count:
-            raise cut_short(path.name, vertices.count, held)
-        rows = np.fromfile(path, dtype, vertices.count, offset=offset)
-        return [_native(rows[str(i)]) for i in keep]
-    data, at = np.fromfile(path, np.uint8, offset=offset), 0
+def _binary_columns(path: Path, at: _Layout) -> list[np.ndarray]:
+    if not at.ragged:
+        return _fixed_columns(path, at, range(at.vertices.count))
+    data, place, order = np.fromfile(path, np.uint8, offset=at.begin[0]), 0, at.order or ""
     try:
-        for element in before:
-            at = deque(_walk(data, at, element, order), maxlen=1)[0]
-        return _ragged_columns(data, at, vertices, keep, order)
+        for element in at.before:
+            place = deque(_walk(data, place, element, order), maxlen=1)[0]
+        return _ragged_columns(data, place, at.vertices, at.keep, order)
     except (struct.error, IndexError) as error:
-        raise cut_short(path.name, vertices.count) from error
+        raise cut_short(path.name, at.vertices.count) from error
+
+
+def _fixed_columns(path: Path, at: _Layout, rows: range) -> list[np.ndarray]:
+    """The columns of some rows, all of one length."""
+    dtype = at.vertices.dtype(at.order or "")
+    offset = at.begin[0] + sum(one.count * one.dtype(at.order or "").itemsize for one in at.before)
+    held = max(path.stat().st_size - offset, 0) // dtype.itemsize
+    if held < at.vertices.count:
+        raise cut_short(path.name, at.vertices.count, held)
+    values = np.fromfile(path, dtype, len(rows), offset=offset + rows.start * dtype.itemsize)
+    return [_native(values[str(i)]) for i in at.keep]
 
 
 def _native(values: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InputError
-from .table import AXES, COLORS, NORMAL, Table, column_names, named_table
+from .table import AXES, COLORS, NORMAL, Table, as_colors, column_names, named_table
 
 MOST_COLUMNS = 12
 """Columns without names, at most."""
@@ -189,23 +189,39 @@ def plain_table(values: Float[np.ndarray, "n c"], name: str, columns: str | None
     Raises:
         InputError: there are too few or too many columns, or not as many as are named.
     """
-    count, notes = values.shape[1], ()
+    return table_of(values, name, *plain_names(values, name, columns))
+
+
+def plain_names(
+    values: Float[np.ndarray, "n c"], name: str, columns: str | None
+) -> tuple[list[str], tuple[str, ...]]:
+    """The names of such columns, and what there is to say of that."""
+    count = values.shape[1]
     if columns is not None:
         names = column_names(columns)
         if len(names) != count:
             raise InputError(f"{name} has {count} columns, and columns={columns!r} names {len(names)}.")
-    elif not 2 <= count <= MOST_COLUMNS:
+        return names, ()
+    if not 2 <= count <= MOST_COLUMNS:
         raise InputError(
             f"{name} has {count} columns; 2 to {MOST_COLUMNS} (x y, x y z, and what belongs to them) can be told "
             "apart without names."
         )
-    else:
-        names, sure = judged_names(values)
-        if not sure:
-            notes = (f"took its columns for {shown(names)} (the option columns overrules)",)
+    names, sure = judged_names(values)
+    return names, () if sure else (f"took its columns for {shown(names)} (the option columns overrules)",)
+
+
+def table_of(
+    values: Float[np.ndarray, "n c"],
+    name: str,
+    names: list[str],
+    notes: tuple[str, ...] = (),
+    in_bytes: Callable[[np.ndarray], np.ndarray | None] = as_colors,
+) -> Table:
+    """The table of rows of numbers whose columns have these names; see `named_table`."""
     if names in ([*AXES], [*AXES[:2]]):
         return Table(values, notes=notes)
-    return named_table(list(zip(names, values.T, strict=True)), name, notes)
+    return named_table(list(zip(names, values.T, strict=True)), name, notes, in_bytes)
 
 
 def shown(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ What columns are is said by their names (`named_table`), or where they have none
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,6 +62,11 @@ ARRAYS = {
 """The usual names of arrays that hold all axes or colors at once, the commonest first."""
 SCALARS = ("intensity", "classification")
 """Meanings that are attributes of that name."""
+SPLAT = ("f_dc_0", "f_dc_1", "f_dc_2")
+"""The colors of Gaussian splats: the constant terms of their spherical harmonics."""
+CONSTANT_HARMONIC = 0.28209479177387814
+SPLAT_SHAPES = ("f_rest_", "scale_", "rot_")
+"""What else a splat has, in many columns that say nothing of its surface."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +129,28 @@ def named_places(names: Sequence[str]) -> dict[str, int]:
     return {meaning: place for meaning, place in found.items() if meaning not in AXES} | survey
 
 
-def named_table(columns: Sequence[tuple[str, np.ndarray]], name: str, notes: Sequence[str] = ()) -> Table:
+def as_colors(values: np.ndarray, reach: tuple[float, float] | None = None) -> UInt8[np.ndarray, "n 3"] | None:
+    """Red, green and blue as bytes, from whole numbers to 255 or 65,535, or fractions to 1; None of others. Which
+    they are is seen by their `reach`, least and greatest, of a whole of which these are perhaps a part."""
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    values = np.nan_to_num(values.astype(np.float64), posinf=-1)
+    low, high = reach or (values.min(initial=0), values.max(initial=0))
+    if low < 0 or high > 65535:
+        return None
+    scale = 255 if high <= 1 else 1 if high <= 255 else 255 / 65535
+    return np.rint(values * scale).astype(np.uint8)
+
+
+def named_table(
+    columns: Sequence[tuple[str, np.ndarray]],
+    name: str,
+    notes: Sequence[str] = (),
+    in_bytes: Callable[[np.ndarray], np.ndarray | None] = as_colors,
+) -> Table:
     """The table of columns (n,), or arrays (n, k) of several, by their names; columns without a name are left
-    aside, and those that mean nothing here are attributes.
+    aside, and those that mean nothing here are attributes. `in_bytes` makes colors of red, green and blue, or
+    None where they are none.
 
     Raises:
         InputError: no x and y are among them.
@@ -152,7 +176,7 @@ def named_table(columns: Sequence[tuple[str, np.ndarray]], name: str, notes: Seq
     colors = None
     if found.keys() >= set(COLORS):
         places = {found[color] for color in COLORS}
-        colors = as_colors(beside(COLORS))
+        colors = in_bytes(beside(COLORS))
         if colors is None:
             notes.append("kept red, green and blue as they are: they are not numbers from 0 to 255, or to 1")
         else:
@@ -176,6 +200,16 @@ def named_table(columns: Sequence[tuple[str, np.ndarray]], name: str, notes: Seq
     return Table(points, directions, attributes, notes=tuple(notes))
 
 
+def splat_table(columns: Sequence[tuple[str, np.ndarray]], name: str) -> Table:
+    """The centers of Gaussian splats, with the colors that they have from everywhere."""
+    found = dict(columns)
+    shades = [np.clip(0.5 + CONSTANT_HARMONIC * found.pop(term).astype(np.float64), 0, 1) for term in SPLAT]
+    count = len(shades[0])
+    note = f"holds {count:,} Gaussian splats: their centers are taken for points of the surface"
+    colors = np.rint(255 * np.stack(shades, axis=1)).astype(np.uint8)
+    return named_table([*found.items(), ("colors", colors)], name, [note])
+
+
 def _parts(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """The columns of an array that holds several of them by its name; any other as it is."""
     parts = ARRAYS.get(simplified(name))
@@ -195,18 +229,6 @@ def _no_position(name: str, labels: Sequence[str]) -> InputError:
         )
     held = ", ".join(label for label in labels if label)[:200] or "none"
     return InputError(f"{name} has no columns x and y; their names are: {held}.")
-
-
-def as_colors(values: np.ndarray) -> UInt8[np.ndarray, "n 3"] | None:
-    """Red, green and blue as bytes, from whole numbers to 255 or 65,535, or fractions to 1; None of others."""
-    if values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
-    values = np.nan_to_num(values.astype(np.float64), posinf=-1)
-    low, high = values.min(initial=0), values.max(initial=0)
-    if low < 0 or high > 65535:
-        return None
-    scale = 255 if high <= 1 else 1 if high <= 255 else 255 / 65535
-    return np.rint(values * scale).astype(np.uint8)
 
 
 def unpacked_colors(values: np.ndarray) -> UInt8[np.ndarray, "n 3"]:

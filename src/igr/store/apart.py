@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
@@ -97,6 +97,45 @@ def _received(pipe: IO[bytes]) -> Part | str | None:
         if pipe.readinto(arrays[name].reshape(-1).view(np.uint8)) < arrays[name].nbytes:  # type: ignore[attr-defined]
             return None
     return arrays
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """Parts of rows as one."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def gathered(parts: Iterator[Part], count: int, kept: Sequence[str]) -> Part:
+    """All parts as one of `count` rows; columns in which all rows are the same take no room and are left out, but
+    those that are to be `kept`."""
+    columns: Part = {}
+    first: Part = {}
+    done = 0
+    for part in parts:
+        stop = done + len(next(iter(part.values())))
+        for key, values in part.items():
+            if key not in columns:
+                one = first.setdefault(key, values[:1].copy())
+                if key not in kept and (values == one).all():
+                    continue
+                columns[key] = np.empty((count, *values.shape[1:]), values.dtype)
+                columns[key][:done] = one
+            columns[key][done:stop] = values
+        done = stop
+    return columns
+
+
+def library(name: str, path: Path) -> Any:
+    """A library of the extra `scans`, imported.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        kind = path.suffix.lower()
+        message = f"{path.name} needs {name}, which is not installed, as {kind} files do: pip install 'igr[scans]'"
+        raise InputError(message) from None
 
 
 def serve(module: str, function: str, path: str) -> None:
