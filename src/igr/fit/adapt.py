@@ -19,6 +19,11 @@ CURVATURE, UNDER_NOISE = 3.0, 6.0
 """Curvature, in 1/length of the unit frame, at which bias and variance are balanced: in scans, and in clouds so
 noisy that the surface passes between the points (noise above `NOISY` spacings)."""
 NOISY = 0.2
+USUAL_SPACING = 0.01
+"""Spacing of such scans, about: those that are denser, as blocks of large clouds are, are of things with as much
+more detail, so their curvature is taken to be as much larger. On a town of known height (half a million points a
+block, noise .3 of their distance) roofs and ground err by .016 m instead of .019, walls' feet by .028 instead of .039.
+"""
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
 MEASURED = {2: (2, 6, 18), 3: (4, 16, 64)}
@@ -131,9 +136,12 @@ def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
     1/σ² = 1/noise² + 1/(νh)²."""
     thinning = cloud.spacing ** ((dimension - 1) / 2)
     between = dimension == 3 and cloud.noise > NOISY * cloud.spacing
+    curvature = UNDER_NOISE if between else CURVATURE
+    if dimension == 3:
+        curvature *= max(1.0, USUAL_SPACING / max(cloud.spacing, 1e-12))
     cell, noise = 0.0, cloud.noise
     for _ in range(ROUNDS if cloud.noise > 0 else 0):
-        cell = (8 * noise * thinning / (UNDER_NOISE if between else CURVATURE)) ** (2 / (dimension + 3))
+        cell = (8 * noise * thinning / curvature) ** (2 / (dimension + 3))
         if np.isfinite(cloud.roughness):
             noise = cloud.noise * cloud.roughness * cell / np.hypot(cloud.noise, cloud.roughness * cell)
     return max(cell, CELLS_PER_SPACING * cloud.spacing)

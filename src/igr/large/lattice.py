@@ -2,7 +2,7 @@
 
 Every cell of the lattice belongs to one block, and a block makes the triangles of its own cells and no others.
 Those of a cell follow from the field at its corners and on its edges, which every block that asks is told alike;
-so the triangles of two blocks meet exactly, whichever was made first. Each vertex has a name, the same in all blocks:
+so the triangles of two blocks meet exactly, whichever was made first. Each vertex has a name, the same in all:
 the edge of the lattice that it lies on, or the two such between which a border was cut.
 
 A block looks at a rim of cells around its own, too: a surface that ends is cut there as in the neighbors.
@@ -123,9 +123,7 @@ def piece_of(
     return Piece(vertices[used], faces.reshape(-1, 3), name[between], own, ~own | (at == low).any(1))
 
 
-def _voxels(
-    field: Shape, lattice: Lattice, low: np.ndarray, high: np.ndarray, ends: Ends | None
-) -> Voxels | None:
+def _voxels(field: Shape, lattice: Lattice, low: np.ndarray, high: np.ndarray, ends: Ends | None) -> Voxels | None:
     """The cells from `low` to `high` that the surface passes through."""
     levels = max(0, int(np.log2(float((high - low).max()) / COARSEST)))
     size = 2**levels

@@ -27,8 +27,8 @@ from ..reconstruction import Normals, Options, reconstruct
 from ..settings import Checked, Count, Positive
 from ..store.atomic import locked, make_folder, write_bytes
 from ..surface.surface import Surface
+from ..tiles.blocks import INDEX, opened, sort, source_of
 from .block import SAMPLES
-from .blocks import sort
 from .join import join
 from .work import Plan, Work
 
@@ -138,10 +138,11 @@ def _sort(
     work: Work, files: list[Path], config: Config, options: LargeOptions, notify: Callable[[str], None]
 ) -> None:
     """The points in blocks on disk, where they are not yet."""
-    points = work.folder / "points"
-    if points.exists():
+    points, source = work.folder / "points", source_of(files, options.block_points, config.seed)
+    if (points / INDEX).exists():
         if not options.resume:
             raise InputError(f"{work.folder} holds blocks already: resume it, or choose another folder")
+        opened(points, source)
         return
     began = time.monotonic()
     blocks = sort(files, points, options.block_points, seed=config.seed, notify=notify)

@@ -32,9 +32,9 @@ from ..settings import parse_json
 from ..store.atomic import read_small_text, write_bytes
 from ..store.tensors import read_tensors, write_tensors
 from ..surface.surface import Surface
+from ..tiles.blocks import Blocks, opened
 from .blend import BlendedField, Part, Partition
 from .block import Whole, fit_block
-from .blocks import Blocks, opened
 from .lattice import RIM, Ends, Lattice, Piece, piece_of
 
 SUPPORT = 250_000

@@ -64,21 +64,22 @@ def estimate_directions(near: Neighbors) -> Directions:
     """Unsigned normals of points from their neighborhoods."""
     points, (n, d) = near.points, near.points.shape
     size, errs_at_random, thickness = neighborhood(near)
-    index = near.table(size)[1]
-    parts = [principal_axes(points, rows) for rows in np.array_split(index, max(1, n // 20_000))]
+    distance, index = near.table(max(size, PARTNERS[d], 6))  # once: the tables of large clouds are not kept
+    parts = [principal_axes(points, rows) for rows in np.array_split(index[:, : size + 1], max(1, n // 20_000))]
     variances, axes = (np.concatenate(part) for part in zip(*parts, strict=True))
     normals, variation = axes[:, :, 0], variances[:, 0] / np.maximum(variances.sum(1), 1e-300)
-    neighbors = near.table(PARTNERS[d])[1][:, 1:]
-    spacing, line = near.spacing(ADJOINING[d]), variances[:, -2] < LINE * variances[:, -1]
+    neighbors = index[:, 1 : PARTNERS[d] + 1].copy()
+    last = distance.shape[1] - 1
+    spacing, line = distance[:, min(ADJOINING[d], last)], variances[:, -2] < LINE * variances[:, -1]
     if d == 3 and line.mean() > LINES:
-        along, neighbors, spacing = axes[:, :, 2], neighbors.copy(), spacing.copy()
-        for rows, index, distance, wider, wide in _spanning(near, np.flatnonzero(line)):
+        along, spacing = axes[:, :, 2], spacing.copy()
+        for rows, others, apart, wider, wide in _spanning(near, np.flatnonzero(line)):
             normals[rows] = _across(wide[:, :, 0], along[rows])
             variation[rows] = wider[:, 0] / np.maximum(wider.sum(1), 1e-300)
-            neighbors[rows, ALONG:] = index[:, 1 : 1 + neighbors.shape[1] - ALONG]
-            spacing[rows] = distance[:, ADJOINING[3]]
+            neighbors[rows, ALONG:] = others[:, 1 : 1 + neighbors.shape[1] - ALONG]
+            spacing[rows] = apart[:, ADJOINING[3]]
     flatness = np.clip(1 - variation / 0.15, 0, 1)
-    sixth, adjoining = float(np.median(near.spacing(6))), float(np.median(spacing))
+    sixth, adjoining = float(np.median(distance[:, min(6, last)])), float(np.median(spacing))
     return Directions(normals, flatness, neighbors, sixth, adjoining, errs_at_random, thickness)
 
 

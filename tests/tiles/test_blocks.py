@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from igr.large.blocks import opened, sort
+from igr.tiles.blocks import opened, sort
 from igr.mesh.write import ply_bytes
 from torture import scanners
 
@@ -93,7 +93,7 @@ def test_around_is_what_a_search_of_all_points_finds(tmp_path, margin):
 
 
 def test_the_sample_is_uniform_and_always_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("igr.large.blocks.SAMPLE", 4000)
+    monkeypatch.setattr("igr.tiles.blocks.SAMPLE", 4000)
     points = hills(40_000)
     blocks = sort([saved(tmp_path, "a.npy", points)], tmp_path / "blocks", 3000, seed=3, **QUIET)
     sample = blocks.sample(3000)
