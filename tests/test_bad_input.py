@@ -417,7 +417,7 @@ HOCON = {
 @pytest.mark.parametrize("name", HOCON)
 def test_a_configuration_of_the_original_leads_nowhere(tmp_path, name):
     pytest.importorskip("pyhocon")
-    from igr.cli.original_conf import read_conf
+    from igr.original_conf import read_conf
 
     (tmp_path / "a.conf").write_text(HOCON[name])
     refused(read_conf, tmp_path / "a.conf")

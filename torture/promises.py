@@ -70,7 +70,7 @@ def _space(path: Path) -> None:
 
 
 def _conf(path: Path) -> None:
-    from igr.cli.original_conf import read_conf
+    from igr.original_conf import read_conf
 
     assert read_conf(path).config.steps >= 1
 

@@ -31,7 +31,12 @@ def done(tmp_path_factory):
     np.save(folder / "scan.npy", np.c_[1000 * points + [4e5, 0, 100], normals])
     options, notes = LargeOptions(block_points=4500), []
     told = reconstruct_large(
-        [folder / "scan.npy"], folder / "mesh.ply", folder / "run", config=CONFIG, options=options, notify=notes.append
+        [folder / "scan.npy"],
+        folder / "mesh.ply",
+        folder / "run",
+        config=CONFIG,
+        options=options,
+        notify=notes.append,
     )
     return folder, told, notes
 
@@ -133,7 +138,7 @@ def test_a_folder_with_work_is_not_overwritten_silently(done):
 
 
 def test_nothing_is_kept_unless_asked_for(done, tmp_path):
-    folder, told, _ = done
+    folder, _, _ = done
     options = LargeOptions(block_points=9000, keep=False)
     again = reconstruct_large(
         [folder / "scan.npy"], tmp_path / "mesh.ply", tmp_path / "run", config=CONFIG, options=options

@@ -11,8 +11,8 @@ import igr
 from igr.cli.main import main
 from igr.cloud.neighbors import Neighbors
 from igr.mesh.border import EDGE, unsupported
-from igr.mesh.triangles import cut
 from igr.mesh.gaps import gaps
+from igr.mesh.triangles import cut
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,8 @@ def test_a_sheet_ends_at_its_border_and_keeps_only_large_holes(plane):
 @pytest.mark.parametrize(("hole", "count"), [(0.05, 3), (0.2, 2), (1.0, 1)])
 def test_how_wide_holes_are_closed_can_be_said(plane, hole, count):
     near, vertices, faces = plane
-    mesh = trimesh.Trimesh(*cut(vertices, faces, unsupported(vertices, faces, near, hole)[0], EDGE)[:2], process=False)
+    gap = unsupported(vertices, faces, near, hole)[0]
+    mesh = trimesh.Trimesh(*cut(vertices, faces, gap, EDGE)[:2], process=False)
     assert borders(mesh) == count
 
 

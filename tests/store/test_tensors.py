@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from igr.errors import InputError, OutputError
-from igr.mesh.write import check_folder
-from igr.store.atomic import locked, remove_left_over, write_bytes, write_files
+from igr.store.atomic import check_folder, locked, remove_left_over, write_bytes, write_files
 from igr.store.tensors import read_tensors, tensor_bytes, write_tensors
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1e300]), "n": np.array([7], np.int64)}

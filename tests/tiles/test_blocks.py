@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from igr.tiles.blocks import opened, sort
 from igr.mesh.write import ply_bytes
+from igr.tiles.blocks import opened, sort
 from torture import scanners
 
 QUIET = {"notify": lambda note: None}

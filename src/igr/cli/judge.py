@@ -78,7 +78,7 @@ class Evaluate:
         if not 1 <= self.depth <= 14:
             raise InputError(f"--depth {self.depth} is out of range; use 1 to 14")
         if self.colored is not None:
-            from ..mesh.write import check_folder
+            from ..store.atomic import check_folder
 
             check_folder(self.colored)
             if self.colored.suffix.lower() != ".ply":

@@ -62,7 +62,7 @@ class Images:
         """Run the subcommand."""
         from ..idr.photographs import PhotoOptions
         from ..images.read import read_views
-        from ..mesh.write import check_folder
+        from ..store.atomic import check_folder
 
         began = time.monotonic()
         target = self.output or self.folder.with_name(f"{self.folder.resolve().name}_mesh.ply")
@@ -146,8 +146,8 @@ class Report:
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        from ..mesh.write import check_folder
         from ..show.report import write_mesh_report, write_report
+        from ..store.atomic import check_folder
         from ..surface.opening import load_shape
         from ..surface.surface import Surface
 
@@ -190,8 +190,8 @@ class Render:
         """Run the subcommand."""
         import numpy as np
 
-        from ..mesh.write import check_folder
         from ..show import render
+        from ..store.atomic import check_folder
         from ..surface.attributes import vertex_colors
         from ..surface.opening import load_shape
         from ..surface.surface import Surface
@@ -279,7 +279,7 @@ class Export:
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        from ..mesh.write import check_folder
+        from ..store.atomic import check_folder
         from ..surface.opening import load_model
 
         check_folder(self.output)

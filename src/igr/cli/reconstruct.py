@@ -18,7 +18,8 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from ..errors import InputError
 from .output import Ending, Selecting, check_request, report_result, say, tell, write_result
-from .scans import Tiling, reconstruct_all, reconstruct_tiles
+from .scans import reconstruct_all
+from .tiles import Tiling, is_large, reconstruct_tiles
 
 if TYPE_CHECKING:
     from ..cloud.pointcloud import PointCloud
@@ -97,7 +98,7 @@ class Reconstruct(Ending, Selecting, Tiling):
         """Run the subcommand."""
         from ..formats.colmap import is_model
 
-        if self.tiles or self.block_points:
+        if is_large(self):
             return reconstruct_tiles(self)
         several = len(self.scans) > 1 or any(path.is_dir() and not is_model(path) for path in self.scans)
         if several or (self.output is not None and self.output.is_dir()):
@@ -179,7 +180,7 @@ class Reconstruct(Ending, Selecting, Tiling):
 
     def _check_places(self, beside: Path) -> None:
         """Refuse outputs that could not be written, before any work."""
-        from ..mesh.write import check_folder
+        from ..store.atomic import check_folder
 
         for path in (self.output or beside.with_name(f"{beside.stem}_mesh.ply"), self.model, self.report):
             if path is not None:
@@ -202,7 +203,7 @@ class Reconstruct(Ending, Selecting, Tiling):
         scan = self.scans[0] if self.scans else None
         config, resolution, level = PRESETS[self.preset], self.resolution, self.level
         if self.conf is not None:
-            from .original_conf import read_conf
+            from ..original_conf import read_conf
 
             original = read_conf(self.conf)
             for warning in original.warnings:

@@ -1,10 +1,8 @@
-"""Many clouds with one command, each in turn, with a table; one cloud in many files or blocks; and folders of
-scans: dfaust preprocess and split."""
+"""Many clouds with one command, each in turn, with a table; and folders of scans: dfaust preprocess and split."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -30,81 +28,6 @@ COLUMNS = (
     *("resolution", "vertices", "triangles", "watertight", "components", "curves", "closed"),
 )
 """Columns of the table: the scan, what became of it, and what `igr reconstruct --json` says."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tiling:
-    """A cloud of many files, or larger than one field: cut into blocks."""
-
-    tiles: bool = False
-    """The scans, or all files of a folder, are tiles of one cloud: one surface of all of them."""
-    block_points: int | None = None
-    """Cut the cloud into blocks of about so many points, each with a field of its own (default: 500,000, from 2
-    million points on)."""
-    cell: float | None = None
-    """Edge of the mesh's cells where the cloud is cut into blocks (the scan's units; default: as points allow)."""
-    cluster: str | None = None
-    """Let a Dask cluster do the blocks, or several scans: local:N for N processes here, or tcp://HOST:PORT of a
-    scheduler whose workers see the same files (extra `cluster`)."""
-
-
-IN_BLOCKS = ("run", "resume", "normals", "surface", "holes", "trim", "attributes", "seed", "json")
-"""Options beside those of `Tiling` that a cloud in blocks can have; of others only the defaults."""
-
-
-def reconstruct_tiles(command: Reconstruct) -> int:
-    """Reconstruct the cloud of a command in blocks; returns the exit status.
-
-    Raises:
-        InputError: options do not go together, or the files cannot be used.
-    """
-    from ..config import FAST
-    from ..large.whole import BLOCK_POINTS, LargeOptions, reconstruct_large
-    from ..mesh.write import check_output
-
-    known = {field.name for field in dataclasses.fields(Tiling)} | {"scans", "output", *IN_BLOCKS}
-    for field in dataclasses.fields(command):
-        if field.name not in known and getattr(command, field.name) != field.default:
-            name = field.name.replace("_", "-")
-            raise InputError(
-                f"--{name} is not for a cloud in blocks; thin it (--voxel, in a run of its own) instead"
-            )
-    paths = list(find_scans(command.scans).values())
-    first = command.scans[0]
-    output = command.output or first.with_name(f"{first.stem}_mesh.ply")
-    if output.suffix.lower() != ".ply":
-        raise InputError(
-            f"{output}: the mesh of a cloud in blocks is written as it comes, which PLY allows: use .ply"
-        )
-    check_output(output, 3)
-    folder = command.run or Path("runs") / f"{first.stem}-blocks"
-    options = LargeOptions(
-        command.block_points or BLOCK_POINTS,
-        command.normals,
-        command.surface,
-        command.holes,
-        command.trim,
-        command.cell,
-        command.attributes,
-        resume=command.resume,
-        keep=command.run is not None,
-        cluster=command.cluster or "",
-    )
-    config = dataclasses.replace(FAST, seed=command.seed)
-    try:
-        result = reconstruct_large(
-            paths, output, folder, config=config, options=options, notify=lambda note: say(f"{first.name}: {note}")
-        )
-    except KeyboardInterrupt:
-        say(f"kept in {folder}; the same command with --resume continues")
-        raise
-    shape = "open" if result["open"] else "watertight" if result["open_edges"] == 0 else "not watertight"
-    if command.json:
-        print(json.dumps({"scan": str(first), **result}))
-        return 0
-    say(f"mesh  {result['triangles']:,} triangles, {shape}, {result['components']:,} components")
-    tell(f"wrote {output} in {result['seconds']:.1f} s")
-    return 0
 
 
 def reconstruct_all(command: Reconstruct) -> int:

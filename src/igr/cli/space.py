@@ -227,10 +227,9 @@ class Latents:
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        from ..mesh.write import check_folder
         from ..show.drawings import latent_picture, latent_table
         from ..space.space import ShapeSpace
-        from ..store.atomic import write_bytes
+        from ..store.atomic import check_folder, write_bytes
 
         check_folder(self.out)
         if self.out.suffix.lower() not in (".svg", ".csv"):

@@ -22,8 +22,8 @@ NOISY = 0.2
 USUAL_SPACING = 0.01
 """Spacing of such scans, about: those that are denser, as blocks of large clouds are, are of things with as much
 more detail, so their curvature is taken to be as much larger. On a town of known height (half a million points a
-block, noise .3 of their distance) roofs and ground err by .016 m instead of .019, walls' feet by .028 instead of .039.
-"""
+block, noise .3 of their distance) roofs and ground err by .016 m instead of .019, feet
+of walls by .028 instead of .039."""
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
 MEASURED = {2: (2, 6, 18), 3: (4, 16, 64)}

@@ -16,9 +16,11 @@ from jaxtyping import Bool, Int
 
 from ..errors import FitError
 from ..mesh.pieces import SMALL, SUPPORT, connected
-from ..mesh.write import ply_corners, ply_head, ply_rows
+from ..mesh.write import named_columns, ply_corners, ply_head, ply_rows
 from ..store.atomic import write_stream
 
+TYPES = {"i8": np.dtype(float), "u8": np.dtype(float), "b1": np.dtype(np.uint8)}
+"""What stands for types that PLY does not have."""
 Read = Callable[[int], dict[str, np.ndarray]]
 """The arrays of a block's piece, see `work.py`; none where it has no surface."""
 
@@ -177,14 +179,14 @@ def _kept(piece: np.ndarray, area: np.ndarray, support: np.ndarray) -> tuple[Boo
 
 
 def _types(pieces: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """An empty array of each attribute, by name, of a type that holds it in all blocks."""
+    """An empty array of each attribute, by name, of a type that PLY has and that holds it in all blocks."""
     kinds: dict[str, np.ndarray] = {}
     for arrays in pieces:
         for name, values in arrays.items():
             if name == "confidence" or name.startswith("attribute."):
                 other = kinds.get(name, values[:0])
                 kinds[name] = np.empty((0, *values.shape[1:]), np.result_type(values.dtype, other.dtype))
-    return kinds
+    return {name: kind.astype(TYPES.get(kind.dtype.str[1:], kind.dtype)) for name, kind in kinds.items()}
 
 
 def _rows(arrays: dict[str, np.ndarray] | None, kinds: dict[str, np.ndarray], rows: Any = None) -> np.ndarray:
@@ -194,5 +196,5 @@ def _rows(arrays: dict[str, np.ndarray] | None, kinds: dict[str, np.ndarray], ro
         name.removeprefix("attribute."): kind if arrays is None else arrays[name][rows].astype(kind.dtype)
         for name, kind in kinds.items()
     }
-    colors = told.pop("colors", None)
-    return ply_rows(places, told, colors)
+    confidence, colors = {"confidence": told.pop("confidence")}, told.pop("colors", None)
+    return ply_rows(places, confidence | named_columns(told, confidence), colors)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from ..errors import InputError
 from ..formats.ply import PLY_TYPES
 from ..formats.table import compact, linear_light
-from ..store.atomic import destination, write_bytes
+from ..store.atomic import check_folder, write_bytes
 
 if TYPE_CHECKING:
     from trimesh.visual import TextureVisuals
@@ -50,25 +50,6 @@ def check_output(path: str | os.PathLike[str], dimension: int | None = None) -> 
         what = {2: "a planar curve is", 3: "a mesh is"}.get(dimension or 0, "results are")
         raise InputError(f"{path}: {what} written as {', '.join(known)}, not {path.suffix or 'without a suffix'}")
     check_folder(path)
-
-
-def check_folder(path: str | os.PathLike[str]) -> None:
-    """Refuse a file of any kind that cannot be written: no folder is there, it is no file, or may not be changed.
-
-    Raises:
-        InputError: it is so.
-    """
-    path = Path(path)
-    if not os.path.isdir(path.parent):
-        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
-    try:
-        folder = destination(path).parent
-    except OSError as problem:
-        raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from None
-    if not folder.is_dir():
-        raise InputError(f"{path} cannot be written: it is a link into {folder}, and there is no such folder")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{path} cannot be written: no permission, or {folder} is read-only")
 
 
 def write_mesh(
@@ -166,7 +147,8 @@ def ply_bytes(
 ) -> bytes:
     """Binary PLY of a mesh, or without `faces` of a cloud; see `write_mesh`. Positions and normals are in float64;
     trimesh would write float32. Attributes (v,) keep their types where PLY has them."""
-    rows = ply_rows(vertices, attributes, colors, normals=normals)
+    columns = {name: _ply_column(values) for name, values in (attributes or {}).items()}
+    rows = ply_rows(vertices, columns, colors, normals=normals)
     corners = b"" if faces is None else ply_corners(faces).tobytes()
     return ply_head(rows.dtype, len(rows), None if faces is None else len(faces)) + rows.tobytes() + corners
 
@@ -178,14 +160,14 @@ def ply_rows(
     *,
     normals: Float[np.ndarray, "v d"] | None = None,
 ) -> np.ndarray:
-    """The vertices of a PLY file as they lie in it; arguments as of `ply_bytes`."""
+    """The vertices of a PLY file as they lie in it; attributes of the types of PLY, all else as of `ply_bytes`."""
     axes = "xyz"[: vertices.shape[1]]
     columns = dict(zip(axes, vertices.astype("<f8").T, strict=True))
     if normals is not None:
         columns |= {f"n{axis}": values for axis, values in zip(axes, normals.astype("<f8").T, strict=True)}
     if colors is not None:
         columns |= dict(zip(("red", "green", "blue"), colors.T, strict=True))
-    columns |= {name: _ply_column(values) for name, values in (attributes or {}).items()}
+    columns |= attributes or {}
     kinds = [(name, values.dtype.newbyteorder("<").str) for name, values in columns.items()]
     rows = np.empty(len(vertices), kinds)
     for name, values in columns.items():
@@ -201,7 +183,7 @@ def ply_corners(faces: Int[np.ndarray, "f 3"]) -> np.ndarray:
 
 
 def ply_head(kinds: np.dtype, vertices: int, faces: int | None) -> bytes:
-    """What stands before them: of so many vertices with these properties, and so many triangles, None for a cloud."""
+    """What stands before them: of so many vertices with these properties, and triangles, None for a cloud."""
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {vertices}"]
     for name in kinds.names or ():
         lines.append(f"property {PLY_NAMES[kinds[name].newbyteorder('=')]} {name}")

@@ -86,6 +86,25 @@ def destination(path: StrPath) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a file of any kind that cannot be written: no folder is there, it is no file, or may not be changed.
+
+    Raises:
+        InputError: it is so.
+    """
+    path = Path(path)
+    if not os.path.isdir(path.parent):
+        raise InputError(f"{path}: there is no folder {path.parent}; make it first")
+    try:
+        folder = destination(path).parent
+    except OSError as problem:
+        raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from None
+    if not folder.is_dir():
+        raise InputError(f"{path} cannot be written: it is a link into {folder}, and there is no such folder")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written: no permission, or {folder} is read-only")
+
+
 def make_folder(path: StrPath) -> Path:
     """The folder `path`, made with those above it where it is missing.
 

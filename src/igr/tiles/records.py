@@ -7,6 +7,7 @@ becomes one of pages, in which points that are near each other stand together (`
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,21 @@ def declared(paths: Sequence[str | os.PathLike[str]]) -> Float[np.ndarray, "2 3"
     boxes = np.stack(known)
     box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
     return box if (box[1] >= box[0]).all() and (np.abs(box) < 1e100).all() else None
+
+
+def rows_in(path: str | os.PathLike[str]) -> int:
+    """Points that a las, laz, npy or binary PLY file says it has, which need not be true; 0 of others."""
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in (".las", ".laz", ".npy", ".ply") or not path.is_file():
+        return 0
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    if kind in (".las", ".laz") and len(head) >= 375:
+        recent = head[:4] == b"LASF" and head[25] >= 4
+        return int.from_bytes(head[247:255] if recent else head[107:111], "little")
+    found = re.search(rb"element vertex (\d+)|'shape': \((\d+),", head) if b"format ascii" not in head else None
+    return 0 if found is None else int(found[1] or found[2])
 
 
 def shared_lattice(paths: Sequence[Path]) -> Lattice | None:

@@ -11,7 +11,7 @@ from igr.errors import InputError
 
 pytest.importorskip("pyhocon")
 
-from igr.cli.original_conf import OriginalShapeSpace, read_conf
+from igr.original_conf import OriginalShapeSpace, read_conf
 
 CONF = """
 train {

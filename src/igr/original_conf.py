@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import PAPER, Config, MLPConfig, OptimizerConfig
-from ..errors import InputError
-from ..store.atomic import read_small_text
+from .config import PAPER, Config, MLPConfig, OptimizerConfig
+from .errors import InputError
+from .store.atomic import read_small_text
 
 
 @dataclass(frozen=True)
