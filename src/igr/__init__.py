@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .config import FAST, PAPER, Config
     from .errors import FitError, InputError
     from .idr.photographs import PhotoOptions, reconstruct_images
+    from .large.whole import LargeOptions, large_surface, reconstruct_large
     from .normals.estimate import orient_normals
     from .reconstruction import Options, reconstruct
     from .space.encode import EncodeOptions
@@ -36,6 +37,7 @@ _HOME = {
     "PAPER": "config",
     "FitError": "errors",
     "InputError": "errors",
+    "LargeOptions": "large.whole",
     "Options": "reconstruction",
     "PhotoOptions": "idr.photographs",
     "PointCloud": "cloud.pointcloud",
@@ -49,10 +51,12 @@ _HOME = {
     "placed": "surface.combine",
     "shell": "surface.combine",
     "union": "surface.combine",
+    "large_surface": "large.whole",
     "orient_normals": "normals.estimate",
     "read_points": "cloud.pointcloud",
     "reconstruct": "reconstruction",
     "reconstruct_images": "idr.photographs",
+    "reconstruct_large": "large.whole",
 }
 
 __all__ = [
@@ -62,6 +66,7 @@ __all__ = [
     "EncodeOptions",
     "FitError",
     "InputError",
+    "LargeOptions",
     "Options",
     "PhotoOptions",
     "PointCloud",
@@ -72,12 +77,14 @@ __all__ = [
     "as_cloud",
     "difference",
     "intersection",
+    "large_surface",
     "offset",
     "orient_normals",
     "placed",
     "read_points",
     "reconstruct",
     "reconstruct_images",
+    "reconstruct_large",
     "shell",
     "union",
 ]

@@ -55,12 +55,18 @@ def reconstruct_all(command: Reconstruct) -> int:
     batch = Batch(scans, finished, Table(path, "results*.csv", "name", COLUMNS), skip=command.skip, rank=rank)
 
     def work(some: dict[str, Path]) -> Iterator[tuple[str, Row]]:
+        if command.cluster:
+            from ..large.cluster import each
+
+            items = {name: (command, name, scan, folder) for name, scan in some.items()}
+            yield from each(command.cluster, _one, items)
+            return
         for name, scan in some.items():
             say(f"scan {batch.names.index(name) + 1:,} of {len(batch.names):,}  {name}")
             yield name, _one(command, name, scan, folder)
 
     try:
-        list(batch.run(work))
+        list(batch.run(work, together=len(scans) if command.cluster else 1))
     except KeyboardInterrupt:
         say("what is finished stays; the same command with --skip continues")
         raise

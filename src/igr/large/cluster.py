@@ -1,4 +1,4 @@
-"""Blocks on several processes or machines, by Dask: each is meshed once the fits near it are there.
+"""Blocks, or many scans, on several processes or machines, by Dask.
 
 The workers need the folder under the same path, nothing else is sent. A worker that dies is replaced and its block
 done again; what a block comes out as depends on neither the worker nor the order.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..machine import MOST_THREADS, processors
@@ -22,7 +23,8 @@ MEANT = "use tcp://HOST:PORT of a Dask scheduler, or local:N for N processes on 
 
 
 def on_cluster(work: Work, address: str) -> Iterator[tuple[str, int]]:
-    """Fit and mesh every block that is not yet, by the workers at an address; each as it is done."""
+    """Fit and mesh every block that is not yet, by the workers at an address, each mesh once the fits near it are
+    there; each as it is done."""
     with connected(address) as client:
         from distributed import as_completed
 
@@ -38,17 +40,40 @@ def on_cluster(work: Work, address: str) -> Iterator[tuple[str, int]]:
             yield future.result()
 
 
+def each(address: str, work: Callable[..., Any], items: Mapping[str, tuple]) -> Iterator[tuple[str, Any]]:
+    """What `work` makes of each of the items, by the workers at an address; by name, as they are done."""
+    with connected(address) as client:
+        from distributed import as_completed
+
+        names = {client.submit(work, *item, key=f"{work.__name__} {name}"): name for name, item in items.items()}
+        for future in as_completed(names):
+            yield names[future], future.result()
+
+
+def check_address(address: str) -> None:
+    """Refuse what cannot be the address of a cluster, before any work.
+
+    Raises:
+        InputError: it is so, or Dask is not installed.
+    """
+    kind, _, rest = address.partition(":")
+    known = rest.isdecimal() and 1 <= int(rest) <= MOST_THREADS if kind == "local" else rest.startswith("//")
+    if not known:
+        raise InputError(f"--cluster {address!r} is no address of a cluster; {MEANT}")
+    if importlib.util.find_spec("distributed") is None:
+        raise InputError("a cluster needs Dask, which is not installed: pip install 'igr[cluster]'")
+
+
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[Client]:
     """The scheduler at an address, or one with its own workers on this machine, for a while.
 
     Raises:
-        InputError: Dask is not installed, nobody answers, or it is no address.
+        InputError: nobody answers, or as `check_address`.
     """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise InputError("a cluster needs Dask, which is not installed: pip install 'igr[cluster]'") from None
+    check_address(address)
+    from distributed import Client, LocalCluster
+
     kind, _, count = address.partition(":")
     if kind != "local":
         try:
@@ -58,8 +83,6 @@ def connected(address: str) -> Iterator[Client]:
         with client:
             yield client
         return
-    if not count.isdecimal() or not 1 <= int(count) <= MOST_THREADS:
-        raise InputError(f"--cluster {address!r} names no number of processes; {MEANT}")
     threads = {"IGR_THREADS": str(max(1, processors() // int(count))), "OMP_NUM_THREADS": "1"}
     how = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0", "env": threads}
     with LocalCluster(n_workers=int(count), **how) as workers, Client(workers) as client:

@@ -95,6 +95,10 @@ def reconstruct_large(
     """
     options, began = options or LargeOptions(), time.monotonic()
     ends(options.surface, options.holes, options.trim)
+    if options.cluster:
+        from .cluster import check_address
+
+        check_address(options.cluster)
     work, files = Work(make_folder(folder)), [Path(path) for path in paths]
     with locked(work.folder / "lock", f"the folder {work.folder}"):
         _sort(work, files, config, options, notify)
