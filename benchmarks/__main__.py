@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import bare, holes, peer_cells, photos, planar, price, protocols, sheets, spaces, speed, surfaces
+from . import bare, holes, large, peer_cells, photos, planar, price, protocols, sheets, spaces, speed, surfaces
 from .clouds import available
 from .sections import machine, write_section
 
@@ -49,6 +49,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "watching": ("Watching a fit", speed.watching),
     "starting": ("Starting", speed.starting),
     "price": ("Accuracy and its price", price.rows),
+    "large": ("Large clouds", large.rows),
     "sizes": ("Cost as the cloud grows", speed.sizes),
     "photos": ("Photographs", photos.rows),
     "bodies": ("Shape spaces: the shipped one", spaces.shipped),
