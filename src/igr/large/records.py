@@ -6,6 +6,7 @@ becomes one of pages, in which points that are near each other stand together (`
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from jaxtyping import Float, Int
 from ..cloud.clean import duplicates
 from ..cloud.neighbors import near_order
 from ..formats.table import Table
+from ..store.atomic import check_file
 from ..store.pages import packed, unpacked
 from .chunks import Tiles
 
@@ -49,6 +51,22 @@ def fine_lattice(box: Float[np.ndarray, "2 3"], spacing: float) -> Lattice:
     """A lattice that is fine for points so far apart; its step is a power of two, so that its places are exact."""
     step = 2.0 ** np.floor(np.log2(max(FINE * spacing, FINEST * np.abs(box).max(), 1e-300)))
     return Lattice(np.floor(box[0] / step) * step, float(step))
+
+
+def source_of(
+    paths: Sequence[str | os.PathLike[str]], block_points: int, seed: int = 0, columns: str | None = None
+) -> str:
+    """What blocks are sorted from, and how: the same only for files that were not changed meanwhile.
+
+    Raises:
+        InputError: a file is missing.
+    """
+    files = []
+    for path in sorted(str(path) for path in paths):
+        check_file(path)
+        status = os.stat(path)
+        files.append([os.path.abspath(path), status.st_size, status.st_mtime_ns])
+    return json.dumps({"files": files, "block_points": block_points, "seed": seed, "columns": columns})
 
 
 def declared(paths: Sequence[str | os.PathLike[str]]) -> Float[np.ndarray, "2 3"] | None:
