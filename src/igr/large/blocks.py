@@ -194,10 +194,10 @@ def sort(
         for old in (place / INDEX, place / SAMPLE_FILE, *place.glob("block_*.*")):
             old.unlink(missing_ok=True)
         source = source_of(paths, block_points, seed, columns)
+        tiles, cut = counted(paths, block_points, columns=columns, rows=rows)
+        for note in tiles.notes:
+            notify(note)
         try:
-            tiles, cut = counted(paths, block_points, columns=columns, rows=rows)
-            for note in tiles.notes:
-                notify(note)
             return _sorted(place, tiles, cut, rows, seed, source, notify)
         except OSError as problem:
             raise OutputError(f"{place} cannot be written to ({problem.strerror or problem})") from None

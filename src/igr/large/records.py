@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from ..cloud.clean import duplicates
 from ..cloud.neighbors import near_order
+from ..errors import InputError
 from ..formats.table import Table
 from ..store.atomic import check_file
 from ..store.pages import packed, unpacked
@@ -27,6 +28,8 @@ PAGE = 1 << 14
 """Rows of a page of a finished block."""
 FINE = 1e-4
 """Step of the lattice, in spacings of the points."""
+FARTHEST = 2.0**40
+"""Steps between the origins of files that are taken for one lattice, at most."""
 FINEST = 2.0**-52
 """Step of the lattice, as a share of the largest coordinate, at least."""
 
@@ -89,6 +92,7 @@ def shared_lattice(paths: Sequence[Path]) -> Lattice | None:
     step, origin = float(known[0][0][0]), known[0][1]
     shifts = np.array([(head[1] - origin) / step for head in known])
     fits = all((head[0] == step).all() for head in known) and (np.abs(shifts - np.rint(shifts)) < 1e-3).all()
+    fits = fits and np.abs(shifts).max() < FARTHEST
     return Lattice(origin.copy(), step) if fits and step > 0 else None
 
 
@@ -96,8 +100,11 @@ def _las_header(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Step (3,), origin (3,) and box (2, 3) of the coordinates of a las or laz file; None of others."""
     if path.suffix.lower() not in (".las", ".laz"):
         return None
-    with path.open("rb") as stream:
-        head = stream.read(227)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(227)
+    except OSError as problem:
+        raise InputError(f"{path} cannot be read: {problem.strerror or problem}.") from None
     if len(head) < 227:
         return None
     numbers = np.frombuffer(head, "<f8", 12, offset=131)
