@@ -148,8 +148,21 @@ def test_a_mesh_is_shown_without_a_field(server):
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     viewer = Viewer(server, (np.asarray(ball.vertices), np.asarray(ball.faces)))
-    assert "320 triangles" in viewer.facts.content
+    assert "320 triangles," in viewer.facts.content
     assert not viewer.level.visible
+
+
+def test_a_mesh_of_many_triangles_is_drawn_with_fewer_and_stays_whole(server, monkeypatch):
+    from igr.show import viewer as module
+
+    monkeypatch.setattr(module, "SHOWN", 500)
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    viewer = module.Viewer(server, (np.asarray(ball.vertices), np.asarray(ball.faces)))
+    assert "5,120 triangles (500 shown)" in viewer.facts.content
+    viewer.colors.value = "normals"
+    viewer.attempt(viewer._update)
+    assert "5,120 triangles (500 shown)" in viewer.facts.content
+    assert len(viewer.mesh[1]) == 5120
 
 
 def test_iso_lines_lie_on_level_sets():

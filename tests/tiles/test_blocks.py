@@ -1,11 +1,16 @@
 """Every point of a cloud is in one block, and the blocks are the same however the cloud was read."""
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
+from igr.errors import InputError
 from igr.mesh.write import ply_bytes
-from igr.tiles.blocks import opened, sort
+from igr.tiles.blocks import opened, sort, source_of
 from torture import scanners
 
 QUIET = {"notify": lambda note: None}
@@ -143,3 +148,147 @@ def test_normals_and_colors_come_back(tmp_path):
         row = cloud.attributes["row"].astype(int)
         np.testing.assert_array_equal(cloud.attributes["colors"], colors[row])
         assert np.abs(cloud.normals - normals[row]).max() < 1e-4
+
+
+def test_one_point_far_away_does_not_ruin_the_cut(tmp_path):
+    points = np.concatenate([hills(9000), [[3e7, -2e7, 1e6]]])
+    blocks = sort([saved(tmp_path, "a.npy", points)], tmp_path / "blocks", 1000, **QUIET)
+    assert blocks.counts.sum() == len(points)
+    assert blocks.counts.max() <= 1200
+    assert len(blocks) <= 18
+
+
+def test_a_cloud_that_is_far_denser_in_places_has_blocks_of_equal_numbers(tmp_path):
+    rng = np.random.default_rng(2)
+    parts = [hills(4000), *([20, 10, 0] + scale * rng.normal(size=(4000, 3)) for scale in (1e-2, 1e-4))]
+    blocks = sort([saved(tmp_path, "a.npy", np.concatenate(parts))], tmp_path / "blocks", 500, **QUIET)
+    assert blocks.counts.sum() == 12_000
+    assert blocks.counts.max() <= 600
+
+
+def test_points_that_are_there_twice_are_kept_once_and_told(tmp_path):
+    told = []
+    points = hills(3000)
+    paths = [saved(tmp_path, "a.npy", points), saved(tmp_path, "b.npy", points[:700])]
+    blocks = sort(paths, tmp_path / "blocks", 400, notify=told.append)
+    assert told == ["removed 700 duplicate points"]
+    assert blocks.counts.sum() == 3000
+
+
+def test_what_is_no_cloud_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a\.npy has 1 usable point, at least 10 are needed"):
+        sort([saved(tmp_path, "a.npy", np.zeros((100, 3)))], tmp_path / "blocks", 100, **QUIET)
+    with pytest.raises(InputError, match="on one line"):
+        sort([saved(tmp_path, "a.npy", np.arange(100)[:, None] * [1.0, 2, 3])], tmp_path / "blocks", 50, **QUIET)
+    with pytest.raises(InputError, match="blocks of 3 points are too small"):
+        sort([saved(tmp_path, "a.npy", hills(100))], tmp_path / "blocks", 3, **QUIET)
+    with pytest.raises(InputError, match="holds no sorted cloud"):
+        opened(tmp_path / "blocks")
+
+
+def test_blocks_are_opened_again_only_for_the_files_that_they_are_of(tmp_path):
+    path = saved(tmp_path, "a.npy", hills(2000))
+    first = sort([path], tmp_path / "blocks", 300, **QUIET)
+    again = opened(tmp_path / "blocks", source_of([path], 300))
+    np.testing.assert_array_equal(everything(again), everything(first))
+    assert (again.attributes, again.name, again.step) == (first.attributes, "a.npy", first.step)
+    for other in (source_of([path], 301), source_of([saved(tmp_path, "b.npy", hills(2000))], 300)):
+        with pytest.raises(InputError, match="other files, or of other options"):
+            opened(tmp_path / "blocks", other)
+    saved(tmp_path, "a.npy", hills(2001))
+    with pytest.raises(InputError, match="other files, or of other options"):
+        opened(tmp_path / "blocks", source_of([path], 300))
+
+
+@pytest.mark.parametrize("name", ["block_000002.bin", "blocks.safetensors", "sample.safetensors"])
+def test_damage_is_noticed(tmp_path, name):
+    sort([saved(tmp_path, "a.npy", hills(2000))], tmp_path / "blocks", 300, **QUIET)
+    path = tmp_path / "blocks" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=rf"{name} is (damaged|no saved model)"):
+        everything(opened(tmp_path / "blocks")), opened(tmp_path / "blocks").sample(9)
+    path.write_bytes(data[:-20])
+    with pytest.raises(InputError, match=name):
+        opened(tmp_path / "blocks").sample(9)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from igr.large import blocks, records
+
+scatter, calls = records.scatter, 0
+def killing(*given):
+    global calls
+    calls += 1
+    if calls == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    scatter(*given)
+
+blocks.scatter = killing
+blocks.sort([sys.argv[1]], sys.argv[2], 300, rows=500)
+"""
+
+
+def test_a_sorting_that_is_killed_leaves_nothing_that_is_taken_for_blocks(tmp_path):
+    path = saved(tmp_path, "a.npy", hills(2000))
+    sort([path], tmp_path / "whole", 300, **QUIET)
+    sort([path], tmp_path / "blocks", 200, **QUIET)  # of before
+    killed = subprocess.run([sys.executable, "-c", KILLED, path, tmp_path / "blocks"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert list((tmp_path / "blocks").glob("*.part"))
+    with pytest.raises(InputError, match="or its sorting was cut short"):
+        opened(tmp_path / "blocks")
+    sort([path], tmp_path / "blocks", 300, **QUIET)
+    assert content(tmp_path / "blocks") == content(tmp_path / "whole")
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from igr.tiles.blocks import sort
+
+def taken(what):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith(what))
+
+start = taken("VmRSS")
+blocks = sort([sys.argv[1]], sys.argv[2], 100_000, rows=100_000)
+for i in range(len(blocks)):
+    blocks.around(i, 0.1)
+print(taken("VmHWM") - start)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
+@pytest.mark.slow
+def test_memory_stays_far_below_the_size_of_the_file(tmp_path):
+    rows = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.float64, (8_000_000, 3))
+    for part in range(8):
+        rows[part * 1_000_000 : (part + 1) * 1_000_000] = hills(1_000_000, part)
+    rows.flush()
+    given = [sys.executable, "-c", PEAK, tmp_path / "a.npy", tmp_path / "blocks"]
+    taken = 1024 * int(subprocess.run(given, check=True, capture_output=True, text=True).stdout)
+    print(taken, rows.nbytes)
+    assert taken < rows.nbytes / 1.2
+
+
+def test_scans_of_e57_keep_where_they_were_seen_from(tmp_path):
+    pytest.importorskip("pye57")
+    points = hills(2000)
+    poses = [(np.array([1.0, 0, 0, 0]), np.array(place)) for place in ([10.0, 5, 3], [30.0, 5, 3])]
+    scans = [
+        scanners.cartesian(points[i::2] - pose[1]) | {"pose": pose, "intensity": np.arange(i, 2000, 2.0)}
+        for i, pose in enumerate(poses)
+    ]
+    path = scanners.e57(tmp_path / "a.e57", scans)
+    blocks = sort([path, saved(tmp_path, "b.npy", hills(500, 1))], tmp_path / "blocks", 400, **QUIET)
+    np.testing.assert_array_equal(blocks.viewpoints, [place for _, place in poses])
+    tree = KDTree(points)
+    for i in range(len(blocks)):
+        cloud = blocks.points(i)
+        distance, row = tree.query(cloud.points)
+        of_scan = distance < 1e-4
+        np.testing.assert_array_equal(cloud.views, np.where(of_scan, row % 2, -1))
+        assert cloud.viewpoints is not None

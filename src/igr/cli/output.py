@@ -19,14 +19,14 @@ from tyro.conf import arg
 from ..errors import InputError, readable
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..cloud.pointcloud import PointCloud
     from ..fit.loop import Progress
     from ..store.run import RunFolder
     from ..surface.surface import Surface
 
 
+FEWEST = 4
+"""Triangles that a mesh has at least."""
 TORN = 30
 """Pieces of a closed mesh from which on a word is said: scans of several objects have fewer."""
 
@@ -57,6 +57,11 @@ def report_result(result: dict[str, Any], *, as_json: bool) -> None:
         shape = "open" if result["open"] else "watertight" if result["watertight"] else "not watertight"
         pieces = f"{result['components']} component{'s' if result['components'] != 1 else ''}"
         say(f"mesh  {result['resolution']}³, {result['triangles']:,} triangles, {shape}, {pieces}")
+        if fewer := result.get("decimated"):
+            say(
+                f"      decimated from {fewer['triangles']:,} triangles, which moved it by "
+                f"{fewer['moved']:.3g} on average, {fewer['moved_most']:.3g} at most"
+            )
         if result["components"] > TORN and not result["open"]:
             say(
                 f"      torn into {result['components']} pieces: where layers lie closer than points do, more "
@@ -80,6 +85,8 @@ class Ending:
     """Leave out what is farther than this from every point (the scan's units); the result is then open."""
     attributes: bool = True
     """Give the vertices of the mesh the scan's colors (in ply, glb, obj) and other attributes (in ply, glb)."""
+    triangles: int | None = None
+    """Decimate the mesh to about so many triangles; its borders are kept, and how far that moved it is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,17 +142,11 @@ def check_request(
 
     if resolution is not None and not 8 <= resolution <= 4096:
         raise InputError(f"--resolution {resolution} is out of range; use 8 to 4096")
+    if ending.triangles is not None and ending.triangles < FEWEST:
+        raise InputError(f"--triangles {ending.triangles} is too few for a mesh; use {FEWEST} or more")
     ends(ending.surface, ending.holes, ending.trim)
     if output is not None:
         check_output(output, dimension)
-
-
-def _supported_share(vertices: np.ndarray, faces: np.ndarray, confidence: np.ndarray) -> float:
-    """Share of the area whose confidence is at least one half."""
-    from ..mesh.triangles import face_areas
-
-    area = face_areas(vertices, faces)
-    return float(area[confidence[faces].mean(1) >= 0.5].sum() / area.sum())
 
 
 def write_result(
@@ -157,11 +158,8 @@ def write_result(
     ending: Ending,
 ) -> dict[str, Any]:
     """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
-    import numpy as np
-
-    from ..mesh.pieces import pieces
-    from ..mesh.triangles import is_watertight
-    from ..mesh.write import check_output, named_columns, write_curves, write_mesh
+    from ..mesh.write import check_output, write_curves
+    from ..surface.export import write_triangles
 
     planar = surface.dimension == 2
     asked: dict[str, Any] = {"surface": ending.surface, "holes": ending.holes, "trim": ending.trim}
@@ -172,27 +170,12 @@ def write_result(
         write_curves(target, curves)
         closed = all((curve[0] == curve[-1]).all() for curve in curves)
         return {"output": str(target), "curves": len(curves), "closed": bool(closed)}
-    resolution = resolution or surface.resolution
-    vertices, faces = surface.triangles(resolution, level, **asked)
-    told = surface.attributes(surface.project(vertices) if level else vertices) if ending.attributes else {}
-    colors = told.pop("colors", None)
-    confidence = surface.confidence(vertices)
-    others = named_columns(told, {"confidence"})
-    columns = {"confidence": confidence.astype(np.float32)} | others
-    write_mesh(target, vertices, faces, attributes=columns, colors=colors)
-    renamed = sorted(set(others) - set(told))
-    if renamed and target.suffix.lower() in (".ply", ".glb"):
+    facts, renamed = write_triangles(
+        surface, target, resolution, level, ending.triangles, attributes=ending.attributes, **asked
+    )
+    if renamed:
         say(f"{target.name}: attributes that cannot keep their names there are called {', '.join(renamed)}")
-    return {
-        "output": str(target),
-        "resolution": resolution,
-        "vertices": len(vertices),
-        "triangles": len(faces),
-        "watertight": is_watertight(faces),
-        "components": int(pieces(faces, len(vertices)).max()) + 1,
-        "open": surface.ends(level, **asked),
-        "supported": round(_supported_share(vertices, faces, confidence), 4),
-    }
+    return {"output": str(target)} | facts
 
 
 PLAIN_SECONDS = 5.0

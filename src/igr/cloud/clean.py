@@ -86,6 +86,9 @@ def duplicates(points: Float[np.ndarray, "n d"]) -> Int[np.ndarray, " m"]:
     for column in np.ascontiguousarray((points + 0.0).T).view(np.uint64):  # + 0.0 makes -0.0 and 0.0 one
         hashes = (hashes ^ column ^ (column >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
         hashes ^= hashes >> np.uint64(29)
+    ordered = np.sort(hashes)  # ten times as quick as to find their order
+    if (ordered[1:] != ordered[:-1]).all():
+        return np.empty(0, np.int64)
     order = np.argsort(hashes, kind="stable")
     ordered = points[order]
     return order[1:][(ordered[1:] == ordered[:-1]).all(axis=1)]

@@ -1,4 +1,4 @@
-"""Triangle meshes as two arrays: reading them, their areas and normals, points spread over them."""
+"""Triangle meshes as two arrays: reading them, areas and normals, points spread over them, fewer triangles."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from ..cloud.neighbors import near_order
 from ..errors import InputError
 from ..formats.meshfile import BROKEN_MESH, load_mesh
 from ..store.atomic import check_file
+
+LOOKED_AT = 100_000
+"""Vertices by which it is measured how far a mesh was moved."""
 
 Mesh = tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]
 """Vertices in float64, and the corners of each triangle, counter-clockwise seen from outside."""
@@ -58,13 +61,53 @@ def face_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3
 
 def is_watertight(faces: Int[np.ndarray, "f 3"]) -> bool:
     """Whether every edge has exactly two triangles."""
+    return len(faces) > 0 and bool((_edge_uses(faces) == 2).all())
+
+
+def _edge_uses(faces: np.ndarray) -> Int[np.ndarray, " e"]:
+    """How many triangles each edge has."""
     edges = np.sort(
         np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64), axis=1
     )
-    if len(edges) == 0:
-        return False
-    counts = np.unique(edges[:, 0] * (edges.max() + 1) + edges[:, 1], return_counts=True)[1]
-    return bool((counts == 2).all())
+    return np.unique(edges[:, 0] * (edges.max(initial=0) + 1) + edges[:, 1], return_counts=True)[1]
+
+
+def decimated(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], triangles: int
+) -> tuple[Float[np.ndarray, "w 3"], Int[np.ndarray, "g 3"]]:
+    """The mesh with fewer triangles: edges shrink to points where that moves it least (Garland and Heckbert 1997).
+    Borders stay as they are, watertight stays watertight, and what touches itself afterwards is parted there.
+
+    Args:
+        vertices: positions, any units.
+        faces: triangles; a mesh that has no more than asked for is returned as it is.
+        triangles: about how many to leave; more where borders alone have more.
+    """
+    if len(faces) <= triangles:
+        return vertices, faces
+    import igl
+    from fast_simplification import simplify
+
+    middle = np.rint(vertices.mean(axis=0))  # far from the origin the squares of distances would drown
+    given = vertices - middle, np.asarray(faces, np.int32)
+    found = simplify(*given, target_count=triangles, preserve_border=True)
+    places, corners = np.asarray(found[0]) + middle, np.asarray(found[1], np.int64)
+    corners = np.asarray(igl.resolve_duplicated_faces(corners)[0])  # the two sides of nothing
+    if _edge_uses(corners).max(initial=0) > 2:
+        places, corners = (np.asarray(part) for part in igl.split_nonmanifold(places, corners)[:2])
+    used, renumbered = np.unique(corners, return_inverse=True)
+    return places[used], renumbered.reshape(-1, 3)
+
+
+def moved(mesh: Mesh, onto: Mesh) -> tuple[float, float]:
+    """How far vertices of a mesh lie from another, on average and at most; of many, `LOOKED_AT` evenly chosen."""
+    import igl
+
+    rows = np.linspace(0, len(mesh[0]) - 1, min(len(mesh[0]), LOOKED_AT)).astype(np.int64)
+    middle = mesh[0].mean(axis=0)
+    apart = igl.point_mesh_squared_distance(mesh[0][rows] - middle, onto[0] - middle, onto[1].astype(np.int64))[0]
+    distance = np.sqrt(np.maximum(apart, 0))
+    return float(distance.mean()), float(distance.max())
 
 
 class Cut(NamedTuple):

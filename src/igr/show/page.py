@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 """The viewer answers this machine only."""
+SHOWN = 300_000
+"""Triangles that are drawn at most: meshes of more are decimated for it, and stay whole in their files."""
 COLOR = (179, 197, 220)
 """Color of the surface where nothing else is asked for."""
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import readable
+from ..mesh.triangles import decimated
 from ..mesh.write import matt
 from ..store.atomic import write_bytes
 from .drawings import curves, cut, histogram
+from .page import SHOWN
 from .render import View, png, render, render_mesh
 
 if TYPE_CHECKING:
@@ -87,15 +89,12 @@ def write_mesh_report(path: str | os.PathLike[str], mesh: Mesh, *, name: str) ->
     """Write the same page about a mesh from elsewhere: pictures, what it is made of, and the mesh in 3D."""
     from ..judge.quality import topology
 
-    body = [_pictures([render_mesh(*mesh, View(azimuth, 15, 420)) for azimuth in (-60, 30, 150)])]
+    drawn = decimated(*mesh, SHOWN)
+    body = [_pictures([render_mesh(*drawn, View(azimuth, 15, 420)) for azimuth in (-60, 30, 150)])]
     sides = [float(side) for side in np.ptp(mesh[0], axis=0)]
     facts = {"vertices": len(mesh[0]), "triangles": len(mesh[1]), "box": sides}
     body.append(_table(facts | dataclasses.asdict(topology(mesh))))
-    shown = _fewer_triangles(mesh)
-    if len(shown[1]):
-        body.append(_scene(shown, None))
-    else:
-        body.append("<p>It has too many triangles to be shown in 3D here: use <code>igr view</code>.</p>")
+    body.append(_scene(decimated(*drawn, TRIANGLES), None))
     _write(path, name, body)
 
 
@@ -131,16 +130,6 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _fewer_triangles(mesh: Mesh) -> Mesh:
-    """The mesh with about `TRIANGLES` at most, its shortest edges gone; none where that fails on a tangled one."""
-    if len(mesh[1]) <= TRIANGLES:
-        return mesh
-    import igl
-
-    vertices, faces, _, _ = igl.decimate(mesh[0], np.asarray(mesh[1], np.int64), TRIANGLES)
-    return np.asarray(vertices), np.asarray(faces)
 
 
 def _small_mesh(surface: Surface) -> Mesh:

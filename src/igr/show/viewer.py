@@ -12,11 +12,11 @@ from ..cloud.frame import Frame, sides, unit_frame
 from ..config import Config
 from ..errors import FitError, InputError
 from ..field.field import Field
-from ..mesh.triangles import Mesh
+from ..mesh.triangles import Mesh, decimated
 from ..surface.combine import as_closed
 from ..surface.surface import Surface
 from .colors import colorize
-from .page import LiveMesh, place_mesh, plain
+from .page import SHOWN, LiveMesh, place_mesh, plain
 from .render import confidence_colors
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Viewer(LiveMesh):
         super().__init__(server, self._update)
         if not isinstance(shape, Surface):
             self.mesh = shape
+        self.shown = decimated(*self.mesh, SHOWN)
+        """What is on the page of the mesh, which may have more triangles."""
         told = None if self.surface is None else self.surface.measured
         self._scanned = told is not None and "colors" in told.values
         self.frame = _frame(shape)
@@ -98,7 +100,7 @@ class Viewer(LiveMesh):
 
     def _update(self) -> None:
         self._remesh()
-        vertices, faces = self.frame.to_unit(self.mesh[0]), self.mesh[1]
+        vertices, faces = self.frame.to_unit(self.shown[0]), self.shown[1]
         with self.server.atomic():
             place_mesh(self.server, vertices, faces, self._colored(vertices), visible=self.show_mesh.value)
             if self.surface is not None:
@@ -106,7 +108,9 @@ class Viewer(LiveMesh):
                 self._cut()
         name = "" if self.surface is None else str(self.surface.details.get("name", ""))
         size = sides(self.mesh[0])
-        self.facts.content = f"**{plain(name)}** {len(faces):,} triangles, box {size}{self.legend}"
+        count = len(self.mesh[1])
+        fewer = f" ({len(faces):,} shown)" if len(faces) < count else ""
+        self.facts.content = f"**{plain(name)}** {count:,} triangles{fewer}, box {size}{self.legend}"
 
     def _remesh(self) -> None:
         if self.surface is None:
@@ -116,6 +120,7 @@ class Viewer(LiveMesh):
             return
         found = self.surface.mesh(resolution=wanted[1], level=wanted[0], attributes=False)
         self.mesh, self.made_with = (np.asarray(found.vertices), np.asarray(found.faces)), wanted
+        self.shown = decimated(*self.mesh, SHOWN)
 
     def _colored(self, vertices: np.ndarray) -> np.ndarray | None:
         """Colors (v, 3) of the vertices, None for plain; and what they mean, in the legend."""
@@ -125,23 +130,23 @@ class Viewer(LiveMesh):
         if self.colors.value == "normals":
             import trimesh
 
-            normals = trimesh.Trimesh(vertices, self.mesh[1], process=False).vertex_normals
+            normals = trimesh.Trimesh(vertices, self.shown[1], process=False).vertex_normals
             return (127.5 * (normals + 1)).astype(np.uint8)
         assert self.surface is not None  # only a field is offered the other colors
         if self.colors.value == SCAN:
-            return self._scan_colors()
+            return self._scan_colors(self.shown[0])
         if self.colors.value == "confidence":
             self.legend = "; blue: measured, red: filled in"
-            return confidence_colors(self.surface, self.mesh[0])
+            return confidence_colors(self.surface, self.shown[0])
         gap = self.surface.near.at(vertices)[0]
         high = max(float(np.quantile(gap, 0.98)), 1e-9)
         self.legend = f"; dark: on a point, yellow: {high * self.frame.scale:.3g} or more away"
         return colorize(gap, 0.0, high)
 
-    def _scan_colors(self) -> np.ndarray:
-        """Colors (v, 3) of the vertices, of an offset surface those of the places below."""
+    def _scan_colors(self, vertices: np.ndarray) -> np.ndarray:
+        """Colors (v, 3) of vertices, of an offset surface those of the places below."""
         assert self.surface is not None  # else there are none
-        return self.surface.attributes(self.surface.project(self.mesh[0]))["colors"]
+        return self.surface.attributes(self.surface.project(vertices))["colors"]
 
     def _cut(self) -> None:
         """Iso-lines of the field on a plane: the surface dark, inside blue, outside red."""
@@ -154,7 +159,7 @@ class Viewer(LiveMesh):
     def _send(self, event: Any) -> None:
         from ..mesh.write import ply_bytes
 
-        colors = self._scan_colors() if self._scanned else None
+        colors = self._scan_colors(self.mesh[0]) if self._scanned else None
         event.client.send_file_download("surface.ply", ply_bytes(*self.mesh, colors=colors))
 
 

@@ -1,4 +1,4 @@
-"""A field for other programs: sampled on a regular grid (arrays, VTK image data), or as an ONNX model."""
+"""A surface for other programs: a mesh with all it carries, a regular grid (arrays, VTK), an ONNX model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -18,6 +18,9 @@ from ..field.beyond import Beyond
 from ..field.field import NumpyField
 from ..field.graph import Graph, continued_field
 from ..machine import require
+from ..mesh.pieces import pieces
+from ..mesh.triangles import decimated, face_areas, is_watertight, moved
+from ..mesh.write import named_columns, write_mesh
 from ..settings import whole
 
 if TYPE_CHECKING:
@@ -25,6 +28,57 @@ if TYPE_CHECKING:
 
 GRID_FORMATS = (".npz", ".vti")
 """Suffixes of grid files."""
+
+
+def write_triangles(
+    fitted: Surface,
+    path: str | os.PathLike[str],
+    resolution: int | None = None,
+    level: float = 0.0,
+    triangles: int | None = None,
+    *,
+    attributes: bool = True,
+    **asked: Any,
+) -> tuple[dict[str, Any], list[str]]:
+    """Write the mesh of a surface with its confidence and, if asked for, the cloud's attributes at each vertex.
+
+    Args:
+        fitted: a surface in space.
+        path: .ply, .obj, .stl, .glb or .off.
+        resolution: as for `Surface.mesh`, also the level and what else is `asked`.
+        level: see there.
+        triangles: about how many to leave; None for all.
+        attributes: whether to write those of the cloud.
+
+    Returns:
+        What there is to say of the mesh, and the names that attributes have in the file instead of their own.
+    """
+    resolution = resolution or fitted.resolution
+    mesh = vertices, faces = fitted.triangles(resolution, level, **asked)
+    facts: dict[str, Any] = {"resolution": resolution}
+    if triangles is not None and len(faces) > triangles:
+        vertices, faces = decimated(*mesh, triangles)
+        mean, most = moved(mesh, (vertices, faces))
+        facts["decimated"] = {"triangles": len(mesh[1]), "moved": mean, "moved_most": most}
+    told: dict[str, Any] = {}
+    if attributes:  # of the places of the surface below, where the mesh is beside it
+        told = fitted.attributes(fitted.project(vertices) if level or "decimated" in facts else vertices)
+    colors, confidence = told.pop("colors", None), fitted.confidence(vertices)
+    others = named_columns(told, {"confidence"})
+    write_mesh(
+        path, vertices, faces, attributes={"confidence": confidence.astype(np.float32)} | others, colors=colors
+    )
+    area, trusted = face_areas(vertices, faces), confidence[faces].mean(1) >= 0.5
+    facts |= {
+        "vertices": len(vertices),
+        "triangles": len(faces),
+        "watertight": is_watertight(faces),
+        "components": int(pieces(faces, len(vertices)).max()) + 1,
+        "open": fitted.ends(level, **asked),
+        "supported": round(float(area[trusted].sum() / area.sum()), 4),
+    }
+    kept = Path(path).suffix.lower() in (".ply", ".glb")
+    return facts, sorted(set(others) - set(told)) if kept else []
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,20 +23,34 @@ from jaxtyping import Float, Int
 
 from ..cloud.clean import MINIMUM_POINTS, check_extent, many
 from ..cloud.pointcloud import PointCloud
+from ..cloud.select import in_box
 from ..errors import InputError, OutputError
 from ..machine import threads
-from ..store.atomic import check_file, locked, make_folder
+from ..store.atomic import locked, make_folder
 from ..store.pages import unpacked
 from ..store.tensors import read_tensors, write_tensors
 from .chunks import ROWS, Tiles
-from .cut import Cut, counted
-from .records import Lattice, block_file, fine_lattice, finish, in_three, row_type, scatter, shared_lattice, stored
+from .cut import STRAYS, Cut, counted
+from .records import (
+    Lattice,
+    block_file,
+    fine_lattice,
+    finish,
+    in_three,
+    row_type,
+    scatter,
+    shared_lattice,
+    source_of,
+    stored,
+)
 
 logger = logging.getLogger(__name__)
 
 INDEX, SAMPLE_FILE = "blocks.safetensors", "sample.safetensors"
 SAMPLE = 1 << 20
 """Points of the sample of the whole, about; all of a smaller cloud."""
+LOOKED_AT = 100_000
+"""Points of it by which it is seen whether a cloud lies on a line or in a plane."""
 MOST = 4
 """Blocks that are finished at a time."""
 
@@ -180,18 +194,13 @@ def sort(
         for old in (place / INDEX, place / SAMPLE_FILE, *place.glob("block_*.*")):
             old.unlink(missing_ok=True)
         source = source_of(paths, block_points, seed, columns)
+        tiles, cut = counted(paths, block_points, columns=columns, rows=rows)
+        for note in tiles.notes:
+            notify(note)
         try:
-            tiles, cut = counted(paths, block_points, columns=columns, rows=rows)
-            for note in tiles.notes:
-                notify(note)
-            blocks, doubles = _sorted(place, tiles, cut, rows, seed, source)
+            return _sorted(place, tiles, cut, rows, seed, source, notify)
         except OSError as problem:
             raise OutputError(f"{place} cannot be written to ({problem.strerror or problem})") from None
-    if doubles:
-        notify(f"removed {many(doubles, 'duplicate point')}")
-    for note in check_extent(blocks.sample(SAMPLE).points, blocks.name):
-        notify(note)
-    return blocks
 
 
 def opened(folder: str | os.PathLike[str], source: str | None = None) -> Blocks:
@@ -233,24 +242,10 @@ def opened(folder: str | os.PathLike[str], source: str | None = None) -> Blocks:
     return blocks
 
 
-def source_of(
-    paths: Sequence[str | os.PathLike[str]], block_points: int, seed: int = 0, columns: str | None = None
-) -> str:
-    """What blocks are sorted from, and how: the same only for files that were not changed meanwhile.
-
-    Raises:
-        InputError: a file is missing.
-    """
-    files = []
-    for path in sorted(str(path) for path in paths):
-        check_file(path)
-        status = os.stat(path)
-        files.append([os.path.abspath(path), status.st_size, status.st_mtime_ns])
-    return json.dumps({"files": files, "block_points": block_points, "seed": seed, "columns": columns})
-
-
-def _sorted(place: Path, tiles: Tiles, cut: Cut, rows: int, seed: int, source: str) -> tuple[Blocks, int]:
-    """The blocks, written to the folder, and how many duplicates were left out."""
+def _sorted(
+    place: Path, tiles: Tiles, cut: Cut, rows: int, seed: int, source: str, notify: Callable[[str], None]
+) -> Blocks:
+    """The blocks, written to the folder."""
     lattice = shared_lattice([tile.path for tile in tiles.tiles]) or fine_lattice(tiles.box, cut.spacing)
     cut.snap(tiles.box, lattice)
     kind = row_type(tiles, lattice)
@@ -267,11 +262,36 @@ def _sorted(place: Path, tiles: Tiles, cut: Cut, rows: int, seed: int, source: s
     reaches = np.tile([[[np.inf] * 3, [-np.inf] * 3]], (len(done), 1, 1))
     np.minimum.at(reaches[:, 0], pages["block"], lattice.points(pages["low"]))
     np.maximum.at(reaches[:, 1], pages["block"], lattice.points(pages["high"]))
-    counts = np.array([one.count for one in done], np.int64)
-    name = tiles.tiles[0].path.name if len(tiles.tiles) == 1 else f"{len(tiles.tiles)} files"
     blocks = Blocks(
-        place, lattice.origin, lattice.step, cut.boxes, reaches, counts, name, kind, tuple(tiles.attributes),
-        tiles.viewpoints, source, pages,
-    )  # fmt: skip
+        place,
+        lattice.origin,
+        lattice.step,
+        cut.boxes,
+        reaches,
+        counts=np.array([one.count for one in done], np.int64),
+        name=tiles.tiles[0].path.name if len(tiles.tiles) == 1 else f"{len(tiles.tiles)} files",
+        row=kind,
+        attributes=tuple(tiles.attributes),
+        viewpoints=tiles.viewpoints,
+        source=source,
+        pages=pages,
+    )
+    for note in _noticed(blocks, sum(one.doubles for one in done)):
+        notify(note)
     blocks.save()
-    return blocks, sum(one.doubles for one in done)
+    return blocks
+
+
+def _noticed(blocks: Blocks, doubles: int) -> list[str]:
+    """What there is to say of the points of all blocks.
+
+    Raises:
+        InputError: they are too few, or lie on a line.
+    """
+    notes = [f"removed {many(doubles, 'duplicate point')}"] if doubles else []
+    if blocks.counts.sum() < MINIMUM_POINTS:
+        found = many(int(blocks.counts.sum()), "usable point")
+        raise InputError(f"{blocks.name} has {found}, at least {MINIMUM_POINTS} are needed.")
+    points = blocks.sample(LOOKED_AT).points
+    inside = in_box(points, np.quantile(points, (STRAYS, 1 - STRAYS), axis=0))
+    return notes + check_extent(points[inside] if inside.sum() > MINIMUM_POINTS else points, blocks.name)

@@ -34,14 +34,15 @@ class _Grid:
     """Cells of one size in a box, and how many points are in each; what lies outside counts in the nearest."""
 
     def __init__(self, box: Float[np.ndarray, "2 3"], cells: int) -> None:
-        side = np.maximum(box[1] - box[0], 1e-12 * max(float(np.abs(box).max()), 1e-200))
+        whole = max(float((box[1] - box[0]).max()), 1e-12 * float(np.abs(box).max()), 1e-100)
+        side = np.maximum((box[1] - box[0]) / whole, 1e-12)
         shape, size = np.ones(3, np.int64), 1.0
         for axes in (np.argsort(side)[i:] for i in range(3)):  # sides shorter than a cell are one
             size = float((side[axes].prod() / cells) ** (1 / len(axes)))
             shape[axes] = np.maximum(1, np.ceil(side[axes] / size * (1 - 1e-9)))
             if side[axes[0]] >= size:
                 break
-        self.low, self.size = box[0], np.where(shape > 1, size, side)
+        self.low, self.size = box[0], whole * np.where(shape > 1, size, side)
         self.counts = np.zeros(shape, np.int64)
 
     def see(self, points: Float[np.ndarray, "n 3"]) -> None:

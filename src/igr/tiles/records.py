@@ -6,6 +6,7 @@ becomes one of pages, in which points that are near each other stand together (`
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import zlib
@@ -18,7 +19,9 @@ from jaxtyping import Float, Int
 
 from ..cloud.clean import duplicates
 from ..cloud.neighbors import near_order
+from ..errors import InputError
 from ..formats.table import Table
+from ..store.atomic import check_file
 from ..store.pages import packed, unpacked
 from .chunks import Tiles
 
@@ -26,6 +29,8 @@ PAGE = 1 << 14
 """Rows of a page of a finished block."""
 FINE = 1e-4
 """Step of the lattice, in spacings of the points."""
+FARTHEST = 2.0**40
+"""Steps between the origins of files that are taken for one lattice, at most."""
 FINEST = 2.0**-52
 """Step of the lattice, as a share of the largest coordinate, at least."""
 
@@ -50,6 +55,22 @@ def fine_lattice(box: Float[np.ndarray, "2 3"], spacing: float) -> Lattice:
     """A lattice that is fine for points so far apart; its step is a power of two, so that its places are exact."""
     step = 2.0 ** np.floor(np.log2(max(FINE * spacing, FINEST * np.abs(box).max(), 1e-300)))
     return Lattice(np.floor(box[0] / step) * step, float(step))
+
+
+def source_of(
+    paths: Sequence[str | os.PathLike[str]], block_points: int, seed: int = 0, columns: str | None = None
+) -> str:
+    """What blocks are sorted from, and how: the same only for files that were not changed meanwhile.
+
+    Raises:
+        InputError: a file is missing.
+    """
+    files = []
+    for path in sorted(str(path) for path in paths):
+        check_file(path)
+        status = os.stat(path)
+        files.append([os.path.abspath(path), status.st_size, status.st_mtime_ns])
+    return json.dumps({"files": files, "block_points": block_points, "seed": seed, "columns": columns})
 
 
 def declared(paths: Sequence[str | os.PathLike[str]]) -> Float[np.ndarray, "2 3"] | None:
@@ -87,6 +108,7 @@ def shared_lattice(paths: Sequence[Path]) -> Lattice | None:
     step, origin = float(known[0][0][0]), known[0][1]
     shifts = np.array([(head[1] - origin) / step for head in known])
     fits = all((head[0] == step).all() for head in known) and (np.abs(shifts - np.rint(shifts)) < 1e-3).all()
+    fits = fits and np.abs(shifts).max() < FARTHEST
     return Lattice(origin.copy(), step) if fits and step > 0 else None
 
 
@@ -94,8 +116,11 @@ def _las_header(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Step (3,), origin (3,) and box (2, 3) of the coordinates of a las or laz file; None of others."""
     if path.suffix.lower() not in (".las", ".laz"):
         return None
-    with path.open("rb") as stream:
-        head = stream.read(227)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(227)
+    except OSError as problem:
+        raise InputError(f"{path} cannot be read: {problem.strerror or problem}.") from None
     if len(head) < 227:
         return None
     numbers = np.frombuffer(head, "<f8", 12, offset=131)
