@@ -217,7 +217,7 @@ def test_damage_is_noticed(tmp_path, name):
 KILLED = """
 import os, signal, sys
 import numpy as np
-from igr.large import blocks, records
+from igr.tiles import blocks, records
 
 scatter, calls = records.scatter, 0
 def killing(*given):
