@@ -20,9 +20,10 @@ from ..field.queries import projected
 from ..fit.loop import Progress, Schedule, fit
 from ..fit.objective import Loss, objective
 from ..fit.sampling import Batch, CloudSampler, Known, KnownSpace
+from ..images.fusion import Carved
 from ..images.hull import Hull
 from ..images.read import read_views
-from ..images.stereo import Carved, depth_maps
+from ..images.stereo import depth_maps
 from ..images.views import View, check_views
 from ..mesh.extract import extract_mesh
 from ..mesh.pieces import pieces
