@@ -49,7 +49,7 @@ def test_mesh_model_and_figures_are_written(folder, tmp_path, capsys):
         (["--pixels", "3"], "PhotoOptions.pixels is 3"),
         (["--steps", "0"], "Config.steps is 0"),
         (["--held-out", "5"], "5 cannot be held out"),
-        (["--preset", "idr", "--model", "x.igr"], "the preset idr gives a mesh only"),
+        (["--resume", "--overwrite"], "--resume continues a run and --overwrite replaces it"),
         (["--cameras", "others.npz"], "holds no cameras: neither others.npz"),
         (["-o", "mesh.png"], "a mesh is written as"),
     ],
