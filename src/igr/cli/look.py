@@ -47,6 +47,8 @@ class Images:
     """Fit for so long instead of for the preset's number of steps."""
     steps: int | None = None
     """Fit for so many steps instead of the preset's number."""
+    refine_cameras: bool = False
+    """Mend the cameras while the surface is fitted: for such as are off by a pixel or a few."""
     held_out: int | None = None
     """Photographs that are not fitted but foretold, to judge by (default: an eighth, of 12 or more)."""
     seed: int = 0
@@ -88,10 +90,11 @@ class Images:
         )
 
     def _config(self) -> PhotoConfig:
-        """The preset with the steps and the seed that were asked for."""
-        from ..idr.config import PHOTO_PRESETS
+        """The preset with the steps, the seed and the cameras that were asked for."""
+        from ..idr.config import PHOTO_PRESETS, mending_cameras
 
         preset = PHOTO_PRESETS[self.preset]
+        preset = mending_cameras(preset) if self.refine_cameras else preset
         steps = preset.field.steps if self.steps is None else self.steps
         return replace(preset, field=replace(preset.field, seed=self.seed, steps=steps))
 

@@ -58,24 +58,45 @@ class Colors(Protocol):
         ...
 
 
+class Cameras(Protocol):
+    """What is mended of cameras: `batches.Poses`."""
+
+    def update(self, rate: float) -> None:
+        """One step with the derivatives of the last loss."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and moments."""
+        ...
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        ...
+
+
 class Painted:
-    """A field and its colors as one field to fit: they take their steps, are saved and go back together.
+    """A field, its colors, and cameras that are mended as one field to fit: they take their steps, are saved and
+    go back together.
 
     Args:
         field: of the surface.
         colors: beside it.
-        rates: their learning rates as multiples of the field's: of the features, and of the network behind them.
+        rates: learning rates as multiples of the field's: of the features of colors, of the network behind them,
+            and of cameras.
     """
 
-    def __init__(self, field: Field, colors: Colors, rates: tuple[float, float]) -> None:
+    def __init__(self, field: Field, colors: Colors, rates: tuple[float, float, float]) -> None:
         self.field, self.colors, self.rates, self.dimension = field, colors, rates, field.dimension
+        self.cameras: Cameras | None = None
         self.array, self.distance, self.backward = field.array, field.distance, field.backward
         self.distance_and_gradient, self.machine = field.distance_and_gradient, field.machine
 
     def update(self, learning_rate: float) -> None:
-        """One step of both."""
+        """One step of all."""
         self.field.update(learning_rate)
         self.colors.update(learning_rate * self.rates[0], learning_rate * self.rates[1])
+        if self.cameras is not None:
+            self.cameras.update(learning_rate * self.rates[2])
 
     def set_detail(self, progress: float) -> None:
         """Coarse to fine, both."""
@@ -83,15 +104,23 @@ class Painted:
         self.colors.set_detail(progress)
 
     def state(self, *, optimizer: bool = False) -> dict[str, np.ndarray]:
-        """Copies of the field's parameters; with `optimizer` also all that the colors are made of, and moments."""
+        """Copies of the field's parameters; with `optimizer` also moments, and all of colors and cameras."""
         state = self.field.state(optimizer=optimizer)
-        return state | {f"color.{k}": v for k, v in self.colors.state().items()} if optimizer else state
+        for kind, part in self._beside() if optimizer else ():
+            state |= {kind + name: value for name, value in part.state().items()}
+        return state
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Take parameters, and what there is of colors and moments, from `state`."""
-        self.field.load_state({k: v for k, v in state.items() if not k.startswith("color.")})
-        if colors := {k[6:]: v for k, v in state.items() if k.startswith("color.")}:
-            self.colors.load_state(colors)
+        """Take parameters, and what there is of moments, colors and cameras, from `state`."""
+        rest = dict(state)
+        for kind, part in self._beside():
+            if own := {name: rest.pop(name) for name in state if name.startswith(kind)}:
+                part.load_state({name.removeprefix(kind): value for name, value in own.items()})
+        self.field.load_state(rest)
+
+    def _beside(self) -> list[tuple[str, Colors | Cameras]]:
+        """What is fitted beside the field, by how its entries of a state begin."""
+        return [("color.", self.colors), *([("camera.", self.cameras)] if self.cameras is not None else [])]
 
 
 class ColorNetwork:
@@ -116,7 +145,7 @@ class ColorNetwork:
         self.weights = [rng.normal(0, np.sqrt(2 / a), (a, b)).astype(np.float32) for a, b in pairwise(sizes)]
         self.weights[-1] *= 0.1
         self.biases = [np.zeros(b, np.float32) for b in sizes[1:]]
-        self.adam = _Adam([*self.weights, *self.biases])
+        self.adam = Adam([*self.weights, *self.biases])
         self.slopes: list[np.ndarray] = []
 
     def set_detail(self, progress: float) -> None:
@@ -213,7 +242,7 @@ class ColorNetwork:
         return features[:, :3] * (1 + out[:, :3]) + out[:, 3:], entering, before, out
 
 
-class _Adam:
+class Adam:
     """Adam (Kingma & Ba 2015) on a list of arrays, in place."""
 
     def __init__(self, values: list[np.ndarray]) -> None:

@@ -6,7 +6,7 @@ Lengths are in the unit frame: the hull in a ball of radius 0.9.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from ..config import Config, FeatureConfig, MLPConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
@@ -58,6 +58,8 @@ class PhotoConfig(Checked):
     """Learning rate of the features that colors are made of, as a multiple of the field's."""
     shade_rate: Weight = 0.5
     """Learning rate of the network that makes colors of them, likewise."""
+    pose_rate: Weight = 0.0
+    """Learning rate of the cameras' turns and shifts, likewise; 0: they are exact."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,6 +135,16 @@ IDR = PhotoConfig(
 """The published method (section 4 and supplement): 2000 passes over about 50 photographs; its colors are in
 [−1, 1], so differences count twice. What differs: the rays of a step come from all photographs, three quarters of
 them inside masks."""
+
+POSE_RATES = {"fast": 0.2, "idr": 1.0}
+"""Learning rates of cameras that are mended, as multiples of the field's."""
+
+
+def mending_cameras(config: PhotoConfig) -> PhotoConfig:
+    """The configuration, cameras being mended (IDR, section 4.2); what is outside of the hull of cameras that are
+    off may be inside of the object, so that it tells nothing."""
+    return replace(config, pose_rate=POSE_RATES[config.field.preset], outside=0.0)
+
 
 PHOTO_PRESETS = {"fast": FAST_PHOTOS, "idr": IDR}
 """Surfaces from photographs, by name."""

@@ -112,6 +112,7 @@ def reconstruct_images(
             save_seconds=options.save_seconds,
         )
         details["fit"] = {"steps": state.step, "recoveries": state.recoveries}
+        details |= {"cameras_mended": steps.poses.told(frame.scale)} if steps.poses else {}
         if apart:
             details["held_out"] = steps.foretells([view.in_frame(frame) for view in apart])
         surface = steps.surface(frame, details)
@@ -177,6 +178,7 @@ class Steps:
         box = np.stack([outline.points.min(0) - MARGIN, outline.points.max(0) + MARGIN])
         unit = [view.in_frame(frame) for view in views]
         self.rays = RaySampler(unit, self.field, outside, box, rays=config.rays, seed=seed)
+        self.poses = field.cameras = self.rays.poses if config.pose_rate else None
 
     def sample(self, step: int) -> Batch:
         """The batch of a step."""
@@ -190,7 +192,7 @@ class Steps:
             return objective(f, g, batch, self.config.field.objective, share)
         arrays = {entry.name: getattr(batch, entry.name) for entry in fields(batch)}
         batch = replace(batch, **{name: as_numpy(a) for name, a in arrays.items() if hasattr(a, "shape")})
-        value = ray_objective(as_numpy(f), as_numpy(g), batch, self.field.colors, self.config, share)
+        value = ray_objective(as_numpy(f), as_numpy(g), batch, self.field.colors, self.config, share, self.poses)
         return replace(value, df=self.field.array(value.df), dg=self.field.array(value.dg))
 
     def foretells(self, views: Sequence[View]) -> dict[str, float]:
@@ -228,7 +230,7 @@ def _without_specks(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "
 
 def networks(config: PhotoConfig, device: str) -> Painted:
     """The untrained field of a configuration with what gives it colors."""
-    rates = config.paint_rate, config.shade_rate
+    rates = config.paint_rate, config.shade_rate, config.pose_rate
     if config.rendering is None:
         field = make_field(config.field, 3, device=device)
         return Painted(field, ColorNetwork(config.field, device=device), rates)
