@@ -1,8 +1,7 @@
 """Everything that decides a run, as frozen dataclasses; at the end the presets by name: `paper`, the published
 method, and `fast`, the default.
 
-A run's configuration is saved beside its weights and, with the cloud and the seed, is enough to repeat it.
-Lengths are in the unit frame (the cloud in a ball of radius about 1), see `cloud/frame.py`.
+It is saved beside a run's weights; with cloud and seed it repeats it. Lengths: see `cloud/frame.py`.
 """
 
 from __future__ import annotations
@@ -149,14 +148,13 @@ class OptimizerConfig(Checked):
     final: Weight = 5e-6
     """Smallest learning rate."""
     schedule: Literal["halving", "cosine", "milestones"] = "halving"
-    """`halving`: times `factor` every `interval` steps; `cosine`: half a cosine over the run; `milestones`: times
-    `factor` at shares of the run."""
+    """`halving`: times `factor` every `interval` steps, `milestones`: there; `cosine`: half a cosine."""
     interval: Count = 2000
     """Steps between two reductions (`halving`)."""
     factor: Share = 0.5
     """What the rate is multiplied by (`halving`, `milestones`)."""
     milestones: tuple[Share, ...] = ()
-    """Where (`milestones`)."""
+    """Shares of the run (`milestones`)."""
     beta2: Annotated[float, Range(0, 1 - 1e-9)] = 0.999
     """Decay of Adam's second moment."""
 
@@ -222,7 +220,7 @@ class Config(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.latents is not None and isinstance(self.network, MLPConfig) and self.network.octaves:
+        if self.latents and isinstance(self.network, MLPConfig) and self.network.octaves:
             raise InputError("network.octaves is for one surface; a shape space has none")
         terms = self.objective
         off_cloud = terms.eikonal or terms.off_surface or terms.warm_start or terms.far_sign or terms.kind != "igr"

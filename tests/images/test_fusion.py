@@ -55,7 +55,10 @@ def test_without_depths_all_of_the_hull_stays():
     nothing = [DepthMap(view, np.full(view.mask.shape, np.nan), 0.1) for view in views]
     hull = Hull(views)
     x = CENTER + np.random.default_rng(0).normal(0, 1.5, (200, 3))
-    assert (Carved(hull, nothing, cells=48)(x) == hull(x)).all()
+    whole = Carved(hull, nothing, cells=48)
+    on_the_grid = whole.low + whole.cell * np.array([[20.0, 24, 24], [24, 24, 24]])  # exactly: it was no number
+    x = np.concatenate([x, on_the_grid])
+    assert (whole(x) == hull(x)).all()
 
 
 def test_nothing_near_it_is_less_than_the_minimum():

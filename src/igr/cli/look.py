@@ -1,4 +1,4 @@
-"""What the subcommands beside the reconstruction of clouds do: images, report, render, view, export."""
+"""What the subcommands of photographs and pictures do: images, render, view, export."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ..errors import InputError
-from .output import Ending, Interruptible, check_request, report_result, say, tell, write_result
+from .output import Ending, Interruptible, Output, check_request, report_result, say, tell, write_result
 
 if TYPE_CHECKING:
     from ..idr.config import PhotoConfig, PhotoOptions
     from ..images import views as photographs
     from ..store.run import RunFolder
 
-Output = Annotated[Path, arg(aliases=["-o"])]
 CLOSED = Ending(surface="closed")
 """What photographs of an object show."""
 
@@ -163,32 +162,6 @@ class Images:
         result = {"folder": str(self.folder), "output": str(target), "triangles": len(faces), "seconds": seconds}
         say(f"hull  {self.resolution}³, {len(faces):,} triangles")
         tell(json.dumps(result) if self.json else f"wrote {target} in {seconds:.1f} s")
-        return 0
-
-
-@dataclass(frozen=True)
-class Report:
-    """Write one page about a saved model or a mesh: pictures, the surface in 3D, cuts, curves, facts."""
-
-    source: Positional[Path]
-    """Model saved by --model, run folder, or mesh file."""
-    output: Output
-    """The page (.html)."""
-
-    def __call__(self) -> int:
-        """Run the subcommand."""
-        from ..mesh.write import check_folder
-        from ..show.report import write_mesh_report, write_report
-        from ..surface.opening import load_shape
-        from ..surface.surface import Surface
-
-        check_folder(self.output)
-        shape = load_shape(self.source)
-        if isinstance(shape, Surface):
-            write_report(self.output, shape)
-        else:
-            write_mesh_report(self.output, shape, name=self.source.name)
-        tell(f"wrote {self.output}")
         return 0
 
 

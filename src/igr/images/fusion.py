@@ -120,7 +120,7 @@ def _signed(empty: Grid, inside: Grid) -> Float[np.ndarray, "a b c"]:
     from scipy.ndimage import distance_transform_edt
 
     if not empty.any():
-        return np.full(empty.shape, -np.inf, np.float32)
+        return np.full(empty.shape, -sum(empty.shape), np.float32)
     outward = np.asarray(distance_transform_edt(~(inside & ~empty))) - 0.5
     inward = np.asarray(distance_transform_edt(~empty)) - 0.5
     nearest = np.asarray(distance_transform_edt(~inside, return_distances=False, return_indices=True))
