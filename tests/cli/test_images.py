@@ -42,6 +42,27 @@ def test_mesh_model_and_figures_are_written(folder, tmp_path, capsys):
     assert (tmp_path / "again.ply").read_bytes() == paths["ball.ply"].read_bytes()
 
 
+def test_a_run_goes_on_where_it_ended(folder, tmp_path, capsys):
+    asked = [
+        "images",
+        str(folder),
+        "-o",
+        str(tmp_path / "ball.ply"),
+        "--run",
+        str(tmp_path / "run"),
+        "--resolution",
+        "32",
+    ]
+    asked += ["--refine-cameras", "--json"]
+    assert main([*asked, "--steps", "12"]) == 0
+    assert json.loads(capsys.readouterr().out)["cameras_mended"]["turned_degrees"] > 0
+    assert main([*asked, "--steps", "14"]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main([*asked, "--steps", "14", "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["fit"]["steps"] == 14
+    assert (tmp_path / "run" / "checkpoints" / "000014.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
