@@ -1,8 +1,7 @@
 """Everything that decides a run, as frozen dataclasses; at the end the presets by name: `paper`, the published
 method, and `fast`, the default.
 
-A run's configuration is saved beside its weights and, with the cloud and the seed, is enough to repeat it.
-Lengths are in the unit frame (the cloud in a ball of radius about 1), see `cloud/frame.py`.
+It is saved beside a run's weights; with cloud and seed it repeats it. Lengths: see `cloud/frame.py`.
 """
 
 from __future__ import annotations
@@ -39,6 +38,8 @@ class MLPConfig(Checked):
     """Sharpness of the softplus activation."""
     radius: Radius = 1.0
     """Radius of the sphere that the geometric initialisation starts from."""
+    octaves: Annotated[int, Range(0, 20)] = 0
+    """Coordinates come with sin and cos of 2ᵏ times themselves, k below this (IDR's positional encoding)."""
 
     def __post_init__(self) -> None:
         if type(self.layers) is int and not all(layer in range(1, self.layers) for layer in self.skip):
@@ -146,12 +147,14 @@ class OptimizerConfig(Checked):
     """Learning rate of the first step."""
     final: Weight = 5e-6
     """Smallest learning rate."""
-    schedule: Literal["halving", "cosine"] = "halving"
-    """`halving`: times `factor` every `interval` steps; `cosine`: half a cosine over the run."""
+    schedule: Literal["halving", "cosine", "milestones"] = "halving"
+    """`halving`: times `factor` every `interval` steps, `milestones`: there; `cosine`: half a cosine."""
     interval: Count = 2000
     """Steps between two reductions (`halving`)."""
     factor: Share = 0.5
-    """What the rate is multiplied by (`halving`)."""
+    """What the rate is multiplied by (`halving`, `milestones`)."""
+    milestones: tuple[Share, ...] = ()
+    """Shares of the run (`milestones`)."""
     beta2: Annotated[float, Range(0, 1 - 1e-9)] = 0.999
     """Decay of Adam's second moment."""
 
@@ -159,6 +162,8 @@ class OptimizerConfig(Checked):
         """Learning rate at `step`, a share `progress` of the way through the run."""
         if self.schedule == "halving":
             return max(self.final, self.initial * self.factor ** (step // self.interval))
+        if self.schedule == "milestones":
+            return max(self.final, self.initial * self.factor ** sum(progress >= at for at in self.milestones))
         return self.final + (self.initial - self.final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
@@ -215,6 +220,8 @@ class Config(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.latents and isinstance(self.network, MLPConfig) and self.network.octaves:
+            raise InputError("network.octaves is for one surface; a shape space has none")
         terms = self.objective
         off_cloud = terms.eikonal or terms.off_surface or terms.warm_start or terms.far_sign or terms.kind != "igr"
         if off_cloud and not (self.sampling.near or self.sampling.uniform):

@@ -30,8 +30,7 @@ from .normals.estimate import orient
 from .normals.given import judge_normals
 from .normals.openness import SHEET
 from .settings import Checked, Count, Positive, Weight
-from .store.claim import check_run, open_run
-from .store.run import FitState, RunFolder
+from .store.claim import check_run, open_run, resumed, saved_at_end
 from .surface.attributes import Measured, measured
 from .surface.confidence import missed
 from .surface.surface import Surface
@@ -138,7 +137,7 @@ def reconstruct(
             sampler,
             lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
             Schedule(config.optimizer, config.steps, options.seconds),
-            state=_resumed(folder, model()) if options.resume else None,
+            state=resumed(folder, model()) if options.resume else None,
             on_step=None if on_step is None else (lambda progress: on_step(progress, field)),
             save=None if folder is None else (lambda state: folder.save(model(), state)),
             save_seconds=options.save_seconds,
@@ -149,7 +148,7 @@ def reconstruct(
         details |= _closed_or_open(surface, options.surface, notify)
         surface.history, surface.seconds = state.history, state.seconds
         if folder is not None and (asked_for or folder.written):
-            surface.unsaved = _saved_at_end(folder, surface, state, notify)
+            surface.unsaved = saved_at_end(folder, surface, state, notify)
     return surface
 
 
@@ -260,13 +259,6 @@ def _samples(near: Neighbors, seed: int) -> dict[str, Any]:
     return {"samples": near.points[chosen]}
 
 
-def _resumed(folder: RunFolder | None, surface: Surface) -> FitState | None:
-    """The state to continue from, its parameters loaded into the field; None for a new run."""
-    if folder is None:
-        raise InputError("resuming needs the folder of the run: give --run DIR")
-    return folder.load_state(surface)
-
-
 def _residual(surface: Surface, notify: Callable[[str], None]) -> float:
     """Mean distance of the points to the surface, in their units; said where it is large for such points."""
     few = surface.samples[:: max(1, len(surface.samples) // 10_000)]
@@ -286,13 +278,3 @@ def _closed_or_open(surface: Surface, wanted: Ends, notify: Callable[[str], None
         notify(f"{why}; closed, {invented:.0%} of it were invented")
     found = wanted == "open" or (wanted == "auto" and invented > OPEN)
     return {"open": found, "invented": round(invented, 4)}
-
-
-def _saved_at_end(folder: RunFolder, surface: Surface, state: FitState, notify: Callable[[str], None]) -> str:
-    """Save the finished run, or say why that is not possible: the surface is still worth having."""
-    try:
-        folder.save(surface, state)
-    except InputError as problem:
-        notify(f"the run is not saved: {problem}")
-        return str(problem)
-    return ""

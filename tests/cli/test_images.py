@@ -42,6 +42,27 @@ def test_mesh_model_and_figures_are_written(folder, tmp_path, capsys):
     assert (tmp_path / "again.ply").read_bytes() == paths["ball.ply"].read_bytes()
 
 
+def test_a_run_goes_on_where_it_ended(folder, tmp_path, capsys):
+    asked = [
+        "images",
+        str(folder),
+        "-o",
+        str(tmp_path / "ball.ply"),
+        "--run",
+        str(tmp_path / "run"),
+        "--resolution",
+        "32",
+    ]
+    asked += ["--refine-cameras", "--json"]
+    assert main([*asked, "--steps", "12"]) == 0
+    assert json.loads(capsys.readouterr().out)["cameras_mended"]["turned_degrees"] > 0
+    assert main([*asked, "--steps", "14"]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main([*asked, "--steps", "14", "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["fit"]["steps"] == 14
+    assert (tmp_path / "run" / "checkpoints" / "000014.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -49,7 +70,7 @@ def test_mesh_model_and_figures_are_written(folder, tmp_path, capsys):
         (["--pixels", "3"], "PhotoOptions.pixels is 3"),
         (["--steps", "0"], "Config.steps is 0"),
         (["--held-out", "5"], "5 cannot be held out"),
-        (["--preset", "idr", "--model", "x.igr"], "the preset idr gives a mesh only"),
+        (["--resume", "--overwrite"], "--resume continues a run and --overwrite replaces it"),
         (["--cameras", "others.npz"], "holds no cameras: neither others.npz"),
         (["-o", "mesh.png"], "a mesh is written as"),
     ],

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from shapes import sphere  # noqa: E402
 
-from igr.config import FAST, PAPER, Config, FeatureConfig, MLPConfig  # noqa: E402
+from igr.config import FAST, PAPER, Config, FeatureConfig, LatentConfig, MLPConfig  # noqa: E402
 from igr.errors import InputError  # noqa: E402
 from igr.field import native  # noqa: E402
 from igr.field.field import NativeField  # noqa: E402
@@ -23,6 +23,7 @@ from igr.fit.sampling import CloudSampler  # noqa: E402
 
 SMALL_MLP = Config(network=MLPConfig(width=24, layers=6, skip=(3,)))
 ODD_MLP = Config(network=MLPConfig(width=17, layers=5, skip=(2, 4), beta=10.0, radius=0.7))
+WAVES = Config(network=MLPConfig(width=40, layers=4, skip=(2,), beta=10.0, octaves=3))
 SMALL_FEATURES = Config(network=FeatureConfig(levels=4, coarsest=3, finest=40, log2_rows=9, width=16, bound=1.1))
 
 
@@ -40,7 +41,7 @@ def places(dimension, n=60, seed=0):
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, WAVES, SMALL_FEATURES])
 def test_gradient_is_autograds(config, dimension):
     field = double_field(config, dimension)
     x = places(dimension).requires_grad_()
@@ -50,7 +51,7 @@ def test_gradient_is_autograds(config, dimension):
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, WAVES, SMALL_FEATURES])
 def test_gradient_is_the_limit_of_differences(config, dimension):
     network = double_field(config, dimension).network
     x, h = places(dimension, 30), 1e-6
@@ -64,7 +65,7 @@ def test_gradient_is_the_limit_of_differences(config, dimension):
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, WAVES, SMALL_FEATURES])
 def test_parameter_derivatives_are_those_of_double_backward(config, dimension):
     field = double_field(config, dimension)
     parameters = dict(field.network.named_parameters())
@@ -87,7 +88,7 @@ def test_parameter_derivatives_are_those_of_double_backward(config, dimension):
 
 
 @pytest.mark.parametrize("dimension", [2, 3])
-@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, WAVES, SMALL_FEATURES])
 def test_the_value_alone_is_the_value(config, dimension):
     network, x = double_field(config, dimension).network, places(dimension)
     torch.testing.assert_close(network.value(x), network(x)[0].detach())
@@ -182,13 +183,27 @@ def test_every_skip_that_can_be_configured_is_built_and_decoded(skip):
     torch.testing.assert_close(plain.value(x), plain(x)[0])
 
 
+def test_with_an_encoding_it_starts_as_the_network_without():
+    """Sines and cosines are there, and count for nothing yet."""
+    wavy, plain = (double_field(config, 3).network for config in (WAVES, WAVES))
+    plain.config = dataclasses.replace(WAVES.network, octaves=0)
+    for layer in (0, 2):
+        linear, own = plain.layers[layer], plain.layers[layer].in_features - 18
+        linear.weight = torch.nn.Parameter(linear.weight.detach()[:, :own])
+    x = places(3)
+    for one, two in zip(wavy(x), plain(x), strict=True):
+        torch.testing.assert_close(one, two)
+    with pytest.raises(InputError, match="octaves is for one surface"):
+        Config(network=WAVES.network, latents=LatentConfig())
+
+
 def test_a_network_too_narrow_to_skip_is_refused():
     assert MLP(MLPConfig(width=4, layers=4, skip=(2,)), 3).layers
     with pytest.raises(InputError, match="width is 8; to skip, it must be above the 8 inputs"):
         MLP(MLPConfig(width=8, layers=4, skip=(2,)), 3, latent=5)
 
 
-@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, SMALL_FEATURES])
+@pytest.mark.parametrize("config", [SMALL_MLP, ODD_MLP, WAVES, SMALL_FEATURES])
 def test_state_round_trip_is_exact(config):
     first, second = torch_field(config, 3), torch_field(dataclasses.replace(config, seed=9), 3)
     train_a_little(first, 3)

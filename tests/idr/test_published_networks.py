@@ -5,8 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+import igr
+
 torch = pytest.importorskip("torch")
 
+from igr.cloud.frame import Frame  # noqa: E402
+from igr.config import MLPConfig  # noqa: E402
 from igr.idr.batches import RayBatch  # noqa: E402
 from igr.idr.config import IDR, RenderingConfig  # noqa: E402
 from igr.idr.network import IdrColors, IdrField, encoded  # noqa: E402
@@ -15,9 +19,10 @@ from igr.idr.terms import ray_objective  # noqa: E402
 SMALL = dataclasses.replace(
     IDR,
     field=dataclasses.replace(
-        IDR.field, network=dataclasses.replace(IDR.field.network, width=64, layers=4, skip=(2,), beta=20.0)
+        IDR.field,
+        network=MLPConfig(width=64, layers=4, skip=(2,), beta=20.0, radius=0.6, octaves=3),
     ),
-    rendering=RenderingConfig(width=32, layers=2, features=8, encoding=3, octaves=2),
+    rendering=RenderingConfig(width=32, layers=2, features=8, octaves=2),
 )
 RAYS = 24
 
@@ -148,3 +153,22 @@ def test_a_few_steps_lower_the_loss(field):
         colors.update(1e-3, 1e-3)
         losses.append(loss.terms["color"])
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_without_its_features_the_field_is_an_mlp_that_can_be_saved(field, tmp_path):
+    alone, x = field.alone(), torch.rand(40, 3) - 0.5
+    for one, two in zip(alone.distance_and_gradient(x), field.distance_and_gradient(x), strict=True):
+        assert torch.allclose(one, two, atol=1e-5)
+    samples = on_the_surface(field, 30)[0].numpy()
+    surface = igr.Surface(alone, Frame(np.zeros(3), 1.0), SMALL.field, samples=samples)
+    surface.save(tmp_path / "idr.igr")
+    again = igr.Surface.load(tmp_path / "idr.igr")
+    assert again.config == SMALL.field
+    assert np.allclose(again.distance(x.numpy()), surface.distance(x.numpy()), atol=1e-6)
+
+
+def test_colors_without_a_loss_take_no_step(field):
+    colors = IdrColors(SMALL, field)
+    before = colors.state()
+    colors.update(1.0, 1.0)
+    assert all((before[name] == value).all() for name, value in colors.state().items())

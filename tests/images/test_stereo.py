@@ -3,8 +3,9 @@
 import numpy as np
 from photographed import ball
 
+from igr.images.fusion import Carved
 from igr.images.hull import Hull
-from igr.images.stereo import Carved, depth_maps
+from igr.images.stereo import depth_maps
 
 CENTER = np.array([5.0, 0, -2])
 

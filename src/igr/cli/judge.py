@@ -1,4 +1,4 @@
-"""What the subcommand that judges a result does: evaluate."""
+"""What the subcommands that judge a result do: evaluate, report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from ..errors import InputError
-from .output import say, tell
+from .output import Output, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,3 +171,29 @@ def _poisson(cloud: PointCloud, depth: int) -> Mesh:
     elif inward_normals(cloud.points, normals):
         normals = -normals
     return screened_poisson(cloud.points, normals, depth=depth)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one page about a saved model or a mesh: pictures, the surface in 3D, cuts, curves, facts."""
+
+    source: Positional[Path]
+    """Model saved by --model, run folder, or mesh file."""
+    output: Output
+    """The page (.html)."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from ..show.report import write_mesh_report, write_report
+        from ..store.atomic import check_folder
+        from ..surface.opening import load_shape
+        from ..surface.surface import Surface
+
+        check_folder(self.output)
+        shape = load_shape(self.source)
+        if isinstance(shape, Surface):
+            write_report(self.output, shape)
+        else:
+            write_mesh_report(self.output, shape, name=self.source.name)
+        tell(f"wrote {self.output}")
+        return 0

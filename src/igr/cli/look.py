@@ -1,4 +1,4 @@
-"""What the subcommands beside the reconstruction of clouds do: images, report, render, view, export."""
+"""What the subcommands of photographs and pictures do: images, render, view, export."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ..errors import InputError
-from .output import Ending, Interruptible, check_request, report_result, say, tell, write_result
+from .output import Ending, Interruptible, Output, check_request, report_result, say, tell, write_result
 
 if TYPE_CHECKING:
-    from ..idr.config import PhotoConfig
-    from ..idr.photographs import PhotoOptions
+    from ..idr.config import PhotoConfig, PhotoOptions
     from ..images import views as photographs
+    from ..store.run import RunFolder
 
-Output = Annotated[Path, arg(aliases=["-o"])]
 CLOSED = Ending(surface="closed")
 """What photographs of an object show."""
 
@@ -47,10 +46,21 @@ class Images:
     """Fit for so long instead of for the preset's number of steps."""
     steps: int | None = None
     """Fit for so many steps instead of the preset's number."""
+    refine_cameras: bool = False
+    """Mend the cameras while the surface is fitted: for such as are off by a pixel or a few."""
     held_out: int | None = None
     """Photographs that are not fitted but foretold, to judge by (default: an eighth, of 12 or more)."""
     seed: int = 0
     """Seed of everything random: same seed, machine and threads, same result."""
+    run: Path | None = None
+    """Folder for checkpoints, history and configuration (default: runs/FOLDER, or where that holds a run already
+    runs/FOLDER-2 and so on; only if stopped or long)."""
+    resume: bool = False
+    """Continue the run in that folder."""
+    overwrite: bool = False
+    """Start anew in that folder; the run it holds is removed once the first checkpoint of the new one is whole."""
+    save_seconds: float = 60.0
+    """Time between two checkpoints of the run: what it can lose at most."""
     model: Path | None = None
     """Save the fitted surface here, for `igr mesh` and Python."""
     report: Path | None = None
@@ -60,7 +70,6 @@ class Images:
 
     def __call__(self) -> int:
         """Run the subcommand."""
-        from ..idr.photographs import PhotoOptions
         from ..images.read import read_views
         from ..store.atomic import check_folder
 
@@ -69,24 +78,43 @@ class Images:
         check_request(target, self.resolution, CLOSED, dimension=3)
         for path in filter(None, (self.model, self.report)):
             check_folder(path)
-        if self.preset == "idr" and (self.model or self.report):
-            raise InputError("the preset idr gives a mesh only; leave out --model and --report")
-        config, options = self._config(), PhotoOptions(self.seconds, self.held_out, self.pixels, self.cameras)
+        config, (options, kept) = self._config(), self._options()
         views = read_views(self.folder, cameras=self.cameras, longest=self.pixels)
         size = " x ".join(map(str, views[0].mask.shape[::-1]))
         say(f"{self.folder.name}: {len(views)} photographs of {size} with masks and cameras")
-        return self._hull(views, target, began) if self.hull else self._fit(views, config, options, target, began)
+        return (
+            self._hull(views, target, began)
+            if self.hull
+            else self._fit(views, config, options, kept, target, began)
+        )
 
     def _config(self) -> PhotoConfig:
-        """The preset with the steps and the seed that were asked for."""
-        from ..idr.config import PHOTO_PRESETS
+        """The preset with the steps, the seed and the cameras that were asked for."""
+        from ..idr.config import PHOTO_PRESETS, mending_cameras
 
         preset = PHOTO_PRESETS[self.preset]
+        preset = mending_cameras(preset) if self.refine_cameras else preset
         steps = preset.field.steps if self.steps is None else self.steps
         return replace(preset, field=replace(preset.field, seed=self.seed, steps=steps))
 
+    def _options(self) -> tuple[PhotoOptions, RunFolder]:
+        """What was asked for beside it, and where what is fitted is kept when it is stopped or takes long."""
+        from ..idr.config import PhotoOptions
+        from ..store.claim import choose_folder
+
+        told = {"resume": self.resume, "overwrite": self.overwrite}
+        kept = choose_folder(self.run, Path("runs") / self.folder.resolve().name, **told)
+        asked = self.seconds, self.held_out, self.pixels, self.cameras, "auto", self.run
+        return PhotoOptions(*asked, rescue=kept, save_seconds=self.save_seconds, **told), kept
+
     def _fit(
-        self, views: list[photographs.View], config: PhotoConfig, options: PhotoOptions, target: Path, began: float
+        self,
+        views: list[photographs.View],
+        config: PhotoConfig,
+        options: PhotoOptions,
+        kept: RunFolder,
+        target: Path,
+        began: float,
     ) -> int:
         """Write the surface that the photographs show."""
         from ..idr.photographs import reconstruct_images
@@ -97,12 +125,14 @@ class Images:
             notes.append(note)
             say(f"{self.folder.name}: {note}")
 
-        with Interruptible(None, quiet=self.json) as display:
+        with Interruptible(kept, quiet=self.json) as display:
             surface = reconstruct_images(views, config=config, options=options, on_step=display, notify=notify)
         surface.details |= {"name": self.folder.resolve().name, "command": shlex.join(["igr", *sys.argv[1:]])}
         if self.model is not None:
             surface.save(self.model)
         result = {"folder": str(self.folder), **surface.details, "notes": notes}
+        if surface.unsaved:
+            result["unsaved"] = surface.unsaved
         result["fit"] = result["fit"] | {"seconds": round(surface.seconds, 3)}
         result |= write_result(surface, target, self.folder, self.resolution, 0.0, CLOSED)
         result["seconds"] = round(time.monotonic() - began, 3)
@@ -116,7 +146,7 @@ class Images:
             )
             say(f"held out  {judged['views']} photographs: {told}")
         report_result(result, as_json=self.json)
-        return 0
+        return 1 if surface.unsaved else 0
 
     def _hull(self, views: list[photographs.View], target: Path, began: float) -> int:
         """Write what the silhouettes alone say."""
@@ -132,32 +162,6 @@ class Images:
         result = {"folder": str(self.folder), "output": str(target), "triangles": len(faces), "seconds": seconds}
         say(f"hull  {self.resolution}³, {len(faces):,} triangles")
         tell(json.dumps(result) if self.json else f"wrote {target} in {seconds:.1f} s")
-        return 0
-
-
-@dataclass(frozen=True)
-class Report:
-    """Write one page about a saved model or a mesh: pictures, the surface in 3D, cuts, curves, facts."""
-
-    source: Positional[Path]
-    """Model saved by --model, run folder, or mesh file."""
-    output: Output
-    """The page (.html)."""
-
-    def __call__(self) -> int:
-        """Run the subcommand."""
-        from ..show.report import write_mesh_report, write_report
-        from ..store.atomic import check_folder
-        from ..surface.opening import load_shape
-        from ..surface.surface import Surface
-
-        check_folder(self.output)
-        shape = load_shape(self.source)
-        if isinstance(shape, Surface):
-            write_report(self.output, shape)
-        else:
-            write_mesh_report(self.output, shape, name=self.source.name)
-        tell(f"wrote {self.output}")
         return 0
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FEWEST = 4
 """Triangles that a mesh has at least."""
+Output = Annotated[Path, arg(aliases=["-o"])]
+"""Where a result is written that has to be named."""
 TORN = 30
 """Pieces of a closed mesh from which on a word is said: scans of several objects have fewer."""
 

@@ -102,12 +102,13 @@ def parameter_shapes(config: Config, dimension: int) -> dict[str, tuple[int, ...
     if latents is None:
         return _layers(network, dimension)
     if latents.enters == "input":
-        return {f"network.{name}": shape for name, shape in _layers(network, dimension + latents.size).items()}
+        return {f"network.{name}": shape for name, shape in _layers(network, dimension, latents.size).items()}
     count = sum(math.prod(shape) for shape in _layers(network, dimension).values())
     return {"network.base": (count,), "network.directions": (count, latents.size)}
 
 
-def _layers(network: MLPConfig, inputs: int) -> dict[str, tuple[int, ...]]:
+def _layers(network: MLPConfig, dimension: int, latent: int = 0) -> dict[str, tuple[int, ...]]:
+    inputs = dimension * (1 + 2 * network.octaves) + latent
     shapes: dict[str, tuple[int, ...]] = {}
     for index in range(network.layers + 1):
         outputs = 1 if index == network.layers else network.width

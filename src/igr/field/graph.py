@@ -113,7 +113,9 @@ def _square(graph: Graph, x: str) -> str:
 
 def _mlp(graph: Graph, x: str, config: MLPConfig, weights: dict[str, np.ndarray]) -> str:
     """The paper's network, as `networks.MLP` computes it."""
-    h = x
+    turned = [graph.node("Mul", x, graph.constant(np.float32(2.0**k))) for k in range(config.octaves)]
+    waves = [graph.node(wave, angle) for angle in turned for wave in ("Sin", "Cos")]
+    h = x = graph.node("Concat", x, *waves, axis=1) if waves else x
     for layer in range(config.layers + 1):
         weight, bias = weights[f"lin{layer}.weight"], weights[f"lin{layer}.bias"]
         if layer in config.skip:

@@ -54,6 +54,20 @@ def _softplus_alone(a: Tensor, beta: float) -> Tensor:
     return a.abs().mul_(-beta).exp_().log1p_().div_(beta).add_(a.clamp_(min=0))
 
 
+def encoded(x: Float[Tensor, "*b d"], octaves: int) -> Float[Tensor, "*b e"]:
+    """x, then sin and cos of 2ᵏ x for k below `octaves` (Mildenhall et al. 2020, without their π)."""
+    waves = [wave(2.0**k * x) for k in range(octaves) for wave in (torch.sin, torch.cos)]
+    return torch.cat([x, *waves], -1)
+
+
+def _by_coordinates(slopes: Float[Tensor, "*b e"], x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+    """Derivative by x from the one by what `encoded` makes of it."""
+    own, *waves = slopes.split(x.shape[-1], -1)
+    for k, (by_sin, by_cos) in enumerate(zip(waves[::2], waves[1::2], strict=True)):
+        own = own + 2.0**k * (by_sin * torch.cos(2.0**k * x) - by_cos * torch.sin(2.0**k * x))
+    return own
+
+
 class MLP(nn.Module):
     """The paper's network f(x; z): an MLP on the coordinates, after an optional latent vector per shape.
 
@@ -75,7 +89,8 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.dimension, self.latent = config, dimension, latent
-        inputs = dimension + latent
+        self.coordinates = dimension * (1 + 2 * config.octaves)
+        inputs = self.coordinates + latent
         if config.skip and config.width <= inputs:
             raise InputError(f"width is {config.width}; to skip, it must be above the {inputs} inputs")
         sizes = [inputs, *[config.width] * config.layers, 1]
@@ -90,6 +105,8 @@ class MLP(nn.Module):
             if layer < self.config.layers:
                 linear.weight.normal_(0.0, math.sqrt(2) / math.sqrt(linear.out_features), generator=generator)
                 linear.bias.zero_()
+                if self.config.octaves and (layer == 0 or layer in self.config.skip):
+                    linear.weight[:, self.dimension - self.coordinates :] = 0  # waves start without effect
             else:
                 mean = math.sqrt(math.pi) / math.sqrt(linear.in_features)
                 linear.weight.normal_(mean, 1e-5, generator=generator)
@@ -105,12 +122,14 @@ class MLP(nn.Module):
     ) -> tuple[Float[Tensor, "*b n"], Float[Tensor, "*b n d"]]:
         """Value and spatial gradient at `x`; the latent's part of a layer is computed once per shape."""
         layers = [self._without_latent(index, latents) for index in range(self.config.layers + 1)]
-        return value_and_gradient(x, layers, self.config.skip, self.config.beta)
+        inputs = encoded(x, self.config.octaves)
+        value, slopes = value_and_gradient(inputs, layers, self.config.skip, self.config.beta)
+        return value, _by_coordinates(slopes, x)
 
     @torch.no_grad()
     def value(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Value at `x` alone, of a network without latents; without derivatives."""
-        h = x
+        h = x = encoded(x, self.config.octaves)
         for index in range(self.config.layers + 1):
             weight, shift = self._without_latent(index, None)
             a = nn.functional.linear(torch.cat([h, x], -1) if index in self.config.skip else h, weight, shift)
@@ -123,7 +142,7 @@ class MLP(nn.Module):
         weight = layer.weight / math.sqrt(2) if skip else layer.weight
         if not z or not (skip or index == 0):
             return weight, layer.bias
-        own = layer.in_features - z - self.dimension
+        own = layer.in_features - z - self.coordinates
         shift = latents @ weight[:, own : own + z].T + layer.bias  # type: ignore[operator]
         return torch.cat([weight[:, :own], weight[:, own + z :]], 1), shift.unsqueeze(-2)
 
@@ -139,8 +158,8 @@ class MLP(nn.Module):
             layer.bias.zero_()
             used, layer.bias[: len(weight)] = layer.weight[: len(weight)], shift
             if index in self.config.skip:
-                weight, own = weight * math.sqrt(2), weight.shape[1] - self.dimension
-                used[:, :own], used[:, -self.dimension :] = weight[:, :own], weight[:, own:]
+                weight, own = weight * math.sqrt(2), weight.shape[1] - self.coordinates
+                used[:, :own], used[:, -self.coordinates :] = weight[:, :own], weight[:, own:]
             else:
                 used.copy_(weight)
         return plain

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 
 from ..field.field import Field, as_numpy
 from ..fit.sampling import Batch, KnownSpace
 from ..images.views import View
+from .color import Adam
 from .rays import first_hits, least_along
 
 BAND = 0.08
@@ -37,6 +39,63 @@ class RayBatch(Batch):
     """For each of the others (m,), whether its pixel is inside the mask."""
     rays: int = 0
     """All rays of the step."""
+    views: np.ndarray | None = None
+    """Which photograph each ray is of (surface + m,), in the order of their points."""
+
+
+class Poses:
+    """Cameras that are mended while the surface is fitted: a small turn and a shift of each (IDR, section 4.2).
+
+    A camera that turns by ω around its center c and moves by τ carries a place x on one of its rays along by
+    τ + ω × (x − c). So from the derivatives p of the loss by such places, dL/dτ = Σ p and dL/dω = Σ (x − c) × p.
+    All cameras together can move with the surface and nothing changes: the mean turn and shift stay zero.
+
+    Args:
+        views: photographs, cameras in the unit frame.
+    """
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self.given = np.stack([view.center for view in views]), np.stack([view.turn for view in views])
+        self.moves = np.zeros((len(views), 6))
+        """ω, τ of each."""
+        self.adam, self.slopes = Adam([self.moves]), np.zeros_like(self.moves)
+
+    @property
+    def centers(self) -> Float[np.ndarray, "k 3"]:
+        """Where the photographs were taken from."""
+        return self.given[0] + self.moves[:, 3:]
+
+    @property
+    def turns(self) -> Float[np.ndarray, "k 3 3"]:
+        """See `View.turn`."""
+        return Rotation.from_rotvec(self.moves[:, :3]).as_matrix() @ self.given[1]
+
+    def carried(self, views: np.ndarray, x: Float[np.ndarray, "n 3"], p: Float[np.ndarray, "n 3"]) -> None:
+        """Take note of the derivatives p of a loss by places x on rays of the views."""
+        views = views.astype(np.int64)
+        by_turn = np.cross(x - self.centers[views], p)
+        self.slopes[:] = 0
+        np.add.at(self.slopes, views, np.concatenate([by_turn, p], 1))
+
+    def update(self, rate: float) -> None:
+        """One step of Adam with the derivatives of the last `carried`."""
+        if self.slopes.any():
+            self.adam.step([self.slopes], rate)
+            self.moves -= self.moves.mean(0)
+            self.slopes[:] = 0
+
+    def told(self, scale: float) -> dict[str, float]:
+        """By how much the cameras were turned and shifted on average; the unit frame's length is `scale`."""
+        turn, shift = (float(np.linalg.norm(part, axis=1).mean()) for part in np.split(self.moves, 2, axis=1))
+        return {"turned_degrees": round(float(np.rad2deg(turn)), 4), "shifted": float(f"{shift * scale:.4g}")}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of turns and shifts with their moments."""
+        return self.adam.state()
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        self.adam.load_state(state)
 
 
 class RaySampler:
@@ -64,8 +123,7 @@ class RaySampler:
         seed: int,
     ) -> None:
         self.field, self.outside, self.box, self.rays, self.seed = field, outside, box, rays, seed
-        self.centers = np.stack([view.center for view in views])
-        self.turns = np.stack([view.turn for view in views])
+        self.poses = Poses(views)
         parts = [_pixels(index, view) for index, view in enumerate(views)]
         self.pixels = [
             [np.concatenate(arrays) for arrays in zip(*kind, strict=True)] for kind in zip(*parts, strict=True)
@@ -81,8 +139,8 @@ class RaySampler:
             rows = rng.integers(0, len(arrays[0]), count)
             drawn.append([array[rows] for array in arrays])
         view, pixel, color, sure = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
-        origins = self.centers[view]
-        directions = np.einsum("nij,nj->ni", self.turns[view], np.column_stack([pixel, np.ones(len(pixel))]))
+        origins = self.poses.centers[view]
+        directions = np.einsum("nij,nj->ni", self.poses.turns[view], np.column_stack([pixel, np.ones(len(pixel))]))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         shift = rng.random(self.rays)
         found = first_hits(self.distance, origins, directions, self.box, shift=shift)
@@ -106,6 +164,7 @@ class RaySampler:
             colors=color[shown].astype(np.float32) / 255,
             inside=mask[others],
             rays=self.rays,
+            views=np.concatenate([view[shown], view[others]]),
         )
 
     def distance(self, x: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:

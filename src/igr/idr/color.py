@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..config import Config
-from ..field.field import as_numpy, make_field
+from ..field.field import Field, as_numpy, make_field
 
 CHANNELS = 3
 """Features of a place; the first three are its paint."""
@@ -46,8 +46,81 @@ class Colors(Protocol):
         ...
 
     def update(self, rate: float, shade_rate: float) -> None:
-        """One step with the derivatives of the last `loss`."""
+        """One step with the derivatives of the last `loss`, if there is one since the step before."""
         ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and moments."""
+        ...
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        ...
+
+
+class Cameras(Protocol):
+    """What is mended of cameras: `batches.Poses`."""
+
+    def update(self, rate: float) -> None:
+        """One step with the derivatives of the last loss."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and moments."""
+        ...
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        ...
+
+
+class Painted:
+    """A field, its colors, and cameras that are mended as one field to fit: they take their steps, are saved and
+    go back together.
+
+    Args:
+        field: of the surface.
+        colors: beside it.
+        rates: learning rates as multiples of the field's: of the features of colors, of the network behind them,
+            and of cameras.
+    """
+
+    def __init__(self, field: Field, colors: Colors, rates: tuple[float, float, float]) -> None:
+        self.field, self.colors, self.rates, self.dimension = field, colors, rates, field.dimension
+        self.cameras: Cameras | None = None
+        self.array, self.distance, self.backward = field.array, field.distance, field.backward
+        self.distance_and_gradient, self.machine = field.distance_and_gradient, field.machine
+
+    def update(self, learning_rate: float) -> None:
+        """One step of all."""
+        self.field.update(learning_rate)
+        self.colors.update(learning_rate * self.rates[0], learning_rate * self.rates[1])
+        if self.cameras is not None:
+            self.cameras.update(learning_rate * self.rates[2])
+
+    def set_detail(self, progress: float) -> None:
+        """Coarse to fine, both."""
+        self.field.set_detail(progress)
+        self.colors.set_detail(progress)
+
+    def state(self, *, optimizer: bool = False) -> dict[str, np.ndarray]:
+        """Copies of the field's parameters; with `optimizer` also moments, and all of colors and cameras."""
+        state = self.field.state(optimizer=optimizer)
+        for kind, part in self._beside() if optimizer else ():
+            state |= {kind + name: value for name, value in part.state().items()}
+        return state
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take parameters, and what there is of moments, colors and cameras, from `state`."""
+        rest = dict(state)
+        for kind, part in self._beside():
+            if own := {name: rest.pop(name) for name in state if name.startswith(kind)}:
+                part.load_state({name.removeprefix(kind): value for name, value in own.items()})
+        self.field.load_state(rest)
+
+    def _beside(self) -> list[tuple[str, Colors | Cameras]]:
+        """What is fitted beside the field, by how its entries of a state begin."""
+        return [("color.", self.colors), *([("camera.", self.cameras)] if self.cameras is not None else [])]
 
 
 class ColorNetwork:
@@ -72,7 +145,8 @@ class ColorNetwork:
         self.weights = [rng.normal(0, np.sqrt(2 / a), (a, b)).astype(np.float32) for a, b in pairwise(sizes)]
         self.weights[-1] *= 0.1
         self.biases = [np.zeros(b, np.float32) for b in sizes[1:]]
-        self.adam = _Adam([*self.weights, *self.biases])
+        self.adam = Adam([*self.weights, *self.biases])
+        self.slopes: list[np.ndarray] = []
 
     def set_detail(self, progress: float) -> None:
         """Coarse to fine, as for fields."""
@@ -130,10 +204,29 @@ class ColorNetwork:
         return value, dx, dn
 
     def update(self, rate: float, shade_rate: float) -> None:
-        """One step of Adam with the derivatives of the last `loss`."""
+        """One step of Adam with the derivatives of the last `loss`, if there is one since the step before."""
+        if not self.slopes:
+            return
         for field in self.fields:
             field.update(rate)
         self.adam.step(self.slopes, shade_rate)
+        self.slopes = []
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and moments."""
+        fields = {
+            f"{channel}.{name}": value
+            for channel, field in enumerate(self.fields)
+            for name, value in field.state(optimizer=True).items()
+        }
+        return fields | self.adam.state()
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        for channel, field in enumerate(self.fields):
+            own = f"{channel}."
+            field.load_state({k.removeprefix(own): v for k, v in state.items() if k.startswith(own)})
+        self.adam.load_state(state)
 
     def _shaded(
         self, x: np.ndarray, n: np.ndarray, v: np.ndarray, features: np.ndarray
@@ -149,7 +242,7 @@ class ColorNetwork:
         return features[:, :3] * (1 + out[:, :3]) + out[:, 3:], entering, before, out
 
 
-class _Adam:
+class Adam:
     """Adam (Kingma & Ba 2015) on a list of arrays, in place."""
 
     def __init__(self, values: list[np.ndarray]) -> None:
@@ -164,6 +257,19 @@ class _Adam:
             square[...] = 0.99 * square + 0.01 * slope * slope
             spread = np.sqrt(square / (1 - 0.99**self.count)) + 1e-8
             value[...] -= rate / (1 - 0.9**self.count) * mean / spread
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of the arrays, their moments, and the number of steps."""
+        kinds = {"value": self.values, "first": self.first, "second": self.second}
+        state = {f"{kind}{k}": a.copy() for kind, arrays in kinds.items() for k, a in enumerate(arrays)}
+        return state | {"count": np.array([self.count], np.int64)}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        for kind, arrays in {"value": self.values, "first": self.first, "second": self.second}.items():
+            for k, array in enumerate(arrays):
+                array[...] = state[f"{kind}{k}"]
+        self.count = int(state["count"][0])
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -5,11 +5,13 @@ Lengths are in the unit frame: the hull in a ball of radius 0.9.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from ..config import Config, FeatureConfig, MLPConfig, ObjectiveConfig, OptimizerConfig, SamplingConfig
 from ..errors import InputError
-from ..settings import Checked, Count, Positive, Share, Weight
+from ..settings import Checked, Count, Positive, Range, Share, Weight
 
 
 @dataclass(frozen=True)
@@ -22,22 +24,8 @@ class RenderingConfig(Checked):
     """Number of hidden layers."""
     octaves: Count = 4
     """Of the positional encoding of directions."""
-    encoding: Count = 6
-    """Of the positional encoding of positions, for the field."""
     features: Count = 256
     """Numbers that the field tells of a place beside its distance."""
-
-
-@dataclass(frozen=True)
-class MilestoneConfig(OptimizerConfig):
-    """Adam whose learning rate is reduced at shares of the run."""
-
-    milestones: tuple[Share, ...] = (0.5, 0.75)
-    """Where it is multiplied by `factor`."""
-
-    def rate(self, step: int, progress: float) -> float:
-        """Learning rate at a share `progress` of the way through the run."""
-        return self.initial * self.factor ** sum(progress >= share for share in self.milestones)
 
 
 @dataclass(frozen=True)
@@ -70,6 +58,8 @@ class PhotoConfig(Checked):
     """Learning rate of the features that colors are made of, as a multiple of the field's."""
     shade_rate: Weight = 0.5
     """Learning rate of the network that makes colors of them, likewise."""
+    pose_rate: Weight = 0.0
+    """Learning rate of the cameras' turns and shifts, likewise; 0: they are exact."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,6 +75,32 @@ class PhotoConfig(Checked):
         if self.alpha_doubles:
             return self.alpha * 2 ** sum(share >= at for at in self.alpha_doubles)
         return self.alpha * (self.alpha_end / self.alpha) ** min(share, 1.0)
+
+
+@dataclass(frozen=True)
+class PhotoOptions(Checked):
+    """How a reconstruction from photographs runs, beside its configuration."""
+
+    seconds: Positive | None = None
+    """Fit for so long instead of for the configuration's steps."""
+    held_out: Annotated[int, Range(0, 10_000)] | None = None
+    """Photographs that are not fitted but foretold, to judge by; None: an eighth, where there are at least 12."""
+    pixels: Annotated[int, Range(32, 8192)] = 512
+    """Photographs are reduced to so many pixels along their longer side."""
+    cameras: str = "cameras.npz"
+    """Name of that file in a folder."""
+    device: str = "auto"
+    """As for `Options`, and so are the following."""
+    run: str | os.PathLike[str] | None = None
+    """Folder of the run: checkpoints, history, configuration."""
+    rescue: str | os.PathLike[str] | None = None
+    """The same, but written only if the run is stopped or takes longer than a minute."""
+    resume: bool = False
+    """Continue the run in that folder."""
+    overwrite: bool = False
+    """Replace the run in that folder, once the first checkpoint of the new one is whole."""
+    save_seconds: Weight = 60.0
+    """Time between two checkpoints."""
 
 
 FAST_PHOTOS = PhotoConfig(
@@ -104,8 +120,8 @@ FAST_PHOTOS = PhotoConfig(
 IDR = PhotoConfig(
     field=Config(
         preset="idr",
-        network=MLPConfig(width=512, layers=8, skip=(4,), beta=100.0, radius=0.6),
-        optimizer=MilestoneConfig(initial=1e-4, final=0.0, factor=0.5, milestones=(0.5, 0.75), beta2=0.999),
+        network=MLPConfig(width=512, layers=8, skip=(4,), beta=100.0, radius=0.6, octaves=6),
+        optimizer=OptimizerConfig(initial=1e-4, final=0.0, schedule="milestones", milestones=(0.5, 0.75)),
         steps=100_000,
     ),
     rays=2048,
@@ -119,6 +135,16 @@ IDR = PhotoConfig(
 """The published method (section 4 and supplement): 2000 passes over about 50 photographs; its colors are in
 [−1, 1], so differences count twice. What differs: the rays of a step come from all photographs, three quarters of
 them inside masks."""
+
+POSE_RATES = {"fast": 0.2, "idr": 1.0}
+"""Learning rates of cameras that are mended, as multiples of the field's."""
+
+
+def mending_cameras(config: PhotoConfig) -> PhotoConfig:
+    """The configuration, cameras being mended (IDR, section 4.2); what is outside of the hull of cameras that are
+    off may be inside of the object, so that it tells nothing."""
+    return replace(config, pose_rate=POSE_RATES[config.field.preset], outside=0.0)
+
 
 PHOTO_PRESETS = {"fast": FAST_PHOTOS, "idr": IDR}
 """Surfaces from photographs, by name."""

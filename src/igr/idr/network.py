@@ -20,30 +20,24 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from ..config import MLPConfig
 from ..errors import InputError
-from ..field.torch_field import TorchField
+from ..field.networks import encoded
+from ..field.torch_field import TorchField, torch_field
 from .config import PhotoConfig, RenderingConfig
-
-
-def encoded(x: Float[Tensor, "n d"], octaves: int) -> Float[Tensor, "n e"]:
-    """x, then sin and cos of 2ᵏ x for k below `octaves` (Mildenhall et al. 2020, without their π)."""
-    waves = [wave(2.0**k * x) for k in range(octaves) for wave in (torch.sin, torch.cos)]
-    return torch.cat([x, *waves], 1)
 
 
 class ImplicitNetwork(nn.Module):
     """f(x) and z(x): an MLP on encoded positions that starts as a sphere (Atzmon & Lipman 2020).
 
     Args:
-        config: width, depth, skip connections, radius of the sphere.
-        octaves: of the encoding.
+        config: width, depth, skip connections, encoding, radius of the sphere.
         features: length of z.
         generator: source of the initial weights.
     """
 
-    def __init__(self, config: MLPConfig, octaves: int, features: int, generator: torch.Generator) -> None:
+    def __init__(self, config: MLPConfig, features: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.dimension, self.config, self.octaves = 3, config, octaves
-        inputs = 3 + 6 * octaves
+        self.dimension, self.config = 3, config
+        inputs = 3 + 6 * config.octaves
         sizes = [inputs, *[config.width] * config.layers, 1 + features]
         layers = []
         for index in range(config.layers + 1):
@@ -65,7 +59,7 @@ class ImplicitNetwork(nn.Module):
 
     def outputs(self, x: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "n z"]]:
         """f and z."""
-        first = h = encoded(x, self.octaves)
+        first = h = encoded(x, self.config.octaves)
         for index, layer in enumerate(self.layers):
             h = layer(torch.cat([h, first], 1) / math.sqrt(2) if index in self.config.skip else h)
             if index < len(self.layers) - 1:
@@ -101,7 +95,7 @@ class RenderingNetwork(nn.Module):
 
     def __init__(self, config: RenderingConfig, generator: torch.Generator) -> None:
         super().__init__()
-        self.octaves = config.octaves
+        self.dimension, self.octaves = 3, config.octaves
         sizes = [3 + 3 + 3 + 6 * config.octaves + config.features, *[config.width] * config.layers, 3]
         layers = []
         for inputs, outputs in pairwise(sizes):
@@ -137,8 +131,8 @@ class IdrField(TorchField):
         if not isinstance(network, MLPConfig):
             raise InputError("the rendering network of the paper goes with an MLP, not with grids of features")
         generator = torch.Generator().manual_seed(config.field.seed)
-        kept = config.rendering.encoding, config.rendering.features
-        super().__init__(ImplicitNetwork(network, *kept, generator), device=device)
+        self.config = config.field
+        super().__init__(ImplicitNetwork(network, config.rendering.features, generator), device=device)
         self.places, self.features, self.by_features = (torch.empty(0),) * 3
 
     def distance_and_gradient(
@@ -169,15 +163,16 @@ class IdrField(TorchField):
         torch.autograd.backward([*self._pending, self.features], [df, dg, self.by_features])
         self._pending = ()
 
-    def state(self, *, optimizer: bool = False) -> dict[str, np.ndarray]:
-        """Copies of the parameters with Adam's moments, to go back to.
-
-        Raises:
-            InputError: without the moments, as surfaces are saved: files hold no field of this kind.
-        """
-        if not optimizer:
-            raise InputError("a surface of the preset idr cannot be saved as a model or copied; save its mesh")
-        return super().state(optimizer=True)
+    def alone(self) -> TorchField:
+        """f without its features, as surfaces hold and save it: the MLP that it is."""
+        field = torch_field(self.config, 3, device=str(self.device))
+        state: dict[str, np.ndarray] = {}
+        for index, layer in enumerate(self.network.layers):
+            rows = 1 if index == self.network.config.layers else len(layer.bias)
+            for kind in ("weight", "bias"):
+                state[f"lin{index}.{kind}"] = getattr(layer, kind)[:rows].detach().cpu().numpy()
+        field.load_state(state)
+        return field
 
 
 class IdrColors:
@@ -192,8 +187,8 @@ class IdrColors:
         assert config.rendering is not None
         self.field = field
         generator = torch.Generator().manual_seed(config.field.seed + 1)
-        self.network = RenderingNetwork(config.rendering, generator).to(field.device)
-        self.optimizer = torch.optim.Adam(self.network.parameters())
+        self.trained = TorchField(RenderingNetwork(config.rendering, generator), device=str(field.device))
+        self.network, self.due = self.trained.network, False
 
     def set_detail(self, progress: float) -> None:
         """Nothing: all of the detail is on from the start."""
@@ -219,14 +214,23 @@ class IdrColors:
         z = self.field.features[:rows].detach().requires_grad_()
         colors = self.network(*given, self.field.array(v), z) / 2 + 0.5
         value, slopes = term(colors.detach().cpu().numpy())
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         colors.backward(self.field.array(slopes))
+        self.due = True
         dx, dn = (part.grad for part in given)
         dx = dx + self.field.carried_on(rows, dn, z.grad)  # type: ignore[arg-type]
         return value, dx.cpu().numpy(), dn.cpu().numpy()
 
     def update(self, rate: float, shade_rate: float) -> None:
-        """One step of Adam; the field's rate is the network's."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = shade_rate
-        self.optimizer.step()
+        """One step of Adam, if there was a loss since the one before; features have no parameters of their own."""
+        if self.due:
+            self.trained.update(shade_rate)
+        self.due = False
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and moments."""
+        return self.trained.state(optimizer=True)
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """Take them back."""
+        self.trained.load_state(state)

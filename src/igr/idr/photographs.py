@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from ..cloud.frame import Frame
 from ..cloud.neighbors import Neighbors
-from ..errors import InputError, usual_arithmetic
+from ..config import Config
+from ..errors import FitError, InputError, usual_arithmetic
 from ..field.field import Field, NumpyField, as_numpy, make_field
 from ..field.queries import projected
 from ..fit.loop import Progress, Schedule, fit
 from ..fit.objective import Loss, objective
 from ..fit.sampling import Batch, CloudSampler, Known, KnownSpace
+from ..images.fusion import Carved
 from ..images.hull import Hull
 from ..images.read import read_views
-from ..images.stereo import Carved, depth_maps
+from ..images.stereo import depth_maps
 from ..images.views import View, check_views
 from ..mesh.extract import extract_mesh
 from ..mesh.pieces import pieces
 from ..mesh.triangles import face_areas, face_normals, sample_mesh
-from ..settings import Checked, Positive, Range
+from ..store.claim import check_run, open_run, resumed, saved_at_end
 from ..surface.attributes import Measured
 from ..surface.surface import Surface
 from .batches import RayBatch, RaySampler
-from .color import ColorNetwork, Colors
-from .config import FAST_PHOTOS, PHOTO_PRESETS, PhotoConfig
+from .color import ColorNetwork, Painted
+from .config import FAST_PHOTOS, PHOTO_PRESETS, PhotoConfig, PhotoOptions
 from .heldout import foretold, judged
 from .terms import ray_objective
 
@@ -52,22 +56,6 @@ SPECK = 2e-3
 """Pieces with less than this share of the area are no parts of the object."""
 HELD_OUT = 8
 """Of so many photographs one is held out, where there are at least 12."""
-
-
-@dataclass(frozen=True)
-class PhotoOptions(Checked):
-    """How a reconstruction from photographs runs, beside its configuration."""
-
-    seconds: Positive | None = None
-    """Fit for so long instead of for the configuration's steps."""
-    held_out: Annotated[int, Range(0, 10_000)] | None = None
-    """Photographs that are not fitted but foretold, to judge by; None: an eighth, where there are at least 12."""
-    pixels: Annotated[int, Range(32, 8192)] = 512
-    """Photographs are reduced to so many pixels along their longer side."""
-    cameras: str = "cameras.npz"
-    """Name of that file in a folder."""
-    device: str = "auto"
-    """As for `Options`."""
 
 
 @usual_arithmetic
@@ -98,35 +86,67 @@ def reconstruct_images(
         FitError: the fit diverged.
     """
     options, config = options or PhotoOptions(), _config(config)
+    asked = {"resume": options.resume, "overwrite": options.overwrite}
+    check_run(options.run, **asked)
     views, name = _views(source, options)
     fitted, apart = _split(views, options.held_out)
     hull = Hull(fitted)
     for doubt in hull.doubts():
         notify(doubt)
     frame = hull.frame(config.field.radius)
-    field, network = networks(config, options.device)
-    steps = Steps(fitted, hull, frame, (field, network), config)
-    state = fit(
-        field,
-        steps.sample,
-        steps.loss,
-        Schedule(config.field.optimizer, config.field.steps, options.seconds),
-        on_step=None if on_step is None else (lambda progress: on_step(progress, field)),
-    )
-    steps.network.set_detail(1.0)
-    samples, colors = steps.colored(config.field)
+    steps = Steps(fitted, hull, frame, networks(config, options.device), config)
     details: dict[str, Any] = {"name": name, "photographs": len(views), "open": False}
     details |= {"seen_by_stereo": round(steps.seen, 3)} if config.start_share else {}
-    details["machine"] = field.machine()
-    details["fit"] = {"steps": state.step, "recoveries": state.recoveries}
-    if apart:
-        unit = [view.in_frame(frame) for view in apart]
-        pictures = [foretold(view, field, steps.rays.distance, steps.network, steps.rays.box) for view in unit]
-        details["held_out"] = judged(unit, pictures)
-    told = Measured({"colors": colors})
-    surface = Surface(field, frame, config.field, samples=samples, details=details, measured=told)
-    surface.history, surface.seconds = state.history, state.seconds
+    details["machine"] = steps.field.machine()
+    model = _Saved(config.field, steps.field, lambda: steps.surface(frame, details), _told(fitted, config))
+    asked_for = options.run is not None or options.resume
+    with open_run(options.run or options.rescue, at_once=asked_for, **asked) as folder:
+        state = fit(
+            steps.field,
+            steps.sample,
+            steps.loss,
+            Schedule(config.field.optimizer, config.field.steps, options.seconds),
+            state=resumed(folder, model) if options.resume else None,
+            on_step=None if on_step is None else (lambda progress: on_step(progress, steps.field)),
+            save=None if folder is None else (lambda state: folder.save(model, state)),
+            save_seconds=options.save_seconds,
+        )
+        details["fit"] = {"steps": state.step, "recoveries": state.recoveries}
+        details |= {"cameras_mended": steps.poses.told(frame.scale)} if steps.poses else {}
+        if apart:
+            details["held_out"] = steps.foretells([view.in_frame(frame) for view in apart])
+        surface = steps.surface(frame, details)
+        surface.history, surface.seconds = state.history, state.seconds
+        if folder is not None and (asked_for or folder.written):
+            surface.unsaved = saved_at_end(folder, replace(model, surface=lambda: surface), state, notify)
     return surface
+
+
+@dataclass
+class _Saved:
+    """What a run saves: the surface as it is, and beside it all that a resumed run needs."""
+
+    config: Config
+    field: Painted
+    surface: Callable[[], Surface]
+    told: str
+
+    def source(self) -> str:
+        """What it is fitted to."""
+        return self.told
+
+    def to_bytes(self) -> bytes:
+        """The saved surface."""
+        return self.surface().to_bytes()
+
+
+def _told(views: Sequence[View], config: PhotoConfig) -> str:
+    """Checksum of photographs and cameras, and of what is configured beside the field."""
+    found = zlib.crc32(repr(replace(config, field=Config())).encode())
+    for view in views:
+        for part in (view.image, view.mask, view.intrinsics, view.rotation, view.center):
+            found = zlib.crc32(np.ascontiguousarray(part).tobytes(), found)
+    return f"{len(views)} photographs {found:08x}"
 
 
 class Steps:
@@ -136,14 +156,14 @@ class Steps:
         views: the photographs that are fitted.
         hull: their hull.
         frame: the unit frame.
-        fitted: the field, and what gives it colors.
+        field: what is fitted.
         config: of the run.
     """
 
     def __init__(
-        self, views: Sequence[View], hull: Hull, frame: Frame, fitted: tuple[Field, Colors], config: PhotoConfig
+        self, views: Sequence[View], hull: Hull, frame: Frame, field: Painted, config: PhotoConfig
     ) -> None:
-        self.config, (self.field, self.network), seed = config, fitted, config.field.seed
+        self.config, self.field, seed = config, field, config.field.seed
         rng = np.random.default_rng([seed, 11])
         places = rng.uniform(-1.1, 1.1, (START[1], 3))
         if config.start_share:
@@ -151,12 +171,14 @@ class Steps:
             self.seen = float(np.mean([np.isfinite(found.depth).sum() / found.view.mask.sum() for found in maps]))
             self.start = _start(Carved(hull, maps), frame, places, config, rng)
         outline = Neighbors(frame.to_unit(hull.mesh(START[0])[0]))
+        self.outline = outline.points.astype(np.float32)
         beyond = places[hull(frame.to_input(places)) > 0]
         distance = np.maximum(outline.at(beyond)[0] - SURE, 0)
         outside = KnownSpace(beyond.astype(np.float32), distance.astype(np.float32))
         box = np.stack([outline.points.min(0) - MARGIN, outline.points.max(0) + MARGIN])
         unit = [view.in_frame(frame) for view in views]
         self.rays = RaySampler(unit, self.field, outside, box, rays=config.rays, seed=seed)
+        self.poses = field.cameras = self.rays.poses if config.pose_rate else None
 
     def sample(self, step: int) -> Batch:
         """The batch of a step."""
@@ -165,26 +187,37 @@ class Steps:
         return self.start(step) if share < self.config.start_share else self.rays(step)
 
     def loss(self, f: Any, g: Any, batch: Batch, share: float) -> Loss:
-        """The loss of a batch; the color network takes its own step."""
+        """The loss of a batch."""
         if not isinstance(batch, RayBatch):
             return objective(f, g, batch, self.config.field.objective, share)
-        self.network.set_detail(share)
         arrays = {entry.name: getattr(batch, entry.name) for entry in fields(batch)}
         batch = replace(batch, **{name: as_numpy(a) for name, a in arrays.items() if hasattr(a, "shape")})
-        value = ray_objective(as_numpy(f), as_numpy(g), batch, self.network, self.config, share)
-        rate = self.config.field.optimizer.rate(0, share)
-        self.network.update(rate * self.config.paint_rate, rate * self.config.shade_rate)
+        value = ray_objective(as_numpy(f), as_numpy(g), batch, self.field.colors, self.config, share, self.poses)
         return replace(value, df=self.field.array(value.df), dg=self.field.array(value.dg))
 
-    def colored(self, config: Any) -> tuple[Float[np.ndarray, "s 3"], np.ndarray]:
+    def foretells(self, views: Sequence[View]) -> dict[str, float]:
+        """How well photographs that were kept apart are foretold; cameras in the unit frame."""
+        fitted, rays = self.field.field, self.rays
+        return judged(views, [foretold(v, fitted, rays.distance, self.field.colors, rays.box) for v in views])
+
+    def surface(self, frame: Frame, details: dict[str, Any]) -> Surface:
+        """The surface as it is now, with colors where there is one yet."""
+        fitted = self.field.field if self.config.rendering is None else self.field.field.alone()  # type: ignore
+        samples, told = self.outline, None
+        with contextlib.suppress(FitError):  # nothing is inside yet
+            samples, colors = self.colored(self.config.field)
+            told = Measured({"colors": colors})
+        return Surface(fitted, frame, self.config.field, samples=samples, details=details, measured=told)
+
+    def colored(self, config: Config) -> tuple[Float[np.ndarray, "s 3"], np.ndarray]:
         """Points on the fitted surface, unit frame, and their colors seen from straight ahead."""
-        unit = NumpyField(self.field, config.network)
+        unit = NumpyField(self.field.field, config.network)
         vertices, faces, _ = extract_mesh(unit.distance, self.rays.box, resolution=128)
         faces = _without_specks(vertices, faces)
         points, _ = sample_mesh(vertices, faces, SAMPLES, np.random.default_rng([config.seed, 12]))
         points = projected(unit, points, 3)
         normals = unit.normals(points)
-        colors = self.network.colors(points, normals, -normals)
+        colors = self.field.colors.colors(points, normals, -normals)
         return points.astype(np.float32), (255 * colors.clip(0, 1)).round().astype(np.uint8)
 
 
@@ -195,17 +228,19 @@ def _without_specks(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "
     return faces[(areas >= SPECK * areas.sum())[piece]]
 
 
-def networks(config: PhotoConfig, device: str) -> tuple[Field, Colors]:
-    """The untrained field of a configuration, and what gives it colors."""
+def networks(config: PhotoConfig, device: str) -> Painted:
+    """The untrained field of a configuration with what gives it colors."""
+    rates = config.paint_rate, config.shade_rate, config.pose_rate
     if config.rendering is None:
-        return make_field(config.field, 3, device=device), ColorNetwork(config.field, device=device)
+        field = make_field(config.field, 3, device=device)
+        return Painted(field, ColorNetwork(config.field, device=device), rates)
     from ..machine import torch_device
 
     chosen = torch_device(device)
     from .network import IdrColors, IdrField
 
     field = IdrField(config, device=chosen)
-    return field, IdrColors(config, field)
+    return Painted(field, IdrColors(config, field), rates)
 
 
 def _start(

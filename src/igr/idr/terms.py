@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 
 from ..field.field import Array
 from ..fit.objective import Loss, eikonal
-from .batches import RayBatch
+from .batches import Poses, RayBatch
 from .color import Colors
 from .config import PhotoConfig
 
@@ -118,8 +118,32 @@ def outside_hull(
     return float(np.maximum(short, 0).mean()), (short > 0) * (-1.0 / max(len(f), 1))
 
 
-def ray_objective(f: Array, g: Array, batch: RayBatch, network: Colors, config: PhotoConfig, share: float) -> Loss:
-    """All terms on a batch of rays; the network's own derivatives stay with it.
+def by_rays(
+    v: Float[np.ndarray, "n 3"], g: Float[np.ndarray, "n 3"], dx: Float[np.ndarray, "n 3"]
+) -> Float[np.ndarray, "n 3"]:
+    """(I − g vᵀ/(g·v)) dL/dx̂: how the loss changes as rays are carried along, of which x̂ is the place where they
+    meet the surface: what carries x̂ along the ray, or the surface along itself, is made up for.
+
+    Args:
+        v: unit directions of the rays.
+        g: gradients of the field where they meet the surface.
+        dx: dL/dx̂ there.
+    """
+    along = (g * v).sum(1)
+    along = np.where(along > -STEEPEST, -STEEPEST, along)
+    return dx - g * ((v * dx).sum(1) / along)[:, None]
+
+
+def ray_objective(
+    f: Array,
+    g: Array,
+    batch: RayBatch,
+    network: Colors,
+    config: PhotoConfig,
+    share: float,
+    poses: Poses | None = None,
+) -> Loss:
+    """All terms on a batch of rays; the network's own derivatives stay with it, and those of cameras with them.
 
     Args:
         f: field values (n,) at the points of the batch.
@@ -128,6 +152,7 @@ def ray_objective(f: Array, g: Array, batch: RayBatch, network: Colors, config: 
         network: what gives places their colors.
         config: weights of the terms.
         share: share of the run that is done.
+        poses: the cameras, where they are mended.
     """
     assert batch.directions is not None
     assert batch.inside is not None
@@ -148,6 +173,10 @@ def ray_objective(f: Array, g: Array, batch: RayBatch, network: Colors, config: 
     dg[on] = unit_normals(g[on], dn)[1]
     terms["mask"], slopes = mask_loss(f[lost], batch.inside, config.alpha_at(share), batch.rays)
     df[lost] = config.mask * slopes
+    if poses is not None and batch.views is not None:
+        places = np.concatenate([x, batch.points[lost]])
+        p = [by_rays(batch.directions, g[on], dx), g[lost] * df[lost, None]]
+        poses.carried(batch.views, places, np.concatenate(p))
     terms["eikonal"], slopes = eikonal(g[anywhere])
     dg[anywhere] = config.eikonal * slopes
     if config.outside:

@@ -7,6 +7,7 @@ over all views, each times depth over focal length, is about the signed distance
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..cloud.frame import Frame
 from ..errors import InputError
+from ..machine import threads
 from ..mesh.extract import extract_mesh
 from .views import View
 
@@ -44,42 +46,60 @@ class Hull:
         self.views = list(views)
         self.whole = [view.whole for view in views]
         self.outlines = [_outline(view.mask) for view in views]
-        self.matrices = [view.intrinsics @ view.rotation for view in views]
+        self.middle = _middle(self.views)
+        """Where single precision is finest."""
+        matrices = [view.intrinsics @ view.rotation for view in views]
+        self.matrices = np.array(matrices, np.float32)
+        offsets = [m @ (self.middle - view.center) for m, view in zip(matrices, views, strict=True)]
+        self.offsets = np.array(offsets, np.float32)[:, :, None]
         self.box = self._box()
 
     def __call__(self, x: Float[np.ndarray, "n 3"], *, enough: float = np.inf) -> Float[np.ndarray, " n"]:
         """Signed distance (n,) to the hull at `x` (n, 3), negative inside, in the cameras' units; about right near
         its surface, and of the right sign anywhere. Where it is above `enough`, any such value is."""
-        values = [
-            self._largest(np.asarray(x[at : at + CHUNK], np.float64), enough) for at in range(0, len(x), CHUNK)
-        ]
-        return np.concatenate(values) if values else np.empty(0)
+        parts = [x[at : at + CHUNK] for at in range(0, len(x), CHUNK)]
+        with ThreadPoolExecutor(threads()) as pool:  # numpy lets others compute meanwhile
+            values = list(pool.map(lambda part: self._largest(part, enough), parts))
+        return np.concatenate(values) if values else np.empty(0, np.float32)
 
-    def _largest(self, x: np.ndarray, enough: float) -> np.ndarray:
-        value, rows = np.full(len(x), -np.inf), np.arange(len(x))
+    def _largest(self, x: np.ndarray, enough: float) -> Float[np.ndarray, " n"]:
+        x = self._local(x)
+        value, rows = np.full(x.shape[1], -np.inf, np.float32), np.arange(x.shape[1])
         for view in range(len(self.views)):
-            found = np.maximum(value[rows], self.from_view(view, x[rows]))
-            value[rows] = found
-            rows = rows[found <= enough]
+            value[rows] = found = np.maximum(value[rows], self._cone(view, x))
+            still = found <= enough
+            if not still.all():
+                rows, x = rows[still], x[:, still]
         return value
 
     def from_view(self, view: int, x: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
         """What one view says alone: signed distance to the cone of its silhouette; −∞ where it does not look, if
         the object does not end in its picture."""
-        camera, outline = self.views[view], self.outlines[view]
-        seen = (self.matrices[view] @ (x - camera.center).T).astype(np.float32)
-        depth = seen[2]
-        ahead = depth > 0
-        u, v = seen[:2] / np.where(ahead, depth, 1)
+        return self._cone(view, self._local(x))
+
+    def _local(self, x: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3 n"]:
+        """Places beside the middle."""
+        return np.ascontiguousarray((np.asarray(x, np.float64) - self.middle).T, np.float32)
+
+    def _cone(self, view: int, x: Float[np.ndarray, "3 n"]) -> Float[np.ndarray, " n"]:
+        """As `from_view`, of places beside the middle."""
+        outline = self.outlines[view]
+        u, v, depth = self.matrices[view] @ x + self.offsets[view]
+        behind = depth <= 0
+        scale = 1 / np.where(behind, 1, depth)
+        u *= scale
+        v *= scale
         height, width = outline.shape
-        inside_u, inside_v = np.clip(u, 0, width - 1), np.clip(v, 0, height - 1)
-        beyond_u, beyond_v = u - inside_u, v - inside_v
-        value = _between(outline, inside_u, inside_v) + np.sqrt(beyond_u * beyond_u + beyond_v * beyond_v)
-        value *= depth / np.float32(camera.focal)
+        inside_u, inside_v = u.clip(0, width - 1), v.clip(0, height - 1)
+        u -= inside_u
+        v -= inside_v
+        value = _between(outline, inside_u, inside_v)
+        value += np.sqrt(u * u + v * v)
+        value *= depth / np.float32(self.views[view].focal)
         unseen = np.float32(np.inf if self.whole[view] else -np.inf)
-        value[~ahead] = unseen
+        value[behind] = unseen
         if not self.whole[view]:
-            value[(beyond_u != 0) | (beyond_v != 0)] = unseen
+            value[(u != 0) | (v != 0)] = unseen
         return value
 
     def mesh(self, resolution: int = 192) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"]]:
@@ -136,7 +156,7 @@ class Hull:
 
     def _box(self) -> Float[np.ndarray, "2 3"]:
         """Lower and upper corner of the hull, with a margin."""
-        center, half = _middle(self.views), 0.0
+        center, half = self.middle, 0.0
         for view in self.views:
             away = float(np.linalg.norm(center - view.center))
             rows, columns = np.nonzero(view.mask)
@@ -211,11 +231,13 @@ def _between(
 ) -> Float[np.ndarray, " n"]:
     """Bilinear values of an image at columns and rows within it."""
     height, width = image.shape
-    left, top = np.minimum(u.astype(np.int32), width - 2), np.minimum(v.astype(np.int32), height - 2)
+    left, top = u.astype(np.int32), v.astype(np.int32)
+    np.minimum(left, width - 2, out=left)
+    np.minimum(top, height - 2, out=top)
     u, v = u - left, v - top
-    place = top * width + left
-    flat = image.ravel()
-    a, b, c, d = flat[place], flat[place + 1], flat[place + width], flat[place + width + 1]
+    flat, place = image.ravel(), (top * width + left).astype(np.intp)
+    a, b = flat.take(place), flat[1:].take(place)
+    c, d = flat[width:].take(place), flat[width + 1 :].take(place)
     a += u * (b - a)
     c += u * (d - c)
     return (a + v * (c - a)).astype(np.float32, copy=False)

@@ -2,8 +2,8 @@
 
 For each view planes parallel to its picture are swept through the hull; on each, the pictures of its neighbors are
 laid over its own and compared in windows, by their normalized correlation, which light does not change. A pixel's
-depth is the plane on which they agree best, if other views' depths confirm it. Space that it sees through is
-carved off the hull: a start for the fit, which otherwise would have to dig a bowl out of its lid.
+depth is the plane on which they agree best, if other views' depths confirm it. What all of them together say of
+space is found in `fusion.py`: a start for the fit, which otherwise would have to dig a bowl out of its lid.
 """
 
 from __future__ import annotations
@@ -47,36 +47,6 @@ class DepthMap:
     """Distance between two planes."""
 
 
-class Carved:
-    """The hull without the space that confirmed depths see through: signed distances, negative inside.
-
-    Args:
-        hull: the hull.
-        maps: confirmed depths.
-    """
-
-    def __init__(self, hull: Hull, maps: Sequence[DepthMap]) -> None:
-        self.hull, self.maps = hull, maps
-        self.width = 3 * float(np.median([found.step for found in maps]))
-
-    def __call__(self, x: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-        """Signed distance (n,), about right near the surface; inside of the hull only to `width`."""
-        value = self.hull(x, enough=self.width)
-        inside = np.flatnonzero(value < self.width)
-        total, weight, through = np.zeros(len(inside)), np.zeros(len(inside)), np.zeros(len(inside))
-        for found in self.maps:
-            ahead = _looked_up(found, x[inside])
-            known = ahead > -self.width  # behind what is seen nothing is known
-            total[known] += np.minimum(ahead[known], self.width)
-            weight[known] += 1
-            through += ahead >= self.width
-        seen = (weight > 1) & ((total < 0) | (through >= BEST) | (np.abs(total) < self.width * weight))
-        mean = total[seen] / weight[seen]
-        rows = inside[seen]
-        value[rows] = np.maximum(value[rows], mean)
-        return value
-
-
 def depth_maps(views: Sequence[View], hull: Hull) -> list[DepthMap]:
     """The confirmed depths of each view.
 
@@ -87,6 +57,16 @@ def depth_maps(views: Sequence[View], hull: Hull) -> list[DepthMap]:
     small = [view.reduced(LONGEST) for view in views]
     maps = [_swept(index, small, hull.box) for index in range(len(views))]
     return [_confirmed(index, maps) for index in range(len(views))]
+
+
+def looked_up(found: DepthMap, x: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+    """How far in front of what a view sees places are; −∞ where it is not known."""
+    pixel, depth = found.view.seen_at(x)
+    height, width = found.depth.shape
+    within = (pixel > -0.5).all(1) & (pixel[:, 0] < width - 0.5) & (pixel[:, 1] < height - 0.5)
+    column, row = np.where(within[:, None], pixel, 0).round().astype(np.int64).T
+    ahead = found.depth[row, column] - depth
+    return np.where(within & np.isfinite(ahead), ahead, -np.inf)
 
 
 def _neighbors(index: int, views: Sequence[View], middle: np.ndarray) -> list[View]:
@@ -192,16 +172,6 @@ def _correlation(
     return np.where(good, found, -1.0)
 
 
-def _looked_up(found: DepthMap, x: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
-    """How far in front of what a view sees places are; −∞ where it is not known."""
-    pixel, depth = found.view.seen_at(x)
-    height, width = found.depth.shape
-    within = (pixel > -0.5).all(1) & (pixel[:, 0] < width - 0.5) & (pixel[:, 1] < height - 0.5)
-    column, row = np.where(within[:, None], pixel, 0).round().astype(np.int64).T
-    ahead = found.depth[row, column] - depth
-    return np.where(within & np.isfinite(ahead), ahead, -np.inf)
-
-
 def _confirmed(index: int, maps: Sequence[DepthMap]) -> DepthMap:
     """The depths of a view that those of another are alike to, and none sees through by much."""
     own = maps[index]
@@ -213,7 +183,7 @@ def _confirmed(index: int, maps: Sequence[DepthMap]) -> DepthMap:
         x = own.view.center + own.depth[rows, columns, None] * along
         near, through = np.zeros(len(rows), int), np.zeros(len(rows), int)
         for other in (*maps[:index], *maps[index + 1 :]):
-            ahead = _looked_up(other, x)
+            ahead = looked_up(other, x)
             near += np.abs(ahead) < 1.5 * other.step
             through += ahead > 4 * other.step
         kept = (near >= 1) & (near >= through)

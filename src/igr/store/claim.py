@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import InputError
-from .run import MODEL, STATE, RunFolder, holds_run
+from .run import MODEL, STATE, FitState, Model, RunFolder, holds_run
 
 
 @contextlib.contextmanager
@@ -74,3 +74,24 @@ def check_run(path: str | os.PathLike[str] | None, *, resume: bool, overwrite: b
         raise InputError(
             f"{folder} holds models of a run, but no {STATE} to resume it from; --overwrite replaces it"
         )
+
+
+def resumed(folder: RunFolder | None, model: Model) -> FitState | None:
+    """The state to continue from, its parameters loaded into the model; None for a new run.
+
+    Raises:
+        InputError: there is no folder, or as `RunFolder.load_state`.
+    """
+    if folder is None:
+        raise InputError("resuming needs the folder of the run: give --run DIR")
+    return folder.load_state(model)
+
+
+def saved_at_end(folder: RunFolder, model: Model, state: FitState, notify: Callable[[str], None]) -> str:
+    """Save the finished run, or say why that is not possible: what was fitted is still worth having."""
+    try:
+        folder.save(model, state)
+    except InputError as problem:
+        notify(f"the run is not saved: {problem}")
+        return str(problem)
+    return ""
