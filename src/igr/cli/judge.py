@@ -1,4 +1,4 @@
-"""What the subcommand that judges a result does: evaluate."""
+"""What the subcommands that judge a result do: evaluate, report."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from ..errors import InputError
 from .output import say, tell
@@ -171,3 +171,29 @@ def _poisson(cloud: PointCloud, depth: int) -> Mesh:
     elif inward_normals(cloud.points, normals):
         normals = -normals
     return screened_poisson(cloud.points, normals, depth=depth)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one page about a saved model or a mesh: pictures, the surface in 3D, cuts, curves, facts."""
+
+    source: Positional[Path]
+    """Model saved by --model, run folder, or mesh file."""
+    output: Annotated[Path, arg(aliases=["-o"])]
+    """The page (.html)."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from ..mesh.write import check_folder
+        from ..show.report import write_mesh_report, write_report
+        from ..surface.opening import load_shape
+        from ..surface.surface import Surface
+
+        check_folder(self.output)
+        shape = load_shape(self.source)
+        if isinstance(shape, Surface):
+            write_report(self.output, shape)
+        else:
+            write_mesh_report(self.output, shape, name=self.source.name)
+        tell(f"wrote {self.output}")
+        return 0

@@ -1,4 +1,4 @@
-"""What the subcommands beside the reconstruction of clouds do: images, report, render, view, export."""
+"""What the subcommands beside the reconstruction of clouds do: images, render, view, studio, export."""
 
 from __future__ import annotations
 
@@ -136,32 +136,6 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Report:
-    """Write one page about a saved model or a mesh: pictures, the surface in 3D, cuts, curves, facts."""
-
-    source: Positional[Path]
-    """Model saved by --model, run folder, or mesh file."""
-    output: Output
-    """The page (.html)."""
-
-    def __call__(self) -> int:
-        """Run the subcommand."""
-        from ..mesh.write import check_folder
-        from ..show.report import write_mesh_report, write_report
-        from ..surface.opening import load_shape
-        from ..surface.surface import Surface
-
-        check_folder(self.output)
-        shape = load_shape(self.source)
-        if isinstance(shape, Surface):
-            write_report(self.output, shape)
-        else:
-            write_mesh_report(self.output, shape, name=self.source.name)
-        tell(f"wrote {self.output}")
-        return 0
-
-
-@dataclass(frozen=True)
 class Render:
     """Draw a picture of a saved model or a mesh, or a film all around it, without a screen."""
 
@@ -242,13 +216,13 @@ class View:
 
     def __call__(self) -> int:
         """Run the subcommand, until Ctrl-C."""
-        from ..show.page import HOST, open_server
-        from ..show.viewer import Viewer
+        from ..studio.page import HOST, open_server
+        from ..studio.viewer import Viewer
         from ..surface.opening import is_space, load_shape
 
         if is_space(self.source):
             from ..machine import torch_device
-            from ..show.spaceviewer import SpaceViewer
+            from ..studio.spaceviewer import SpaceViewer
 
             torch_device("cpu")  # says how to install torch where it is missing
             from ..space.space import ShapeSpace
@@ -263,6 +237,31 @@ class View:
             viewer.worker.join()
         finally:
             viewer.close()
+        return 0
+
+
+@dataclass(frozen=True)
+class Studio:
+    """Open scans in the browser and make surfaces of them there; the page is served to this machine only."""
+
+    source: Positional[Path] = Path()
+    """Folder whose scans can be chosen, or one scan."""
+    port: int = 8080
+    """Port of the page."""
+
+    def __call__(self) -> int:
+        """Run the subcommand, until Ctrl-C."""
+        import threading
+
+        from ..studio import studio
+        from ..studio.page import HOST, open_server
+
+        page = studio.Studio(open_server(self.port), self.source)
+        tell(f"http://{HOST}:{self.port} (Ctrl-C ends it)")
+        try:
+            threading.Event().wait()
+        finally:
+            page.close()
         return 0
 
 

@@ -157,11 +157,11 @@ def write_result(
     ending: Ending,
 ) -> dict[str, Any]:
     """Mesh or contour the surface and write it, by default beside `source`; returns what there is to say."""
-    import numpy as np
 
     from ..mesh.pieces import pieces
     from ..mesh.triangles import is_watertight
-    from ..mesh.write import check_output, named_columns, write_curves, write_mesh
+    from ..mesh.write import check_output, write_curves, write_mesh
+    from ..surface.attributes import vertex_columns
 
     planar = surface.dimension == 2
     asked: dict[str, Any] = {"surface": ending.surface, "holes": ending.holes, "trim": ending.trim}
@@ -177,10 +177,9 @@ def write_result(
     told = surface.attributes(surface.project(vertices) if level else vertices) if ending.attributes else {}
     colors = told.pop("colors", None)
     confidence = surface.confidence(vertices)
-    others = named_columns(told, {"confidence"})
-    columns = {"confidence": confidence.astype(np.float32)} | others
+    columns = vertex_columns(confidence, told)
     write_mesh(target, vertices, faces, attributes=columns, colors=colors)
-    renamed = sorted(set(others) - set(told))
+    renamed = sorted(set(columns) - set(told) - {"confidence"})
     if renamed and target.suffix.lower() in (".ply", ".glb"):
         say(f"{target.name}: attributes that cannot keep their names there are called {', '.join(renamed)}")
     return {
@@ -197,9 +196,6 @@ def write_result(
 
 PLAIN_SECONDS = 5.0
 """Where stderr is no terminal, a plain line of progress appears so often."""
-
-KNOWN, STEPS = 0.01, 100
-"""Share or steps of a run after which the time left can be told: its first steps also start everything up."""
 
 
 class FitDisplay:
@@ -248,8 +244,7 @@ class FitDisplay:
         if self.live:
             self.bar.update(self.task, completed=progress.share, description=terms)
         else:
-            known = progress.share >= KNOWN or progress.step >= STEPS
-            left = f"  {progress.seconds * (1 / progress.share - 1):.0f} s left" if known else ""
+            left = "" if progress.seconds_left is None else f"  {progress.seconds_left:.0f} s left"
             say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}{left}")
 
 

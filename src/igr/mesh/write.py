@@ -96,10 +96,21 @@ def write_mesh(
         InputError: as `check_output`.
     """
     check_output(path, 3)
-    suffix = Path(path).suffix.lower()
+    write_bytes(path, mesh_bytes(Path(path).suffix, vertices, faces, attributes=attributes, colors=colors))
+
+
+def mesh_bytes(
+    suffix: str,
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    *,
+    attributes: Mapping[str, np.ndarray] | None = None,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+) -> bytes:
+    """The file that `write_mesh` writes for such a suffix."""
+    suffix = suffix.lower()
     if suffix == ".ply":
-        write_bytes(path, ply_bytes(vertices, faces, attributes, colors))
-        return
+        return ply_bytes(vertices, faces, attributes, colors)
     import trimesh
     from trimesh.visual import ColorVisuals
 
@@ -116,7 +127,7 @@ def write_mesh(
         data = mesh.export(file_type="off", digits=9)
     else:
         data = mesh.export(file_type=suffix[1:])
-    write_bytes(path, data.encode() if isinstance(data, str) else bytes(data))
+    return data.encode() if isinstance(data, str) else bytes(data)
 
 
 def named_columns(attributes: Mapping[str, np.ndarray], taken: Collection[str]) -> dict[str, np.ndarray]:
