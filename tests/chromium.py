@@ -102,6 +102,7 @@ class Page:
 
     def slide(self, label, key, times):
         """Move a slider by a key."""
+        self.wait(f"[...document.querySelectorAll('label')].some(l => l.innerText.trim() == {json.dumps(label)})")
         self.evaluate(f"{self.control(label)}.parentElement.querySelector('[role=slider]').focus()")
         self.press(key, times)
 

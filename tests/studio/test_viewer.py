@@ -50,7 +50,9 @@ def test_controls_change_the_mesh(server):
     for colors in ("normals", "confidence", "error at the points", "plain"):
         viewer.controls.colors.value = colors
         viewer.changed.set()
-        wait_for(lambda: ("yellow" in viewer.facts.content) == (viewer.controls.colors.value == "error at the points"))
+        wait_for(
+            lambda: ("yellow" in viewer.facts.content) == (viewer.controls.colors.value == "error at the points")
+        )
     viewer.controls.cut.value = "z"
     wait_for(lambda: not viewer.changed.is_set())
     viewer.controls.level.value = -100.0
