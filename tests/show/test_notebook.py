@@ -79,7 +79,8 @@ def test_a_bar_shows_the_share_and_the_time_left(monkeypatch):
 
 
 def test_a_cloud_is_read_without_what_only_pictures_need():
-    code = "import igr, sys; igr.as_cloud; igr.Surface; print(*(m in sys.modules for m in ('PIL', 'igr.show.notebook')))"
+    heavy = ("PIL", "igr.show.notebook")
+    code = f"import igr, sys; igr.as_cloud; igr.Surface; print(*(m in sys.modules for m in {heavy}))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]
 
