@@ -27,6 +27,8 @@ COLOR = (126, 155, 196)
 """Color of the surface where nothing else is asked for."""
 DOTS = (196, 94, 62)
 """Color of points that have none."""
+EYE = (1.1, -1.8, 1.0)
+"""Where the scene is first seen from."""
 OPENING = 0.8
 """Angle between the lower and the upper edge of the picture, radians: the ball of the unit frame just fits."""
 
@@ -50,9 +52,10 @@ def open_server(port: int) -> viser.ViserServer:
             raise InputError(f"port {port} is not free; choose another with --port") from None
     server = _guarded_server(port)
     server.scene.set_up_direction("+z")
-    server.initial_camera.position = (1.2, -1.95, 0.65)
+    server.initial_camera.position = EYE
     server.initial_camera.look_at = (0.0, 0.0, 0.0)
     server.initial_camera.fov = OPENING
+    server.on_client_connect(_step_back)
     theme(server)
     _light(server.scene)
     return server
@@ -61,6 +64,13 @@ def open_server(port: int) -> viser.ViserServer:
 def theme(server: viser.ViserServer, *, dark: bool = False) -> None:
     """How the page looks."""
     server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=dark)
+
+
+def _step_back(client: viser.ClientHandle) -> None:
+    """On a screen that is higher than wide see all of it, too, above the controls."""
+    if client.camera.aspect < 1:
+        client.camera.position = np.array(EYE) / client.camera.aspect
+        client.camera.look_at = (0.0, 0.0, -0.9)
 
 
 def _light(scene: viser.SceneApi) -> None:

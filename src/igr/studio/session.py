@@ -122,8 +122,9 @@ class Session:
             on_step=lambda progress, fitted: self._step(progress, fitted, glimpses),
             notify=notes.append,
         )
-        known = contents(self.scan.cloud)
-        self.told = [*known, *(note for note in notes if note not in known), *outcome(self.surface)]
+        came = outcome(self.surface)[self.surface.is_open :]  # the notes say that it is open, and what is invented
+        news = [note for note in notes if note not in self.scan.told]
+        self.told = [*contents(self.scan.cloud)[:2], *news, *came]
         return "surface"
 
     def _work(self, stage: Stage, job: Callable[[], Stage]) -> None:
