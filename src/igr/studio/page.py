@@ -27,7 +27,7 @@ COLOR = (126, 155, 196)
 """Color of the surface where nothing else is asked for."""
 DOTS = (196, 94, 62)
 """Color of points that have none."""
-EYE = (1.1, -1.8, 1.0)
+EYE = (1.2, -1.95, 1.08)
 """Where the scene is first seen from."""
 OPENING = 0.8
 """Angle between the lower and the upper edge of the picture, radians: the ball of the unit frame just fits."""
