@@ -106,8 +106,8 @@ def reading() -> Iterator[str]:
 
 def watching() -> Iterator[str]:
     """The share of a fit's time that showing it takes, of which at most a twentieth is promised."""
-    from igr.show.page import open_server
-    from igr.show.viewer import Watch
+    from igr.studio.page import open_server
+    from igr.studio.watch import Watch
 
     yield "| watched fit of the body | fitting, s | showing it, s | share |"
     yield "| --- | --- | --- | --- |"

@@ -74,6 +74,52 @@ class Page:
             for kind in ("keyDown", "keyUp"):
                 self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
 
+    def click(self, x, y):
+        """Click at a place of the page."""
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def push(self, label):
+        """Push the button of this text."""
+        self.wait(f"{self._buttons(label)}.length > 0")
+        self.evaluate(f"{self._buttons(label)}[0].click()")
+
+    def _buttons(self, label):
+        shown = "b => b.innerText.trim() == LABEL && !b.disabled".replace("LABEL", json.dumps(label))
+        return f"[...document.querySelectorAll('button')].filter({shown})"
+
+    def control(self, label):
+        """JavaScript for the control beside this label, the last of that name."""
+        named = f"l => l.innerText.trim() == {json.dumps(label)}"
+        return f"document.getElementById([...document.querySelectorAll('label')].filter({named}).pop().htmlFor)"
+
+    def choose(self, label, option):
+        """Choose an option of a list."""
+        self.evaluate(f"{self.control(label)}.click()")
+        found = f"[...document.querySelectorAll('[role=option]')].filter(o => o.innerText == {json.dumps(option)})"
+        self.wait(f"{found}.length > 0")
+        self.evaluate(f"{found}.pop().click()")
+
+    def slide(self, label, key, times):
+        """Move a slider by a key."""
+        self.wait(f"[...document.querySelectorAll('label')].some(l => l.innerText.trim() == {json.dumps(label)})")
+        self.evaluate(f"{self.control(label)}.parentElement.querySelector('[role=slider]').focus()")
+        self.press(key, times)
+
+    def upload(self, path):
+        """Give a file to the page's first field for files."""
+        root = self.call("DOM.getDocument", depth=-1, pierce=True)["root"]["nodeId"]
+        field = self.call("DOM.querySelector", nodeId=root, selector="input[type=file]")["nodeId"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
+
+    def save_into(self, folder):
+        """Files that the page offers are saved there."""
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def text(self):
+        """What is written on the page."""
+        return self.evaluate("document.body.innerText")
+
     def screenshot(self, path=None):
         """The page as PNG bytes, kept in a file if one is named."""
         data = base64.b64decode(self.call("Page.captureScreenshot")["data"])

@@ -124,7 +124,7 @@ def test_a_report_shows_names_and_does_not_run_them(tmp_path):
 
 def test_the_viewer_shows_names_as_they_are():
     pytest.importorskip("viser")
-    from igr.show.page import plain
+    from igr.studio.page import plain
 
     shown = plain(f"{NAME} [a](javascript:x) {{1+1}}\n# b")
     assert not set(shown) & set("<>[](){}\n`*_!")
@@ -179,7 +179,7 @@ def test_a_viewer_that_cannot_be_guarded_is_refused_without_assertions_too(tmp_p
     pytest.importorskip("viser")
     code = """
 import viser
-from igr.show.page import open_server
+from igr.studio.page import open_server
 from igr.errors import InputError
 
 def start(self, host, port, **options):
@@ -207,7 +207,7 @@ def test_a_viewer_leaves_other_servers_and_stdout_alone(monkeypatch, capsys):
     from viser import _client_autobuild
     from websockets.asyncio import server as websockets
 
-    from igr.show.page import open_server, stop
+    from igr.studio.page import open_server, stop
 
     before, meanwhile = (websockets.serve, sys.stdout), []
     monkeypatch.setattr(
@@ -226,7 +226,7 @@ def test_the_viewer_refuses_pages_of_other_origins():
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect
 
-    from igr.show.page import open_server, stop
+    from igr.studio.page import open_server, stop
 
     port = free_port()
     server = open_server(port)

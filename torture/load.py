@@ -84,8 +84,8 @@ def soak(name: str, work: Generator[None, None, None], seconds: float) -> Row:
 
 def viewing() -> Generator[None, None, None]:
     """Move the controls of the viewer; nobody looks."""
-    from igr.show.page import open_server
-    from igr.show.viewer import Viewer
+    from igr.studio.page import open_server
+    from igr.studio.viewer import Viewer
 
     from .limits import ellipsoid
 

@@ -100,6 +100,7 @@ _ROOMS = {
     "exports": "mesh.write",
     "grids": "surface.export",
     "metrics": "judge.metrics",
+    "notebook": "show.notebook",
     "presets": "config",
     "quality": "judge.quality",
     "rays": "surface.rays",

@@ -1,4 +1,4 @@
-"""What the subcommands that judge a result do: evaluate, report."""
+"""What the subcommands about a result do: evaluate, report, export."""
 
 from __future__ import annotations
 
@@ -195,5 +195,34 @@ class Report:
             write_report(self.output, shape)
         else:
             write_mesh_report(self.output, shape, name=self.source.name)
+        tell(f"wrote {self.output}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the field of a saved model for other programs: on a grid, or as a network."""
+
+    model: Positional[Path]
+    """A model saved by --model, or a run folder."""
+    output: Output
+    """.vti (VTK image data, for ParaView), .npz (numpy arrays), or .onnx (needs the extra `export`)."""
+    resolution: int = 128
+    """Cells of a grid along the longest side of the scan's box."""
+
+    def __call__(self) -> int:
+        """Run the subcommand."""
+        from ..store.atomic import check_folder
+        from ..surface.opening import load_model
+
+        check_folder(self.output)
+        suffix = self.output.suffix.lower()
+        if suffix not in (".vti", ".npz", ".onnx"):
+            raise InputError(f"{self.output}: fields are written as .vti, .npz or .onnx, not {suffix or 'bare'}")
+        surface = load_model(self.model)
+        if suffix == ".onnx":
+            surface.to_onnx(self.output)
+        else:
+            surface.to_grid(self.resolution).save(self.output)
         tell(f"wrote {self.output}")
         return 0

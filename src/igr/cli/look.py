@@ -1,4 +1,4 @@
-"""What the subcommands of photographs and pictures do: images, render, view, export."""
+"""What the subcommands beside the reconstruction of clouds do: images, render, view, studio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ..errors import InputError
-from .output import Ending, Interruptible, Output, check_request, report_result, say, tell, write_result
+from .output import Ending, Interruptible, check_request, report_result, say, tell, write_result
 
 if TYPE_CHECKING:
     from ..idr.config import PhotoConfig, PhotoOptions
@@ -246,13 +246,13 @@ class View:
 
     def __call__(self) -> int:
         """Run the subcommand, until Ctrl-C."""
-        from ..show.page import HOST, open_server
-        from ..show.viewer import Viewer
+        from ..studio.page import HOST, open_server
+        from ..studio.viewer import Viewer
         from ..surface.opening import is_space, load_shape
 
         if is_space(self.source):
             from ..machine import torch_device
-            from ..show.spaceviewer import SpaceViewer
+            from ..studio.spaceviewer import SpaceViewer
 
             torch_device("cpu")  # says how to install torch where it is missing
             from ..space.space import ShapeSpace
@@ -271,29 +271,25 @@ class View:
 
 
 @dataclass(frozen=True)
-class Export:
-    """Write the field of a saved model for other programs: on a grid, or as a network."""
+class Studio:
+    """Open scans in the browser and make surfaces of them there; the page is served to this machine only."""
 
-    model: Positional[Path]
-    """A model saved by --model, or a run folder."""
-    output: Output
-    """.vti (VTK image data, for ParaView), .npz (numpy arrays), or .onnx (needs the extra `export`)."""
-    resolution: int = 128
-    """Cells of a grid along the longest side of the scan's box."""
+    source: Positional[Path] = Path()
+    """Folder whose scans can be chosen, or one scan."""
+    port: int = 8080
+    """Port of the page."""
 
     def __call__(self) -> int:
-        """Run the subcommand."""
-        from ..store.atomic import check_folder
-        from ..surface.opening import load_model
+        """Run the subcommand, until Ctrl-C."""
+        import threading
 
-        check_folder(self.output)
-        suffix = self.output.suffix.lower()
-        if suffix not in (".vti", ".npz", ".onnx"):
-            raise InputError(f"{self.output}: fields are written as .vti, .npz or .onnx, not {suffix or 'bare'}")
-        surface = load_model(self.model)
-        if suffix == ".onnx":
-            surface.to_onnx(self.output)
-        else:
-            surface.to_grid(self.resolution).save(self.output)
-        tell(f"wrote {self.output}")
+        from ..studio import studio
+        from ..studio.page import HOST, open_server
+
+        page = studio.Studio(open_server(self.port), self.source)
+        tell(f"http://{HOST}:{self.port} (Ctrl-C ends it)")
+        try:
+            threading.Event().wait()
+        finally:
+            page.close()
         return 0

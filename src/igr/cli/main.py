@@ -16,8 +16,8 @@ import tyro
 from .. import __version__
 from ..errors import LONGEST, FitError, InputError
 from ..machine import wait_asleep
-from .judge import Evaluate, Report
-from .look import Export, Images, Render, View
+from .judge import Evaluate, Export, Report
+from .look import Images, Render, Studio, View
 from .output import joined_numbers, say, tell
 from .reconstruct import Example, Mesh, Reconstruct
 from .scans import Dfaust
@@ -32,6 +32,7 @@ COMMANDS = {
     "report": Report,
     "render": Render,
     "view": View,
+    "studio": Studio,
     "example": Example,
     "dfaust": Dfaust,
     "shapespace": Shapespace,

@@ -183,9 +183,6 @@ def write_result(
 PLAIN_SECONDS = 5.0
 """Where stderr is no terminal, a plain line of progress appears so often."""
 
-KNOWN, STEPS = 0.01, 100
-"""Share or steps of a run after which the time left can be told: its first steps also start everything up."""
-
 
 class FitDisplay:
     """Live progress of a fit: a bar with the time left on a terminal, else a plain line now and then.
@@ -233,8 +230,7 @@ class FitDisplay:
         if self.live:
             self.bar.update(self.task, completed=progress.share, description=terms)
         else:
-            known = progress.share >= KNOWN or progress.step >= STEPS
-            left = f"  {progress.seconds * (1 / progress.share - 1):.0f} s left" if known else ""
+            left = "" if progress.seconds_left is None else f"  {progress.seconds_left:.0f} s left"
             say(f"fit  {progress.share:4.0%}  step {progress.step}  {terms}{left}")
 
 

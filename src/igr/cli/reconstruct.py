@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..field.field import Field
     from ..fit.loop import Progress
-    from ..show.viewer import Watch
+    from ..studio.watch import Watch
 
 Output = Annotated[Path | None, arg(aliases=["-o"])]
 
@@ -188,8 +188,8 @@ class Reconstruct(Ending, Selecting, Tiling):
 
     def _page(self, config: Config, stack: contextlib.ExitStack) -> Watch:
         """The page that shows the fit, until the stack is left."""
-        from ..show.page import HOST, open_server, stop
-        from ..show.viewer import Watch
+        from ..studio.page import HOST, open_server, stop
+        from ..studio.watch import Watch
 
         server = open_server(self.port)
         stack.callback(stop, server)

@@ -19,6 +19,7 @@ from ..errors import InputError, readable, usual_arithmetic
 from ..formats.arrays import array_table
 from ..formats.rows import plain_table
 from ..formats.table import Table, rows_of
+from ..shown import Shown
 from .clean import MINIMUM_POINTS, check_extent, clean, many
 from .frame import sides
 from .neighbors import Neighbors
@@ -27,7 +28,7 @@ from .select import checked_box, in_box, one_a_cell
 
 
 @dataclass(frozen=True, eq=False)
-class PointCloud:
+class PointCloud(Shown):
     """Points of a surface in space or an outline in the plane, and what is known of each; see `as_cloud`."""
 
     points: Float[np.ndarray, "n d"]

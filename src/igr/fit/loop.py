@@ -27,6 +27,9 @@ SNAPSHOTS = 10
 MAX_RECOVERIES = 3
 """Steps back, each at half the learning rate, before a divergence is given up."""
 
+KNOWN, STEPS = 0.01, 100
+"""Share or steps of a run after which the time left can be told."""
+
 
 @dataclass(frozen=True)
 class Schedule(Checked):
@@ -54,6 +57,13 @@ class Progress:
     """Share of the run that is done, by steps or by time, in [0, 1]."""
     seconds: float
     loss: Loss
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the end of the run; None in its first steps, which also start everything up."""
+        if self.share < KNOWN and self.step < STEPS:
+            return None
+        return self.seconds * (1 / self.share - 1)
 
 
 def fit(

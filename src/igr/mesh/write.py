@@ -77,10 +77,21 @@ def write_mesh(
         InputError: as `check_output`.
     """
     check_output(path, 3)
-    suffix = Path(path).suffix.lower()
+    write_bytes(path, mesh_bytes(Path(path).suffix, vertices, faces, attributes=attributes, colors=colors))
+
+
+def mesh_bytes(
+    suffix: str,
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    *,
+    attributes: Mapping[str, np.ndarray] | None = None,
+    colors: UInt8[np.ndarray, "v 3"] | None = None,
+) -> bytes:
+    """The file that `write_mesh` writes for such a suffix."""
+    suffix = suffix.lower()
     if suffix == ".ply":
-        write_bytes(path, ply_bytes(vertices, faces, attributes, colors))
-        return
+        return ply_bytes(vertices, faces, attributes, colors)
     import trimesh
     from trimesh.visual import ColorVisuals
 
@@ -89,15 +100,11 @@ def write_mesh(
         mesh.visual = mesh.visual if colors is None else matt(colors)
         for name, values in (attributes or {}).items():
             mesh.vertex_attributes[name] = np.asarray(values, np.float32)
-        data = mesh.export(file_type="glb")
     elif suffix == ".obj":
         mesh.visual = ColorVisuals(mesh, vertex_colors=colors)
-        data = mesh.export(file_type="obj", digits=9)
-    elif suffix == ".off":
-        data = mesh.export(file_type="off", digits=9)
-    else:
-        data = mesh.export(file_type=suffix[1:])
-    write_bytes(path, data.encode() if isinstance(data, str) else bytes(data))
+    text: dict[str, Any] = {"digits": 9} if suffix in (".obj", ".off") else {}
+    data = mesh.export(file_type=suffix[1:], **text)
+    return data.encode() if isinstance(data, str) else bytes(data)
 
 
 def named_columns(attributes: Mapping[str, np.ndarray], taken: Collection[str]) -> dict[str, np.ndarray]:

@@ -1,1 +1,1 @@
-"""Pictures, drawings, pages, viewers."""
+"""Pictures, drawings, pages."""

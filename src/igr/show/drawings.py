@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..errors import InputError, readable
 from ..surface.combine import as_closed
 
 if TYPE_CHECKING:
+    from ..mesh.triangles import Mesh
     from ..space.space import ShapeSpace
     from ..surface.surface import Surface
 
@@ -68,35 +70,78 @@ def histogram(values: Float[np.ndarray, " n"], title: str, *, high: float | None
     return f'<svg viewBox="0 -22 404 192"><text y="-6" font-size="13">{text}</text>{bars}{ends}</text></svg>'
 
 
-def cut(surface: Surface, axes: tuple[int, int], across: int | None = None, *, points: int = 0) -> str:
-    """Level sets of the field on a plane through the middle of its box: blue inside, red outside, dark at zero.
+def level_lines(
+    surface: Surface,
+    axes: tuple[int, int],
+    middle: Float[np.ndarray, " d"],
+    *,
+    apart: float,
+    steps: int,
+    mesh: Mesh | None = None,
+) -> Iterator[tuple[int, Float[np.ndarray, "m 2"]]]:
+    """Lines of equal distance from a surface on a plane through its box, closed where it is open.
+
+    Args:
+        surface: a curve in the plane or a surface in space.
+        axes: of the plane.
+        middle: a place on the plane, in the input's frame, as all lengths are.
+        apart: distance between two lines.
+        steps: lines on each side.
+        mesh: the surface in triangles, closed: the distance to these is drawn, as far away it is steadier than the
+            field's; without them, the field.
+
+    Yields:
+        The line's number, 0 for the surface itself, negative inside; and its places along the axes.
+    """
+    import contourpy
+
+    low, high = surface.frame.to_input(surface.box)
+    first, second = (np.linspace(low[axis], high[axis], CELLS) for axis in axes)
+    places = np.tile(np.asarray(middle, float), (CELLS * CELLS, 1))
+    grid = np.meshgrid(first, second)
+    places[:, axes[0]], places[:, axes[1]] = grid[0].ravel(), grid[1].ravel()
+    field = as_closed(surface).distance(places)
+    away = field
+    if mesh is not None:
+        import igl
+
+        scaled = surface.frame.to_unit(places), surface.frame.to_unit(mesh[0]), np.asarray(mesh[1], np.int64)
+        square = igl.point_mesh_squared_distance(*map(np.ascontiguousarray, scaled))[0]
+        away = np.copysign(np.sqrt(square) * surface.frame.scale, field)
+    for step in range(-steps, steps + 1):
+        values = (away if step else field).reshape(CELLS, CELLS)
+        for line in contourpy.contour_generator(first, second, values).lines(step * apart):
+            yield step, np.asarray(line)
+
+
+def cut(
+    surface: Surface,
+    axes: tuple[int, int],
+    across: int | None = None,
+    *,
+    points: int = 0,
+    mesh: Mesh | None = None,
+) -> str:
+    """Lines of equal distance on a plane through the middle of the box: blue inside, red outside, dark at zero.
 
     Args:
         surface: a curve in the plane or a surface in space.
         axes: shown to the right and upward.
         across: the axis that the plane stands on, in space.
         points: so many of the samples are drawn, where they lie in the plane.
+        mesh: as for `level_lines`.
     """
-    import contourpy
-
     low, high = surface.frame.to_input(surface.box)
-    first, second = (np.linspace(low[axis], high[axis], CELLS) for axis in axes)
-    places = np.tile((low + high) / 2, (CELLS * CELLS, 1))
-    grid = np.meshgrid(first, second)
-    places[:, axes[0]], places[:, axes[1]] = grid[0].ravel(), grid[1].ravel()
-    values = as_closed(surface).distance(places).reshape(CELLS, CELLS)
     start, sides = low[list(axes)], (high - low)[list(axes)]
     unit = 400 / float(sides.max())
     width, height = sides * unit
-    contours = contourpy.contour_generator(first, second, values)
     parts = []
     apart = 0.025 * float(sides.max())
-    for level in np.arange(-12, 13) * apart:
-        color = "#222" if level == 0 else COLORS[0] if level < 0 else COLORS[1]
-        for line in contours.lines(float(level)):
-            ends = " ".join(f"{x:.1f},{y:.1f}" for x, y in (line - start) * [unit, -unit] + [0, height])
-            stroke = f'stroke="{color}" stroke-width="{2 if level == 0 else 0.6}"'
-            parts.append(f'<polyline points="{ends}" fill="none" {stroke}/>')
+    for step, line in level_lines(surface, axes, (low + high) / 2, apart=apart, steps=12, mesh=mesh):
+        color = "#222" if step == 0 else COLORS[0] if step < 0 else COLORS[1]
+        ends = " ".join(f"{x:.2f},{y:.2f}" for x, y in (line - start) * [unit, -unit] + [0, height])
+        stroke = f'stroke="{color}" stroke-width="{2 if step == 0 else 0.8}" stroke-linejoin="round"'
+        parts.append(f'<polyline points="{ends}" fill="none" {stroke}/>')
     few = surface.samples[:: max(1, len(surface.samples) // points)] if points else np.empty((0, len(low)))
     for x, y in (surface.frame.to_input(few)[:, list(axes)] - start) * [unit, -unit] + [0, height]:
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.1" fill="{COLORS[4]}"/>')

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..surface.rays import RayHits
     from ..surface.surface import Surface
 
+SHOWN = 300_000
+"""Triangles that are drawn at most: meshes of more are decimated for it, and stay whole in their files."""
 LIGHTS = ((np.array([0.35, 0.5, 0.8]), 0.75), (np.array([-0.8, 0.2, 0.3]), 0.25))
 """Direction of each light (right, up, toward the viewer) and its strength."""
 COLOR = np.array([179, 197, 220], np.uint8)

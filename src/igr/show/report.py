@@ -14,9 +14,9 @@ from ..errors import readable
 from ..mesh.triangles import decimated
 from ..mesh.write import matt
 from ..store.atomic import write_bytes
+from ..surface.combine import as_closed
 from .drawings import curves, cut, histogram
-from .page import SHOWN
-from .render import View, png, render, render_mesh
+from .render import SHOWN, View, png, render, render_mesh
 
 if TYPE_CHECKING:
     from ..mesh.triangles import Mesh
@@ -29,6 +29,8 @@ vertical-align:top}td:first-child{color:#666}.row{display:flex;flex-wrap:wrap;ga
 iframe{width:100%;height:34em;border:1px solid #ddd}pre{background:#f6f6f6;padding:1em;overflow:auto}"""
 TRIANGLES = 40_000
 """About so many are shown in 3D at most, so that the page stays under four megabytes."""
+OPENING = 40.0
+"""Degrees from the lower to the upper edge of the view in 3D."""
 LABELS = {
     "strays": "outliers left out",
     "attributes": "what the points carry",
@@ -72,9 +74,7 @@ def write_report(path: str | os.PathLike[str], surface: Surface, *, facts: dict[
         mesh = _small_mesh(surface)
         on_surface = mesh[0]
         body.append(_scene(mesh, surface, surface.attributes(on_surface).get("colors")))
-        planes = (((0, 1), 2), ((0, 2), 1), ((1, 2), 0))
-        cuts = "".join(cut(surface, axes, across) for axes, across in planes)
-        body.append(f'<h2>Cuts through the field</h2><div class="row">{cuts}</div>')
+        body.append(_cuts(surface))
     else:
         on_surface = np.concatenate(surface.contour(resolution=256))
         body.append(f'<h2>The field</h2><div class="one">{cut(surface, (0, 1), points=1500)}</div>')
@@ -152,9 +152,10 @@ def _scene(mesh: Mesh, surface: Surface | None, colors: np.ndarray | None = None
     vertices, faces = mesh
     center = (vertices.min(0) + vertices.max(0)) / 2
     shape = trimesh.Trimesh(vertices - center, faces, process=False)
-    color = [135, 150, 172, 255]  # the viewer's lights are bright
+    color = [72, 88, 112, 255] if colors is None else [150, 150, 150, 255]  # the viewer's light is bright
     material = PBRMaterial(baseColorFactor=color, metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True)
     shape.visual = TextureVisuals(material=material) if colors is None else matt(colors)
+    shape.visual.material = material
     shape.vertex_normals  # noqa: B018 (asked for, so that they are written and it looks smooth)
     parts: list[Any] = [shape]
     if surface is not None:
@@ -162,9 +163,22 @@ def _scene(mesh: Mesh, surface: Surface | None, colors: np.ndarray | None = None
         parts.append(trimesh.PointCloud(surface.frame.to_input(few) - center, colors=[193, 102, 107, 255]))
     upright = trimesh.transformations.rotation_matrix(-np.pi / 2, [1, 0, 0])  # the viewer's y axis points up
     scene = trimesh.Scene(parts).apply_transform(upright)
-    scene.set_camera(angles=np.deg2rad([-30, 30, 0]), distance=scene.scale)
+    low, high = scene.bounds
+    reach = np.linalg.norm(high - low) / 2
+    scene.set_camera(
+        angles=np.deg2rad([-20, 30, 0]), distance=reach / np.sin(np.deg2rad(OPENING / 2)), fov=(OPENING, OPENING)
+    )
     page = scene_to_html(scene)
     return f'<h2>In 3D</h2><iframe title="the surface in 3D" srcdoc="{html.escape(page)}"></iframe>'
+
+
+def _cuts(surface: Surface) -> str:
+    """Lines of equal distance on three planes through the middle."""
+    closed = as_closed(surface).triangles(128, crumbs=True)
+    planes = (((0, 1), 2), ((0, 2), 1), ((1, 2), 0))
+    drawn = "".join(cut(surface, axes, across, mesh=closed) for axes, across in planes)
+    text = "Lines of equal distance from the surface: blue inside, red outside, the surface dark."
+    return f'<h2>Cuts</h2><p>{text}</p><div class="row">{drawn}</div>'
 
 
 def _histograms(surface: Surface) -> str:

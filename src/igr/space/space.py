@@ -21,6 +21,7 @@ from ..cloud.frame import Frame
 from ..config import FAST_SPACE, SPACE_PRESETS, Config, MLPConfig
 from ..errors import InputError, usual_arithmetic
 from ..field.torch_field import TorchField
+from ..shown import Shown
 from ..store.atomic import write_bytes
 from ..store.tensors import tensor_bytes
 from ..surface.surface import Surface
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ..fit.loop import Progress
 
 
-class ShapeSpace:
+class ShapeSpace(Shown):
     """A trained shape space: `encode` scans, `decode` latents, and go from one shape to another. It can be copied
     and pickled, for other processes too; a copy shares nothing with the original.
 

@@ -13,6 +13,7 @@ from ..cloud.neighbors import Neighbors
 from ..errors import InputError
 from ..formats.table import compact, linear_light, srgb
 from ..mesh.gaps import spacing_around
+from ..mesh.write import named_columns
 
 if TYPE_CHECKING:
     import trimesh
@@ -209,6 +210,13 @@ def vertex_colors(mesh: trimesh.Trimesh) -> UInt8[np.ndarray, "v 3"] | None:
     if not isinstance(shown, ColorVisuals) or shown.kind != "vertex":
         return None
     return np.asarray(shown.vertex_colors)[:, :3]
+
+
+def vertex_columns(
+    confidence: Float[np.ndarray, " v"], attributes: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What the vertices of a written surface carry beside colors: confidence, and the attributes of the scan."""
+    return {"confidence": confidence.astype(np.float32)} | named_columns(attributes, {"confidence"})
 
 
 def put_on(mesh: trimesh.Trimesh, values: Mapping[str, np.ndarray]) -> None:

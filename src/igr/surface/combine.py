@@ -18,6 +18,7 @@ from ..cloud.frame import Frame, unit_frame
 from ..config import MLPConfig
 from ..errors import InputError
 from ..settings import finite
+from ..shown import Shown
 from .attributes import Measured
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class _Fitted(Protocol):
     samples: np.ndarray
 
 
-class Solid:
+class Solid(Shown):
     """What surfaces are as sets of points: `a | b`, `a & b` and `a - b`."""
 
     def __or__(self, other: Any) -> Any:

@@ -20,8 +20,9 @@ from ..field.graph import Graph, continued_field
 from ..machine import require
 from ..mesh.pieces import pieces
 from ..mesh.triangles import decimated, face_areas, is_watertight, moved
-from ..mesh.write import named_columns, write_mesh
+from ..mesh.write import write_mesh
 from ..settings import whole
+from .attributes import vertex_columns
 
 if TYPE_CHECKING:
     from .surface import Surface
@@ -64,10 +65,8 @@ def write_triangles(
     if attributes:  # of the places of the surface below, where the mesh is beside it
         told = fitted.attributes(fitted.project(vertices) if level or "decimated" in facts else vertices)
     colors, confidence = told.pop("colors", None), fitted.confidence(vertices)
-    others = named_columns(told, {"confidence"})
-    write_mesh(
-        path, vertices, faces, attributes={"confidence": confidence.astype(np.float32)} | others, colors=colors
-    )
+    columns = vertex_columns(confidence, told)
+    write_mesh(path, vertices, faces, attributes=columns, colors=colors)
     area, trusted = face_areas(vertices, faces), confidence[faces].mean(1) >= 0.5
     facts |= {
         "vertices": len(vertices),
@@ -78,7 +77,7 @@ def write_triangles(
         "supported": round(float(area[trusted].sum() / area.sum()), 4),
     }
     kept = Path(path).suffix.lower() in (".ply", ".glb")
-    return facts, sorted(set(others) - set(told)) if kept else []
+    return facts, sorted(set(columns) - set(told) - {"confidence"}) if kept else []
 
 
 @dataclass(frozen=True, eq=False)

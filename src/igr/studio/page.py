@@ -13,6 +13,7 @@ from types import FunctionType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from ..errors import FitError, InputError, readable
 from ..mesh.triangles import Mesh
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 """The viewer answers this machine only."""
-SHOWN = 300_000
-"""Triangles that are drawn at most: meshes of more are decimated for it, and stay whole in their files."""
-COLOR = (179, 197, 220)
+COLOR = (126, 155, 196)
 """Color of the surface where nothing else is asked for."""
+DOTS = (196, 94, 62)
+"""Color of points that have none."""
+EYE = (1.2, -1.95, 1.08)
+"""Where the scene is first seen from."""
+OPENING = 0.8
+"""Angle between the lower and the upper edge of the picture, radians: the ball of the unit frame just fits."""
 
 
 def open_server(port: int) -> viser.ViserServer:
@@ -47,9 +52,34 @@ def open_server(port: int) -> viser.ViserServer:
             raise InputError(f"port {port} is not free; choose another with --port") from None
     server = _guarded_server(port)
     server.scene.set_up_direction("+z")
-    server.initial_camera.position = (1.1, -1.7, 0.6)
+    server.initial_camera.position = EYE
     server.initial_camera.look_at = (0.0, 0.0, 0.0)
+    server.initial_camera.fov = OPENING
+    server.on_client_connect(_step_back)
+    theme(server)
+    _light(server.scene)
     return server
+
+
+def theme(server: viser.ViserServer, *, dark: bool = False) -> None:
+    """How the page looks."""
+    server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=dark)
+
+
+def _step_back(client: viser.ClientHandle) -> None:
+    """On a screen that is higher than wide see all of it, too, above the controls."""
+    if client.camera.aspect < 1:
+        client.camera.position = np.array(EYE) / client.camera.aspect
+        client.camera.look_at = (0.0, 0.0, -0.9)
+
+
+def _light(scene: viser.SceneApi) -> None:
+    """Light from the front and above, some from behind, so that a surface has relief on white and on black."""
+    scene.configure_fog(near=50.0, far=100.0, enabled=False)  # viser's own makes everything pale
+    scene.configure_default_lights(False)
+    scene.configure_environment_map(hdri="city", environment_intensity=0.3)
+    scene.add_light_directional("/light/front", intensity=2.2, position=(-0.4, -1.6, 1.6))
+    scene.add_light_directional("/light/behind", intensity=1.2, position=(1.8, 1.0, 0.2))
 
 
 def _guarded_server(port: int) -> viser.ViserServer:
@@ -140,6 +170,34 @@ def place_mesh(
         server.scene.add_mesh_trimesh("/surface", mesh, visible=visible)
 
 
+POINTS = 300_000
+"""At most so many points are shown: a browser turns them smoothly."""
+
+
+def place_points(
+    server: viser.ViserServer,
+    name: str,
+    points: Float[np.ndarray, "n 3"],
+    colors: UInt8[np.ndarray, "n 3"] | None,
+    *,
+    visible: bool,
+) -> viser.PointCloudHandle:
+    """Points of the scene, thinned at random where there are many, in place of those before."""
+    if len(points) > POINTS:
+        few = np.sort(np.random.default_rng(9).choice(len(points), POINTS, replace=False))
+        points, colors = points[few], None if colors is None else colors[few]
+    size = min(0.02, 0.6 * float(np.ptp(points, axis=0).max()) / max(len(points), 1) ** 0.5)
+    return server.scene.add_point_cloud(
+        name,
+        points.astype(np.float32),
+        DOTS if colors is None else colors,
+        point_size=size,
+        point_shape="circle",
+        precision="float32",
+        visible=visible,
+    )
+
+
 def plain(text: str) -> str:
     """Text that Markdown shows as it is: a name in a file must not become a link or a picture."""
     return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in readable(text))
@@ -154,27 +212,35 @@ class LiveMesh:
     the page, and the next move is followed as ever.
 
     Args:
-        server: from `browser.open_server`.
+        server: from `open_server`.
+        title: of the folder with the controls.
         show: makes and shows what the controls ask for.
         improve: the same in better quality, once nothing has moved for a moment.
     """
 
     def __init__(
-        self, server: viser.ViserServer, show: Callable[[], None], improve: Callable[[], None] | None = None
+        self, server: viser.ViserServer, title: str, show: Callable[[], None], improve: Callable[[], None]
     ) -> None:
         self.server, self.show, self.improve = server, show, improve
-        self.facts = server.gui.add_markdown("")
-        """Says what is shown, or why nothing is."""
+        self.folder = server.gui.add_folder(title)
+        with self.folder:
+            self.facts = server.gui.add_markdown("")
+            """Says what is shown, or why nothing is."""
         self.mesh: Mesh = (np.empty((0, 3)), np.empty((0, 3), np.int64))
         """What is shown, in the input's units."""
         self.changed, self.closed = threading.Event(), False
         self.worker = threading.Thread(target=self._follow, daemon=True)
 
-    def close(self) -> None:
-        """Stop following the controls, and the server."""
+    def end(self) -> None:
+        """Stop following the controls, and take them off the page."""
         self.closed = True
         self.changed.set()
         self.worker.join()
+        self.folder.remove()
+
+    def close(self) -> None:
+        """Stop following the controls, and the server."""
+        self.end()
         stop(self.server)
 
     def attempt(self, show: Callable[[], None]) -> None:
@@ -192,23 +258,18 @@ class LiveMesh:
             if self.closed:
                 return
             self.attempt(self.show)
-            if self.improve is None:
-                give_back(thoroughly=False)
-            elif not self.changed.wait(PAUSE):
+            if not self.changed.wait(PAUSE):
                 self.attempt(self.improve)
                 give_back()
 
 
-def give_back(*, thoroughly: bool = True) -> None:
+def give_back() -> None:
     """Return the memory of what is not needed any more to the system.
 
     That is meshes that refer to themselves, which Python looks for too rarely, and what the C library keeps:
     a viewer would hold twice as much, and more by the hour.
-
-    Args:
-        thoroughly: look through everything, 50 ms; else through what is young, within one.
     """
-    gc.collect(2 if thoroughly else 1)
+    gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -29,7 +29,7 @@ class SpaceViewer(LiveMesh):
     """Shows one shape of a space and follows the controls of the page: coarse while they move, then finer.
 
     Args:
-        server: from `browser.open_server`.
+        server: from `page.open_server`.
         space: a shape space of surfaces.
 
     Raises:
@@ -39,12 +39,14 @@ class SpaceViewer(LiveMesh):
     def __init__(self, server: viser.ViserServer, space: ShapeSpace) -> None:
         if space.dimension != 3:
             raise InputError("the viewer shows surfaces in space; this is a shape space of planar curves")
-        super().__init__(server, lambda: self._update(COARSE), lambda: self._update(int(self.resolution.value)))
+        fine = lambda: self._update(int(self.resolution.value))  # noqa: E731
+        super().__init__(server, "Shape", lambda: self._update(COARSE), fine)
         self.space = space
         self.mean, self.directions = space.principal()
         self.resolution_shown = 0
         """Resolution of the mesh that is shown."""
-        self._controls()
+        with self.folder:
+            self._controls()
         self.attempt(self.show)
         if len(self.mesh[0]):  # the whole shape is in the picture
             reach = float(np.abs(self.mesh[0]).max() / space.scale)

@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture
 def server():
-    from igr.show.page import open_server
+    from igr.studio.page import open_server
 
     found = open_server(free_port())
     yield found
@@ -38,22 +38,24 @@ def wait_for(condition, seconds=600):
 
 
 def test_controls_change_the_mesh(server):
-    from igr.show.viewer import Viewer
+    from igr.studio.viewer import Viewer
 
     viewer = Viewer(server, sphere_surface(50.0, (1e6, 0, 0)))
     assert np.linalg.norm(viewer.mesh[0] - [1e6, 0, 0], axis=1) == pytest.approx(50, abs=0.01)
-    viewer.level.value = 10.0
+    viewer.controls.level.value = 10.0
     wait_for(lambda: np.linalg.norm(viewer.mesh[0] - [1e6, 0, 0], axis=1).max() > 59)
     before = len(viewer.mesh[1])
-    viewer.resolution.value = 32
+    viewer.controls.resolution.value = 32
     wait_for(lambda: len(viewer.mesh[1]) < before / 2)
-    for colors in ("normals", "confidence", "distance to points", "plain"):
-        viewer.colors.value = colors
+    for colors in ("normals", "confidence", "error at the points", "plain"):
+        viewer.controls.colors.value = colors
         viewer.changed.set()
-        wait_for(lambda: ("yellow" in viewer.facts.content) == (viewer.colors.value == "distance to points"))
-    viewer.show_cut.value = True
+        wait_for(
+            lambda: ("yellow" in viewer.facts.content) == (viewer.controls.colors.value == "error at the points")
+        )
+    viewer.controls.cut.value = "z"
     wait_for(lambda: not viewer.changed.is_set())
-    viewer.level.value = -100.0
+    viewer.controls.level.value = -100.0
     wait_for(lambda: "no surface at level" in viewer.facts.content)
     viewer.closed = True
     viewer.changed.set()
@@ -63,30 +65,30 @@ def test_controls_change_the_mesh(server):
 @pytest.mark.parametrize("kind", [InputError, FitError])
 def test_what_cannot_be_shown_is_told_and_the_viewer_goes_on(server, kind):
     """Its thread died of the first mesh for which there was too little memory; the command ended as if closed."""
-    from igr.show.viewer import Viewer
+    from igr.studio.viewer import Viewer
 
     surface = sphere_surface(50.0)
     viewer = Viewer(server, surface)
-    mesh, refused = surface.mesh, kind("it takes too much memory")
-    surface.mesh = raising(refused)
-    viewer.resolution.value = 64
+    mesh, refused = surface.triangles, kind("it takes too much memory")
+    surface.triangles = raising(refused)
+    viewer.controls.resolution.value = 64
     wait_for(lambda: "too much memory" in viewer.facts.content)
-    surface.mesh = mesh
-    viewer.level.value = 10.0
+    surface.triangles = mesh
+    viewer.controls.level.value = 10.0
     wait_for(lambda: len(viewer.mesh[0]) and np.linalg.norm(viewer.mesh[0], axis=1).max() > 59)
     viewer.close()
 
 
 @pytest.mark.parametrize("kind", [InputError, FitError])
 def test_a_viewer_opens_though_the_first_mesh_cannot_be_made(server, kind):
-    from igr.show.viewer import Viewer
+    from igr.studio.viewer import Viewer
 
     surface = sphere_surface(50.0)
-    mesh, surface.mesh = surface.mesh, raising(kind("it takes too much memory"))
+    mesh, surface.triangles = surface.triangles, raising(kind("it takes too much memory"))
     viewer = Viewer(server, surface)
     assert "too much memory" in viewer.facts.content
-    surface.mesh = mesh
-    viewer.resolution.value = 64
+    surface.triangles = mesh
+    viewer.controls.resolution.value = 64
     wait_for(lambda: "triangles" in viewer.facts.content)
     viewer.close()
 
@@ -95,7 +97,7 @@ def test_a_viewer_opens_though_the_first_mesh_cannot_be_made(server, kind):
 def test_a_latent_that_is_no_surface_is_told_and_the_viewer_goes_on(server, kind):
     from untrained import space as untrained_space
 
-    from igr.show.spaceviewer import SpaceViewer
+    from igr.studio.spaceviewer import SpaceViewer
 
     space = untrained_space()
     viewer = SpaceViewer(server, space)
@@ -113,9 +115,9 @@ def test_a_latent_that_is_no_surface_is_told_and_the_viewer_goes_on(server, kind
 def test_a_fit_goes_on_while_it_cannot_be_shown(server, monkeypatch):
     import igr
     from igr.fit.loop import Progress
-    from igr.show.viewer import Watch
+    from igr.studio.watch import Watch
 
-    monkeypatch.setattr(igr.Surface, "mesh", raising(InputError("it takes too much memory")))
+    monkeypatch.setattr(igr.Surface, "triangles", raising(InputError("it takes too much memory")))
     Watch(server, igr.FAST)(Progress(1, 0.1, 0.0, None), sphere_surface().field)
 
 
@@ -129,14 +131,14 @@ def raising(problem):
 
 
 def test_the_colors_of_the_scan_are_shown_first(server, monkeypatch):
-    from igr.show import viewer as module
+    from igr.studio import viewer as module
 
     shown = []
     monkeypatch.setattr(module, "place_mesh", lambda server, v, f, colors, *, visible: shown.append(colors))
     surface = sphere_surface()
     surface.measured = Measured({"colors": np.full((len(surface.samples), 3), [255, 0, 9], np.uint8)})
     viewer = module.Viewer(server, surface)
-    assert viewer.colors.value == "scan"
+    assert viewer.controls.colors.value == "scan"
     assert (shown[0] == [255, 0, 9]).all()
     viewer.closed = True
     viewer.changed.set()
@@ -144,32 +146,32 @@ def test_the_colors_of_the_scan_are_shown_first(server, monkeypatch):
 
 
 def test_a_mesh_is_shown_without_a_field(server):
-    from igr.show.viewer import Viewer
+    from igr.studio.viewer import Viewer
 
     ball = trimesh.creation.icosphere(subdivisions=2)
     viewer = Viewer(server, (np.asarray(ball.vertices), np.asarray(ball.faces)))
-    assert "320 triangles," in viewer.facts.content
-    assert not viewer.level.visible
+    assert "320 triangles" in viewer.facts.content
+    assert not viewer.controls.level.visible
 
 
 def test_a_mesh_of_many_triangles_is_drawn_with_fewer_and_stays_whole(server, monkeypatch):
-    from igr.show import viewer as module
+    from igr.studio import viewer as module
 
     monkeypatch.setattr(module, "SHOWN", 500)
     ball = trimesh.creation.icosphere(subdivisions=4)
     viewer = module.Viewer(server, (np.asarray(ball.vertices), np.asarray(ball.faces)))
-    assert "5,120 triangles (500 shown)" in viewer.facts.content
-    viewer.colors.value = "normals"
-    viewer.attempt(viewer._update)
-    assert "5,120 triangles (500 shown)" in viewer.facts.content
+    assert "shown with 500 of them" in viewer.facts.content
+    viewer.controls.colors.value = "normals"
+    viewer.attempt(viewer._show)
+    assert "shown with 500 of them" in viewer.facts.content
     assert len(viewer.mesh[1]) == 5120
 
 
 def test_iso_lines_lie_on_level_sets():
-    from igr.show.viewer import ISO_STEP, iso_lines
+    from igr.studio.viewer import ISO_STEP, iso_lines
 
     surface = sphere_surface(3.0, (5.0, 6.0, 7.0))
-    segments, colors = iso_lines(surface, 1, 0.1)
+    segments, colors = iso_lines(surface, surface.frame, 1, 0.1, surface.triangles(96))
     assert segments.shape == colors.shape
     values = surface.distance(surface.frame.to_input(segments.reshape(-1, 3)))
     step = ISO_STEP * (surface.box[1] - surface.box[0]).max() * surface.frame.scale
@@ -178,8 +180,8 @@ def test_iso_lines_lie_on_level_sets():
 
 
 def test_curves_and_taken_ports_are_refused(server):
-    from igr.show.page import open_server
-    from igr.show.viewer import Viewer
+    from igr.studio.page import open_server
+    from igr.studio.viewer import Viewer
 
     with pytest.raises(InputError, match="use igr report"):
         Viewer(server, sphere_surface(1.0, (0.0, 0.0)))
@@ -190,7 +192,7 @@ def test_curves_and_taken_ports_are_refused(server):
 def test_a_port_is_free_again_after_the_viewer_was_closed():
     from websockets.sync.client import connect
 
-    from igr.show.page import open_server, stop
+    from igr.studio.page import open_server, stop
 
     port = free_port()
     for _ in range(2):
@@ -207,10 +209,10 @@ def test_watching_takes_at_most_a_twentieth_of_the_fit(server, monkeypatch):
     """By a clock that only the work moves: a step takes 10 ms, and each look at the field 10 ms more."""
     from igr.fit.loop import Progress
     from igr.fit.objective import Loss
-    from igr.show.viewer import Watch
+    from igr.studio.watch import Watch
 
     now, looks = 0.0, 0
-    monkeypatch.setattr("igr.show.viewer.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("igr.studio.watch.time", SimpleNamespace(monotonic=lambda: now))
 
     def distance(x):
         nonlocal now, looks
@@ -253,7 +255,7 @@ def test_a_page_is_served_until_ctrl_c_and_its_port_is_free_again(tmp_path):
     import sys
     from urllib.request import urlopen
 
-    from igr.show.page import open_server, stop
+    from igr.studio.page import open_server, stop
 
     trimesh.creation.icosphere(subdivisions=2).export(tmp_path / "ball.ply")
     port = free_port()
@@ -271,8 +273,8 @@ def test_a_page_is_served_until_ctrl_c_and_its_port_is_free_again(tmp_path):
 def test_a_shape_space_is_walked_through(server, ellipsoids):
     from families import SMALL
 
-    from igr.show.spaceviewer import COARSE, SpaceViewer
     from igr.space.space import ShapeSpace
+    from igr.studio.spaceviewer import COARSE, SpaceViewer
 
     space = ShapeSpace.train(ellipsoids, config=SMALL)
     viewer = SpaceViewer(server, space)
@@ -298,9 +300,9 @@ def test_a_space_of_curves_is_not_shown(server):
     import torch
     from families import SMALL
 
-    from igr.show.spaceviewer import SpaceViewer
     from igr.space.network import SpaceField, SpaceNetwork, make_network
     from igr.space.space import ShapeSpace
+    from igr.studio.spaceviewer import SpaceViewer
 
     field = SpaceField(SpaceNetwork(make_network(SMALL, 2), torch.zeros(1, 4)))
     with pytest.raises(InputError, match="this is a shape space of planar curves"):
@@ -323,8 +325,8 @@ def test_a_space_is_told_from_a_surface(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_page_opens_a_slider_changes_the_surface_and_nothing_goes_wrong(tmp_path):
-    from igr.show.page import open_server
-    from igr.show.viewer import Viewer
+    from igr.studio.page import open_server
+    from igr.studio.viewer import Viewer
 
     server = open_server(free_port())
     viewer = Viewer(server, sphere_surface(50.0, (1e6, 0, 0)))
@@ -334,7 +336,7 @@ def test_the_page_opens_a_slider_changes_the_surface_and_nothing_goes_wrong(tmp_
         before, picture = len(viewer.mesh[1]), page.settled()
         page.evaluate("document.querySelectorAll('[role=slider]')[0].focus()")
         page.press("ArrowRight", 30)
-        wait_for(lambda: viewer.level.value > 0 and viewer.made_with == (viewer.level.value, 96))
+        wait_for(lambda: viewer.controls.level.value > 0 and viewer.made_with == viewer.controls.asked())
         assert len(viewer.mesh[1]) != before
         wait_for(lambda: page.screenshot(tmp_path / "page.png") != picture)
         outside = [

@@ -1,0 +1,1 @@
+"""Pages in the browser: a surface, a shape space, a scan on its way to its surface."""
