@@ -17,7 +17,7 @@ from igr.errors import InputError
 from igr.fit import memory
 from igr.machine import read_lines
 from igr.mesh.extract import extract_mesh
-from igr.show import page
+from igr.studio import page
 
 
 def test_this_machine_says_what_is_free():
@@ -93,5 +93,5 @@ def test_what_refers_to_itself_is_found():
     ring.append(ring)
     gone = weakref.ref(ring[0])
     del ring
-    page.give_back(thoroughly=False)
+    page.give_back()
     assert gone() is None

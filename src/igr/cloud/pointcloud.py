@@ -19,12 +19,12 @@ from ..errors import InputError, readable, usual_arithmetic
 from ..formats.arrays import array_table
 from ..formats.rows import plain_table
 from ..formats.table import Table, rows_of
-from ..shown import Shown
 from .clean import MINIMUM_POINTS, check_extent, clean, many
 from .frame import sides
 from .neighbors import Neighbors
 from .read import read_table
 from .select import checked_box, in_box, one_a_cell
+from .shown import Shown
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 
 from ..cloud.frame import Frame
+from ..cloud.shown import Shown
 from ..config import FAST_SPACE, SPACE_PRESETS, Config, MLPConfig
 from ..errors import InputError, usual_arithmetic
 from ..field.torch_field import TorchField
-from ..shown import Shown
 from ..store.atomic import write_bytes
 from ..store.tensors import tensor_bytes
 from ..surface.surface import Surface

@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float
 
 from ..cloud.frame import Frame, unit_frame
+from ..cloud.shown import Shown
 from ..config import MLPConfig
 from ..errors import InputError
 from ..settings import finite
-from ..shown import Shown
 from .attributes import Measured
 
 if TYPE_CHECKING:
