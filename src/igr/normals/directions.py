@@ -60,10 +60,10 @@ class Directions(NamedTuple):
     """How thick neighborhoods are, at the size where they are flattest, over those of points that fill a ball."""
 
 
-def estimate_directions(near: Neighbors) -> Directions:
-    """Unsigned normals of points from their neighborhoods."""
+def estimate_directions(near: Neighbors, flat: float = FLAT) -> Directions:
+    """Unsigned normals of points from neighborhoods that are at least so `flat`."""
     points, (n, d) = near.points, near.points.shape
-    size, errs_at_random, thickness = neighborhood(near)
+    size, errs_at_random, thickness = neighborhood(near, flat=flat)
     distance, index = near.table(max(size, PARTNERS[d], 6))  # once: the tables of large clouds are not kept
     parts = [principal_axes(points, rows) for rows in np.array_split(index[:, : size + 1], max(1, n // 20_000))]
     variances, axes = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -130,7 +130,7 @@ def _spanning(near: Neighbors, asked: np.ndarray) -> Iterator[tuple[np.ndarray, 
         asked = asked[~plane]
 
 
-def neighborhood(near: Neighbors, looked_at: int = 3000) -> tuple[int, bool, float]:
+def neighborhood(near: Neighbors, looked_at: int = 3000, *, flat: float = FLAT) -> tuple[int, bool, float]:
     """How many neighbors normals are estimated from, see `NEIGHBORHOODS`, by about so many points; and whether
     more would be flatter, as they are where noise bends neighborhoods and not the surface; and the thickness."""
     points, (n, d) = near.points, near.points.shape
@@ -138,8 +138,8 @@ def neighborhood(near: Neighbors, looked_at: int = 3000) -> tuple[int, bool, flo
     index = near.of(np.arange(0, n, max(1, n // looked_at)), sizes[-1])[1]
     across = [np.median(smallest_direction(points, index[:, : size + 1])[1]) for size in sizes]
     rough = [float(share / ball) for share, ball in zip(across, shapeless, strict=True)]
-    flat = [place for place, share in enumerate(rough) if share < FLAT]
-    chosen = flat[0] if flat else int(np.argmin(rough))
+    enough = [place for place, share in enumerate(rough) if share < flat]
+    chosen = enough[0] if enough else int(np.argmin(rough))
     errs_at_random = sizes[chosen] < min(AT_RANDOM, sizes[-1]) and rough[chosen + 1] < rough[chosen]
     small = [share for size, share in zip(sizes, rough, strict=True) if size * PART <= n]
     return sizes[chosen], errs_at_random, min(small or rough[:1])
