@@ -19,11 +19,11 @@ CURVATURE, UNDER_NOISE = 3.0, 6.0
 """Curvature, in 1/length of the unit frame, at which bias and variance are balanced: in scans, and in clouds so
 noisy that the surface passes between the points (noise above `NOISY` spacings)."""
 NOISY = 0.2
-USUAL_SPACING = 0.01
-"""Spacing of such scans, about: those that are denser, as blocks of large clouds are, are of things with as much
-more detail, so their curvature is taken to be as much larger. On a town of known height (half a million points a
-block, noise .3 of their distance) roofs and ground err by .016 m instead of .019, feet
-of walls by .028 instead of .039."""
+USUAL = 100_000
+"""Points of such scans, at most: those of more, as blocks of large clouds are, are of things with more detail, so
+the curvature is taken to be larger, as the inverse of their spacing is. On a town of known height (half a million
+points a block, noise .3 of their distance) roofs and ground err by .016 m instead of .019, feet of walls by .032
+instead of .039."""
 CELLS_PER_SPACING = 1.0
 """Finest cell, in spacings of the cloud: below about one the points leave cells empty."""
 MEASURED = {2: (2, 6, 18), 3: (4, 16, 64)}
@@ -129,16 +129,16 @@ def _difference(points: np.ndarray, normals: np.ndarray, chosen: np.ndarray, oth
     return float(np.median(np.abs(step)) / (0.6745 * np.sqrt(2))) if smooth.any() else 0.0
 
 
-def finest_cell(cloud: Sharpness, dimension: int = 3) -> float:
+def finest_cell(cloud: Sharpness, dimension: int = 3, count: int = 0) -> float:
     """Edge h of the finest cell where the error is least. A cell averages m = (h/spacing)^(d−1) points, so noise
     leaves σ/√m, and a flat cell misses κh²/8 of the curvature κ; h is where the two are equal. Measured normals
     say how the surface rises across the cell as well, up to their roughness ν, so σ is that of both together,
-    1/σ² = 1/noise² + 1/(νh)²."""
+    1/σ² = 1/noise² + 1/(νh)². The cloud has `count` points."""
     thinning = cloud.spacing ** ((dimension - 1) / 2)
     between = dimension == 3 and cloud.noise > NOISY * cloud.spacing
     curvature = UNDER_NOISE if between else CURVATURE
     if dimension == 3:
-        curvature *= max(1.0, USUAL_SPACING / max(cloud.spacing, 1e-12))
+        curvature *= max(1.0, count / USUAL) ** 0.5
     cell, noise = 0.0, cloud.noise
     for _ in range(ROUNDS if cloud.noise > 0 else 0):
         cell = (8 * noise * thinning / curvature) ** (2 / (dimension + 3))
@@ -204,7 +204,7 @@ def as_sharp(
     and with the points obeyed as far as their noise lets: its standard deviation is where the loss turns from
     squares, which average, to distances, which outliers do not pull (Huber 1964), and what the points' weight is
     relative to."""
-    cell = finest_cell(cloud, dimension)
+    cell = finest_cell(cloud, dimension, count)
     if cell > 0:
         config = grown(config, count * min(1.0, cloud.spacing / cell) ** (dimension - 1), dimension)
     network, objective = config.network, config.objective
