@@ -39,6 +39,8 @@ from .lattice import RIM, Ends, Lattice, Piece, piece_of
 
 SUPPORT = 250_000
 """Points of a block that say where its surface ends, about."""
+KEPT = 16
+"""Fields that are kept in memory, of 50 to 200 MB: one block is near about nine."""
 FORMAT = "igr piece 1"
 
 
@@ -108,12 +110,12 @@ class Work:
     def field(self) -> BlendedField:
         """The field of all blocks; each is read when it is first asked for, and the last few are kept."""
         coarse = NumpyField(self.whole.field, self.whole.config.network, self.whole.samples)
-        return BlendedField(coarse, self.partition, lru_cache(maxsize=32)(self._part))
+        return BlendedField(coarse, self.partition, lru_cache(maxsize=KEPT)(self._part))
 
     def _part(self, block: int) -> Part:
         return Part.of(self.surface_of(block), self.whole.frame)
 
-    @lru_cache(maxsize=32)  # noqa: B019 (a work lives as long as its process)
+    @lru_cache(maxsize=KEPT)  # noqa: B019 (a work lives as long as its process)
     def surface_of(self, block: int) -> Surface:
         """The fitted field of a block."""
         return Surface.load(self.file("block", block))
