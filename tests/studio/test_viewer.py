@@ -22,11 +22,24 @@ pytestmark = [
 
 
 @pytest.fixture
-def server():
-    from igr.studio.page import open_server
+def server(monkeypatch):
+    """A server; what shows something on it is ended before it is."""
+    from igr.studio.page import LiveMesh, open_server
 
+    shown, begin = [], LiveMesh.__init__
+
+    def noted(self, *given, **options):
+        shown.append(self)
+        begin(self, *given, **options)
+
+    monkeypatch.setattr(LiveMesh, "__init__", noted)
     found = open_server(free_port())
     yield found
+    for one in shown:
+        one.closed = True
+        one.changed.set()
+        if one.worker.is_alive():
+            one.worker.join()
     found.stop()
 
 
