@@ -9,7 +9,8 @@ from shapes import sphere
 
 from igr.cloud.neighbors import Neighbors
 from igr.large.join import join
-from igr.large.lattice import Ends, Lattice, piece_of
+from igr.large.lattice import Lattice, piece_of
+from igr.mesh.border import Edge
 from igr.mesh.triangles import face_areas, read_mesh
 
 WHOLE = np.array([[-1.3, -1.2, -1.1], [1.2, 1.3, 1.25]])
@@ -89,7 +90,7 @@ def test_an_open_surface_is_cut_alike_in_all_blocks(tmp_path):
     places = rng.uniform(-0.8, 0.8, (20_000, 2))
     places = places[np.linalg.norm(places - [0.2, 0.1], axis=1) > 0.3]
     samples = np.c_[places, 0.1 * np.sin(5 * places[:, 0])]
-    ends = Ends(Neighbors(samples))
+    ends = Edge(Neighbors(samples))
     _, expected = written(Sheet(), cut_up([], [], []), tmp_path / "whole.ply", ends=ends)
     told, mesh = written(Sheet(), cut_up([0.05], [0.0], []), tmp_path / "blocks.ply", ends=ends)
     assert told.components == 1
@@ -103,7 +104,7 @@ def test_an_open_surface_is_cut_alike_in_all_blocks(tmp_path):
 def test_a_trimmed_surface_stays_beside_its_samples(tmp_path):
     samples = np.c_[np.random.default_rng(0).uniform(-0.5, 0.5, (5000, 2)), np.zeros(5000)]
     _, mesh = written(
-        Sheet(), cut_up([0.05], [], []), tmp_path / "x.ply", ends=Ends(Neighbors(samples), trim=0.15)
+        Sheet(), cut_up([0.05], [], []), tmp_path / "x.ply", ends=Edge(Neighbors(samples), trim=0.15)
     )
     assert 0 < Neighbors(samples).at(mesh.vertices)[0].max() <= 0.155  # cut straight across triangles
 
@@ -122,3 +123,15 @@ def test_crumbs_are_judged_by_the_whole_piece(tmp_path):
     far |= {"area": np.array([1e-6]), "support": np.array([0]), "confidence": np.ones(3, np.float32)}
     told = join(tmp_path / "y.ply", 3, [*pieces, far].__getitem__)
     assert (told.components, told.crumbs, told.open_edges) == (1, 1, 0)
+
+
+def test_a_hole_as_wide_as_is_asked_is_closed_across_blocks(tmp_path):
+    places = np.random.default_rng(0).uniform(-0.8, 0.8, (20_000, 2))
+    places = places[np.linalg.norm(places - [0.05, 0.0], axis=1) > 0.2]  # 35 spacings wide, over the border
+    samples = np.c_[places, 0.1 * np.sin(5 * places[:, 0])]
+    for holes, left in ((None, 0), (0.5, 1)):
+        edge = Edge(Neighbors(samples), holes)
+        _, expected = written(Sheet(), cut_up([], [], []), tmp_path / "whole.ply", step=0.01, ends=edge)
+        told, mesh = written(Sheet(), cut_up([0.05], [], []), tmp_path / "blocks.ply", step=0.01, ends=edge)
+        assert told.components == 1
+        assert mesh.euler_number == expected.euler_number == left  # a square with the hole, or without

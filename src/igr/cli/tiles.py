@@ -32,7 +32,7 @@ class Tiling:
     scheduler whose workers see the same files (extra `cluster`)."""
 
 
-IN_BLOCKS = (
+IN_BLOCKS = {
     "scans",
     "output",
     "run",
@@ -44,7 +44,7 @@ IN_BLOCKS = (
     "attributes",
     "seed",
     "json",
-)
+}
 """Options beside those of `Tiling` that a cloud in blocks can have."""
 
 
@@ -65,7 +65,7 @@ def is_large(command: Reconstruct) -> bool:
 
 def _only_whole(command: Reconstruct) -> list[str]:
     """Options that were asked for and that a cloud in blocks cannot have."""
-    known = {field.name for field in dataclasses.fields(Tiling)} | {"scans", "output", *IN_BLOCKS}
+    known = {field.name for field in dataclasses.fields(Tiling)} | IN_BLOCKS
     asked = (field for field in dataclasses.fields(command) if getattr(command, field.name) != field.default)
     return [field.name for field in asked if field.name not in known]
 

@@ -24,6 +24,7 @@ from ..fit.objective import objective
 from ..fit.sampling import CloudSampler, Known, KnownSpace
 from ..normals.directions import estimate_directions
 from ..normals.views import told
+from ..reconstruction import MAX_SAMPLES
 from ..surface.attributes import measured
 from ..surface.surface import Surface
 
@@ -33,8 +34,6 @@ FLATTER = 0.1
 """How flat neighborhoods that normals of a block are estimated from have to be, see `directions.FLAT`: points are
 dense there, and those of 32 still small. On land with noise of .19 spacings, surfaces from normals of 32 neighbors
 err by .051 spacings, from those of 10 by .079."""
-SAMPLES = 100_000
-"""Points that the field of a block carries along."""
 GIVEN = ("given", "trusted", "turned", "down-weighted")
 """What normals are found good for where they are taken as they are, or all turned."""
 
@@ -44,12 +43,12 @@ class Whole:
 
     Args:
         surface: the coarse fit.
+        field: its field, continued beyond its ball.
         spacing: of its points, in the input's units: what lies closer to it than that it knows little about.
     """
 
-    def __init__(self, surface: Surface, spacing: float) -> None:
-        self.surface, self.spacing = surface, spacing
-        self.field = NumpyField(surface.field, surface.config.network, surface.samples)
+    def __init__(self, surface: Surface, field: NumpyField, spacing: float) -> None:
+        self.surface, self.field, self.spacing = surface, field, spacing
 
     def distance(self, x: Float[np.ndarray, "n 3"], frame: Frame) -> Float[np.ndarray, " n"]:
         """Signed distances (n,) at places (n, 3) of a frame, in its units."""
@@ -117,7 +116,7 @@ def fit_block(cloud: PointCloud, own: int, whole: Whole, config: Config, *, norm
     details = {name: length * frame.scale for name, length in found.items()}
     details |= {"name": cloud.name, "points": own, "cell": cell, "steps": state.step}
     details |= {"box": [cloud.points.min(0).tolist(), cloud.points.max(0).tolist()]}
-    chosen = np.sort(np.random.default_rng([seed, 5]).permutation(len(cloud))[:SAMPLES])
+    chosen = np.sort(np.random.default_rng([seed, 5]).permutation(len(cloud))[:MAX_SAMPLES])
     kept = measured(near.points, cloud.attributes, seed, apart=True) if cloud.attributes else None
     return Surface(field, frame, config, samples=near.points[chosen], details=details, measured=kept)
 

@@ -10,22 +10,22 @@ A block looks at a rim of cells around its own, too: a surface that ends is cut 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..cloud.neighbors import Neighbors
-from ..mesh.border import BEYOND, EDGE, beside, unsupported
+from ..mesh.border import Edge, beside
 from ..mesh.cells import Grid, Voxels, all_voxels, follow
 from ..mesh.cubes import triangulate
 from ..mesh.extract import CLOSE, COARSEST
-from ..mesh.gaps import Shape, spacing_around
+from ..mesh.gaps import Shape
 from ..mesh.triangles import cut
 
 RIM = 16
-"""Cells around a block's own that it looks at: holes that are closed are up to 6 spacings wide, which are 12."""
+"""The same at least: where no width is given, holes that are closed are up to 6 spacings wide, which are 12 cells."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +55,10 @@ class Piece:
     """Whether another block may ask for it."""
 
 
-@dataclass(frozen=True)
-class Ends:
-    """Where a surface ends: beyond its samples."""
-
-    near: Neighbors
-    """The samples around the block."""
-    holes: float | None = None
-    trim: float | None = None
-    """As for `Surface.mesh`."""
-
-    def reach(self) -> Float[np.ndarray, " s"]:
-        """How far from each sample the surface is looked for."""
-        if self.trim is not None:
-            return np.full(len(self.near.points), self.trim)
-        return BEYOND * spacing_around(self.near)
-
-    def gap(
-        self, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
-    ) -> tuple[Float[np.ndarray, " v"], float]:
-        """A value of each vertex, and the one up to which the surface goes on."""
-        if self.trim is not None:
-            return self.near.at(vertices)[0], self.trim
-        return unsupported(vertices, faces, self.near, self.holes)[0], EDGE
+def rim_of(lattice: Lattice, edge: Edge | None) -> int:
+    """Cells around a block's own that it looks at: as many as the holes that are closed are wide."""
+    holes = 0.0 if edge is None or edge.holes is None else edge.holes
+    return max(RIM, math.ceil(holes / lattice.step))
 
 
 def piece_of(
@@ -85,7 +66,7 @@ def piece_of(
     lattice: Lattice,
     box: Float[np.ndarray, "2 3"],
     whole: Float[np.ndarray, "2 3"],
-    ends: Ends | None,
+    edge: Edge | None,
 ) -> Piece | None:
     """The triangles of the cells in the box of a block; None where there are none.
 
@@ -94,14 +75,15 @@ def piece_of(
         lattice: its cells.
         box: of the block.
         whole: of all blocks: numbers the lattice's corners.
-        ends: where the surface ends; None: nowhere.
+        edge: where the surface ends; None: nowhere.
 
     Raises:
         InputError: memory does not suffice.
     """
     (low, high), (first, last) = lattice.cells(box), lattice.cells(whole)
-    numbers = _grid(lattice, first - RIM, last - first + 2 * RIM + 2)
-    found = _voxels(field, lattice, low - RIM, high + RIM, ends)
+    rim = rim_of(lattice, edge)
+    numbers = _grid(lattice, first - rim, last - first + 2 * rim + 2)
+    found = _voxels(field, lattice, low - rim, high + rim, edge)
     made = None if found is None else triangulate(_values(field), found, CLOSE * lattice.step)
     if found is None or made is None or len(made.faces) == 0:
         return None
@@ -110,8 +92,8 @@ def piece_of(
     name = 3 * ((corner - numbers.offset) @ numbers.strides) + made.axis
     vertices, faces, of = made.vertices, made.faces, np.arange(len(made.faces))
     between = np.arange(len(vertices))[:, None].repeat(2, 1)
-    if ends is not None:
-        vertices, faces, between, of = cut(vertices, faces, *ends.gap(vertices, faces))
+    if edge is not None:
+        vertices, faces, between, of = cut(vertices, faces, *edge.gap(vertices, faces))
     inside = _within(_places(grid, cells[of]), low, high)
     used, faces = np.unique(faces[inside], return_inverse=True)
     if len(used) == 0:
@@ -123,13 +105,13 @@ def piece_of(
     return Piece(vertices[used], faces.reshape(-1, 3), name[between], own, ~own | (at == low).any(1))
 
 
-def _voxels(field: Shape, lattice: Lattice, low: np.ndarray, high: np.ndarray, ends: Ends | None) -> Voxels | None:
+def _voxels(field: Shape, lattice: Lattice, low: np.ndarray, high: np.ndarray, edge: Edge | None) -> Voxels | None:
     """The cells from `low` to `high` that the surface passes through."""
     levels = max(0, int(np.log2(float((high - low).max()) / COARSEST)))
     size = 2**levels
     start = low // size
     shape = -(-high // size) - start
-    near = None if ends is None else beside(ends.near, ends.reach())
+    near = None if edge is None else beside(edge.near, edge.reach())
 
     def wanted(grid: Grid, cells: np.ndarray) -> np.ndarray:
         place, halved = _places(grid, cells), round(grid.step / lattice.step)

@@ -23,12 +23,11 @@ import numpy as np
 from ..config import FAST, Config
 from ..errors import InputError
 from ..mesh.border import Ends, ends
-from ..reconstruction import Normals, Options, reconstruct
+from ..reconstruction import MAX_SAMPLES, Normals, Options, reconstruct
 from ..settings import Checked, Count, Positive
 from ..store.atomic import locked, make_folder, write_bytes
 from ..surface.surface import Surface
 from ..tiles.blocks import INDEX, opened, sort, source_of
-from .block import SAMPLES
 from .join import join
 from .work import Plan, Work
 
@@ -36,10 +35,8 @@ logger = logging.getLogger(__name__)
 
 BLOCK_POINTS = 500_000
 """Points of a block: of larger ones fewer fit into memory side by side, smaller ones look at more points twice."""
-LARGE = 2_000_000
-"""Points from which on a cloud is cut into blocks: about what one field makes use of (`fit/adapt.py`)."""
 COARSE = 1 / 16
-"""Share of the points that the coarse fit is made from: at least `SAMPLES`, at most as many as a block has."""
+"""Share of the points that the coarse fit is made from: at least `MAX_SAMPLES`, at most as many as a block has."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ def _plan(work: Work, config: Config, options: LargeOptions, notify: Callable[[s
         return
     counts = work.blocks.counts
     if not (work.folder / "whole.igr").exists():
-        taken = int(np.clip(COARSE * counts.sum(), SAMPLES, max(SAMPLES, counts.max())))
+        taken = int(np.clip(COARSE * counts.sum(), MAX_SAMPLES, max(MAX_SAMPLES, counts.max())))
         told = Options(normals=options.normals, surface=options.surface)
         coarse = reconstruct(work.blocks.sample(taken), config=config, options=told, notify=notify)
         write_bytes(work.folder / "whole.igr", coarse.to_bytes())

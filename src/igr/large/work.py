@@ -26,6 +26,7 @@ from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import PointCloud
 from ..config import Config
 from ..field.field import NumpyField
+from ..mesh.border import Edge
 from ..mesh.pieces import connected
 from ..mesh.triangles import face_areas
 from ..settings import parse_json
@@ -35,13 +36,14 @@ from ..surface.surface import Surface
 from ..tiles.blocks import Blocks, opened
 from .blend import BlendedField, Part, Partition
 from .block import Whole, fit_block
-from .lattice import RIM, Ends, Lattice, Piece, piece_of
+from .lattice import Lattice, Piece, piece_of, rim_of
 
 SUPPORT = 250_000
 """Points of a block that say where its surface ends, about."""
 KEPT = 16
 """Fields that are kept in memory, of 50 to 200 MB: one block is near about nine."""
 FORMAT = "igr piece 1"
+"""First entry of a piece's metadata."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,19 @@ class Work:
         return Partition(boxes)
 
     @cached_property
+    def coarse(self) -> NumpyField:
+        """The field of the coarse fit, asked by every block: what lies beyond its ball is found once."""
+        return NumpyField(self.whole.field, self.whole.config.network, self.whole.samples)
+
+    @cached_property
+    def lattice(self) -> Lattice:
+        """The cells of the mesh, in the unit frame of the coarse fit."""
+        return Lattice(np.zeros(3), self.plan.step)
+
+    @cached_property
     def field(self) -> BlendedField:
         """The field of all blocks; each is read when it is first asked for, and the last few are kept."""
-        coarse = NumpyField(self.whole.field, self.whole.config.network, self.whole.samples)
-        return BlendedField(coarse, self.partition, lru_cache(maxsize=KEPT)(self._part))
+        return BlendedField(self.coarse, self.partition, self._part)
 
     def _part(self, block: int) -> Part:
         return Part.of(self.surface_of(block), self.whole.frame)
@@ -127,7 +138,7 @@ class Work:
     def fit(self, block: int, config: Config, normals: str, spacing: float) -> Surface:
         """Fit the field of a block, and keep it."""
         cloud, own = self.cloud_of(block), int(self.blocks.counts[block])
-        surface = fit_block(cloud, own, Whole(self.whole, spacing), config, normals=normals)
+        surface = fit_block(cloud, own, Whole(self.whole, self.coarse, spacing), config, normals=normals)
         write_bytes(self.file("block", block), surface.to_bytes())
         return surface
 
@@ -137,11 +148,11 @@ class Work:
 
     def mesh(self, block: int) -> None:
         """Make the triangles of a block, and keep them; the fields of all blocks near it must be there."""
-        plan, partition = self.plan, self.partition
-        lattice = Lattice(np.zeros(3), plan.step)
+        partition = self.partition
+        lattice = self.lattice
         whole = np.stack([partition.boxes[:, 0].min(0), partition.boxes[:, 1].max(0)])
         field = NumpyField(self.field, self.whole.config.network)  # type: ignore[arg-type]
-        piece = piece_of(field, lattice, partition.boxes[block], whole, self._ends(block))
+        piece = piece_of(field, lattice, partition.boxes[block], whole, self._edge(block))
         arrays = {} if piece is None else self._told(block, piece)
         write_tensors(self.file("piece", block), arrays, {"format": FORMAT})
 
@@ -183,13 +194,14 @@ class Work:
             if all(self.file("piece", other).exists() for other in self.partition.near(near)):
                 self.file("block", near).unlink(missing_ok=True)
 
-    def _ends(self, block: int) -> Ends | None:
+    def _edge(self, block: int) -> Edge | None:
         plan, frame = self.plan, self.whole.frame
         if not plan.is_open:
             return None
-        scaled = (None if length is None else length / frame.scale for length in (plan.holes, plan.trim))
-        rim = 2 * RIM * plan.step * frame.scale  # so that all is known of what lies in the rim
-        return Ends(Neighbors(frame.to_unit(self._samples(block, rim))), *scaled)
+        holes, trim = (None if length is None else length / frame.scale for length in (plan.holes, plan.trim))
+        wide = rim_of(self.lattice, Edge(self.whole.near, holes, trim)) * plan.step * frame.scale
+        samples = self._samples(block, 2 * wide)  # so that all is known of what lies in the rim
+        return Edge(Neighbors(frame.to_unit(samples)), holes, trim)
 
     def _samples(self, block: int, rim: float = 0.0) -> Float[np.ndarray, "s 3"]:
         """Points of a block, and of those as far around it as `rim`, that say where its surface ends: the same of

@@ -9,6 +9,8 @@ it does not. The share of the area that is cut off so says whether the scan is o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -42,6 +44,37 @@ SMOOTH = 4
 
 
 Ends = Literal["auto", "closed", "open"]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where a surface in space ends: beyond its samples."""
+
+    near: Neighbors
+    """The samples and their neighbors."""
+    holes: float | None = None
+    trim: float | None = None
+    """As for `Surface.mesh`, in the frame of the samples."""
+
+    @cached_property
+    def spacing(self) -> Float[np.ndarray, " s"]:
+        """Of the samples around each of them."""
+        return spacing_around(self.near)
+
+    def reach(self) -> Float[np.ndarray, " s"]:
+        """How far from each sample the surface is looked for."""
+        if self.trim is None and self.holes is None:
+            return BEYOND * self.spacing
+        length = BEYOND / WIDE * self.holes / 2 if self.trim is None and self.holes is not None else self.trim
+        return np.full(len(self.near.points), length)
+
+    def gap(
+        self, vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]
+    ) -> tuple[Float[np.ndarray, " v"], float]:
+        """A value of each vertex of a mesh, and the one up to which the surface goes on."""
+        if self.trim is not None:
+            return self.near.at(vertices)[0], self.trim
+        return unsupported(vertices, faces, self.near, self.holes, self.spacing)[0], EDGE
 
 
 def ends(surface: str, holes: float | None, trim: float | None, *, found: bool = False) -> bool:
@@ -88,15 +121,9 @@ def triangles(
     """
     if not ends:
         return extract_mesh(field.distance, box, resolution=resolution, level=level, gradient=field.gradient)[:2]
-    if trim is not None:
-        vertices, faces = _around(field, box, near, resolution, level, np.full(len(near.points), trim))
-        vertices, faces = cut(vertices, faces, near.at(vertices)[0], trim)[:2]
-    else:
-        spacing = spacing_around(near)
-        reach = BEYOND * spacing if holes is None else np.full(len(spacing), BEYOND / WIDE * holes / 2)
-        vertices, faces = _around(field, box, near, resolution, level, reach)
-        gap = unsupported(vertices, faces, near, holes, spacing)[0]
-        vertices, faces = cut(vertices, faces, gap, EDGE)[:2]
+    edge = Edge(near, holes, trim)
+    vertices, faces = _around(field, box, near, resolution, level, edge.reach())
+    vertices, faces = cut(vertices, faces, *edge.gap(vertices, faces))[:2]
     _check_left(len(faces), trim)
     return vertices, faces
 
