@@ -25,7 +25,7 @@ from ..mesh.gaps import Shape
 from ..mesh.triangles import cut
 
 RIM = 16
-"""The same at least: where no width is given, holes that are closed are up to 6 spacings wide, which are 12 cells."""
+"""The same at least: where no width is given, holes that are closed are up to 6 spacings wide, 12 cells."""
 
 
 @dataclass(frozen=True)
