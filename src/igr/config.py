@@ -207,8 +207,8 @@ class Config(Checked):
     radius: Weight = 0.9
     """Radius of the ball that the cloud is scaled into; 0: not scaled (shape spaces)."""
     adapt: bool = False
-    """Follow the cloud, see `fit/adapt.py`: the finest grid as coarse as its spacing and noise ask, a term of the
-    surface that averages noise, and estimated normals that err at random on the field's side. Off: as set here."""
+    """Follow the cloud: cells, weights and the side of rough normals (`fit/adapt.py`), and what the network leaves
+    of the points added at the end (`fit/residual.py`). Off: as set here."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the products in the training steps of an MLP; what is stored and evaluated is always float32. bfloat16 is
     several times faster on processors that have it, and good to about 1e-3 in f; the last tenth of a run is in

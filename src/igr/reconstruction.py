@@ -23,6 +23,7 @@ from .fit.loop import Progress, Schedule, fit
 from .fit.memory import fitting
 from .fit.near import known_around
 from .fit.objective import objective
+from .fit.residual import with_residual
 from .fit.sampling import CloudSampler
 from .machine import require
 from .mesh.border import OPEN, Ends
@@ -122,12 +123,12 @@ def reconstruct(
     sampler = cloud_sampler(cloud, trust, config, near)
     from_sheet = found.get("closedness", 1.0) < SHEET
     kind = "measured" if trust is None else "open" if from_sheet else "estimated"
-    config, sharp = adapted(config, cloud, near, sampler.known, normals=kind)
+    follows, (config, sharp) = config.adapt, adapted(config, cloud, near, sampler.known, normals=kind)
     config = config if options.steps is None else replace(config, steps=options.steps)
     details |= found | {name: length * frame.scale for name, length in sharp.items()}
     field = make_field(config, cloud.dimension, device=options.device)
     details["machine"] = field.machine()
-    model = partial(Surface, field, frame, config, details=details, **carried)
+    model = partial(Surface, frame=frame, config=config, details=details, **carried)
     del near  # its table is as large as the cloud and more
     asked_for = options.run is not None or options.resume
     told = {"resume": options.resume, "overwrite": options.overwrite}
@@ -137,12 +138,12 @@ def reconstruct(
             sampler,
             lambda f, g, batch, share: objective(f, g, batch, config.objective, share),
             Schedule(config.optimizer, config.steps, options.seconds),
-            state=resumed(folder, model()) if options.resume else None,
+            state=resumed(folder, model(field)) if options.resume else None,
             on_step=None if on_step is None else (lambda progress: on_step(progress, field)),
-            save=None if folder is None else (lambda state: folder.save(model(), state)),
+            save=None if folder is None else (lambda state: folder.save(model(field), state)),
             save_seconds=options.save_seconds,
         )
-        surface = model()
+        surface = model(with_residual(field, sampler, config.network, **sharp) if follows else field)
         residual = _residual(surface, notify)
         details["fit"] = {"steps": state.step, "recoveries": state.recoveries, "residual": residual}
         details |= _closed_or_open(surface, options.surface, notify)

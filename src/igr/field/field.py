@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from ..config import Config, FeatureConfig, MLPConfig
 from ..errors import InputError
-from .beyond import Beyond
+from .beyond import Asked, Beyond
 
 logger = logging.getLogger(__name__)
 
@@ -257,6 +257,15 @@ class NumpyField:
                 known[start : start + self.chunk][sound] = found
                 known[start : start + self.chunk][~sound] = np.nan
         return values
+
+
+def projected(field: Asked, u: np.ndarray, steps: int) -> np.ndarray:
+    """Places moved along the gradient to the zero set, by Newton steps of at most twice the distance each."""
+    for _ in range(steps):
+        value, gradient = field.distance_and_gradient(u)
+        square = np.maximum((gradient * gradient).sum(1), 0.25)
+        u = u - gradient * (value / square)[:, None]
+    return u
 
 
 def as_numpy(values: Array) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from ..config import FeatureConfig, MLPConfig
 from .beyond import SIDE, Beyond
 from .features import HASH_PRIMES, Level, feature_levels
+from .residual import BRICK, Grid, Residual
 
 FEET = 128
 """Feet that places are compared with at once: bounds the memory."""
@@ -70,6 +71,9 @@ def continued_field(
         value = _mlp(graph, place, network, weights)
     else:
         value = _feature_network(graph, place, network, weights, dimension)
+        residual = Residual.of(weights, dimension, network.bound)
+        for grid in residual.grids if residual else ():
+            value = graph.node("Add", value, _grid(graph, place, grid, network.bound))
     value = graph.node("Cast", graph.node("Squeeze", value, graph.constant(np.array([1]))), to=TensorProto.DOUBLE)
     outside = graph.node("Not", graph.node("LessOrEqual", length, radius))
     rows = graph.node("Squeeze", graph.node("NonZero", outside), graph.constant(np.array([0])))
@@ -140,10 +144,32 @@ def _feature_network(
 
 def _level(graph: Graph, x: str, table: str, level: Level, config: FeatureConfig, dimension: int) -> str:
     """Features (n, features) of one grid: multilinear in the cell, constant outside the cube."""
+    index, weight = _corners(graph, x, level.resolution, config.bound, dimension)
+    rows = graph.node("Gather", table, _rows(graph, index, level, dimension), axis=0)
+    return graph.node("ReduceSum", graph.node("Mul", rows, weight), graph.constant(np.array([1])), keepdims=0)
+
+
+def _grid(graph: Graph, x: str, grid: Grid, bound: float) -> str:
+    """The value (n, 1) of one grid of the residual, its corners looked up in bricks."""
+    index, weight = _corners(graph, x, grid.resolution, bound, grid.dimension)
+    size, (numbers, values) = graph.constant(np.array(BRICK)), grid.bricks
+    brick = graph.node("Div", index, size)
+    edge = grid.resolution // BRICK + 1
+    number = graph.node(
+        "Gather", graph.constant(numbers.astype(np.int64)), _place(graph, brick, edge, grid.dimension)
+    )
+    within = _place(graph, graph.node("Sub", index, graph.node("Mul", brick, size)), BRICK, grid.dimension)
+    start = graph.node("Mul", number, graph.constant(np.array(BRICK**grid.dimension)))
+    rows = graph.node("Gather", graph.constant(values[:, None]), graph.node("Add", start, within), axis=0)
+    return graph.node("ReduceSum", graph.node("Mul", rows, weight), graph.constant(np.array([1])), keepdims=0)
+
+
+def _corners(graph: Graph, x: str, resolution: int, bound: float, dimension: int) -> tuple[str, str]:
+    """The corners (n, corners, d) around places on a grid, and their weights (n, corners, 1) there."""
     from onnx import TensorProto
 
-    half, size = np.float32(0.5 * level.resolution), np.float32(level.resolution)
-    shifted = graph.node("Add", graph.node("Div", x, graph.constant(np.float32(config.bound))), _one(graph))
+    half, size = np.float32(0.5 * resolution), np.float32(resolution)
+    shifted = graph.node("Add", graph.node("Div", x, graph.constant(np.float32(bound))), _one(graph))
     scaled = graph.node("Mul", shifted, graph.constant(half))
     place = graph.node("Clip", scaled, graph.constant(np.float32(0)), graph.constant(size))
     cell = graph.node("Min", graph.node("Floor", place), graph.constant(size - np.float32(1)))
@@ -152,15 +178,19 @@ def _level(graph: Graph, x: str, table: str, level: Level, config: FeatureConfig
     corners = np.stack(np.meshgrid(*[[0, 1]] * dimension, indexing="ij"), -1).reshape(1, -1, dimension)
     whole = graph.node("Unsqueeze", graph.node("Cast", cell, to=TensorProto.INT64), axes)
     index = graph.node("Add", whole, graph.constant(corners.astype(np.int64)))
-    rows = graph.node("Gather", table, _rows(graph, index, level, dimension), axis=0)
     # The share of a corner along an axis is s where it is the upper one and 1 − s where it is the lower.
     sign, first = (
         graph.constant((2 * corners - 1).astype(np.float32)),
         graph.constant(1 - corners.astype(np.float32)),
     )
     factor = graph.node("Add", first, graph.node("Mul", sign, share))
-    weight = graph.node("ReduceProd", factor, graph.constant(np.array([2])), keepdims=1)
-    return graph.node("ReduceSum", graph.node("Mul", rows, weight), axes, keepdims=0)
+    return index, graph.node("ReduceProd", factor, graph.constant(np.array([2])), keepdims=1)
+
+
+def _place(graph: Graph, index: str, size: int, dimension: int) -> str:
+    """Places (n, corners) in a cube of so many along an edge, from their indices (n, corners, d)."""
+    strides = graph.constant(size ** np.arange(dimension)[::-1])
+    return graph.node("ReduceSum", graph.node("Mul", index, strides), graph.constant(np.array([2])), keepdims=0)
 
 
 def _rows(graph: Graph, index: str, level: Level, dimension: int) -> str:

@@ -68,6 +68,28 @@ def peak_rate(instruction_set: str, threads: int) -> float:
     return _module().peak_rate(instruction_set, threads)
 
 
+def add_residual(
+    grids: Sequence[tuple[int, np.ndarray, np.ndarray]],
+    bound: float,
+    threads: int,
+    x: Float[np.ndarray, "n d"],
+    f: Float[np.ndarray, " n"],
+    g: Float[np.ndarray, "n d"] | None,
+) -> None:
+    """Add multilinear functions at places to f and their gradients to g, in place (see `residual.py`).
+
+    Args:
+        grids: of each its cells along an edge of [-bound, bound]^d, the numbers of its bricks, and their values.
+        bound: half the edge of the cube.
+        threads: how many compute at most.
+        x, f, g: as for `NativeCore`.
+
+    Raises:
+        ValueError: wrong type, order or shape.
+    """
+    _module().add_residual(list(grids), bound, threads, x, f, g)
+
+
 def _module() -> Any:
     if _core is None:
         raise ImportError(f"the native core of igr is not built here ({_problem})")

@@ -18,8 +18,7 @@ from ..cloud.frame import Frame
 from ..cloud.neighbors import Neighbors
 from ..config import Config
 from ..errors import FitError, InputError, usual_arithmetic
-from ..field.field import Field, NumpyField, as_numpy, make_field
-from ..field.queries import projected
+from ..field.field import Field, NumpyField, as_numpy, make_field, projected
 from ..fit.loop import Progress, Schedule, fit
 from ..fit.objective import Loss, objective
 from ..fit.sampling import Batch, CloudSampler, Known, KnownSpace

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cloud.neighbors import Neighbors
+from ..cloud.places import as_places
 from ..errors import InputError, usual_arithmetic
-from ..field.queries import as_places
 from ..mesh.triangles import (
     Mesh,
     SurfaceSamples,

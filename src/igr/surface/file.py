@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cloud.frame import Frame
-from ..config import Config
+from ..config import Config, FeatureConfig
 from ..errors import InputError
 from ..field.features import parameter_shapes
 from ..field.field import NativeField, NumpyField, make_field
+from ..field.residual import Corrected, Residual
 from ..settings import parse_json
 from ..store.tensors import check_parameters, read_tensors
 from .attributes import Measured
@@ -75,6 +76,9 @@ def parts_of(arrays: dict[str, np.ndarray], entries: dict[str, str], device: str
     field = make_field(config, dimension, device=device)
     field.load_state(state)
     field.set_detail(1.0)
+    if isinstance(config.network, FeatureConfig):
+        residual = Residual.of(state, dimension, config.network.bound)
+        field = field if residual is None else Corrected(field, residual)
     parts = {"field": field, "frame": frame, "config": config, "samples": samples, "details": details}
     return parts | {"measured": _saved_attributes(arrays, *samples.shape)}
 
@@ -103,8 +107,8 @@ def copied(surface: Surface) -> tuple[Any, ...]:
         names = "field", "frame", "config", "samples", "details", "measured"
         return _made, (type(surface), {name: getattr(surface, name) for name in names}), told
     arrays, entries = surface_file(surface)
-    device = surface.field.machine()["device"]
-    if device == "cpu" and not isinstance(surface.field, NativeField):
+    device, network = surface.field.machine()["device"], getattr(surface.field, "field", surface.field)
+    if device == "cpu" and not isinstance(network, NativeField):
         device = "torch"
     return _restored, (type(surface), arrays, entries, device), told
 

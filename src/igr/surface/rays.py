@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..cloud.places import as_places, like
 from ..errors import InputError
-from ..field.queries import as_places, like
 from .combine import as_closed
 
 if TYPE_CHECKING:

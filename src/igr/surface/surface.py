@@ -11,11 +11,11 @@ from jaxtyping import Float
 
 from ..cloud.frame import Frame, sides
 from ..cloud.neighbors import Neighbors
+from ..cloud.places import as_places, like
 from ..config import Config
 from ..errors import InputError, readable, usual_arithmetic
 from ..field.features import resolution_of
-from ..field.field import Field, NumpyField
-from ..field.queries import as_places, like, projected
+from ..field.field import Field, NumpyField, projected
 from ..mesh import border
 from ..mesh.pieces import without_crumbs
 from ..mesh.triangles import Mesh

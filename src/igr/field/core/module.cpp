@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "core.h"
+#include "residual.h"
 
 namespace nb = nanobind;
 using igr::Core;
@@ -88,11 +89,61 @@ int64_t points(const Core& core, const Array& x) {
   return int64_t(x.shape(0));
 }
 
+// Of each grid: cells along an edge, where its bricks are, and their values; `igr.field.residual` has checked
+// them.
+using Whole = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Numbers = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+void add_residual(const std::vector<std::tuple<int, Whole, Numbers>>& grids, float bound, int threads,
+                  const Array& x, const OutArray& f, std::optional<OutArray> g) {
+  if (x.ndim() != 2 || (x.shape(1) != 2 && x.shape(1) != 3))
+    throw nb::value_error("x must be points (n, 2) or (n, 3)");
+  if (threads < 1) throw nb::value_error("threads must be at least 1");
+  const int64_t n = int64_t(x.shape(0)), dimension = int64_t(x.shape(1));
+  std::vector<igr::Bricks> all;
+  for (const auto& [resolution, bricks, values] : grids) {
+    const int64_t edge = resolution / igr::kBrick + 1;
+    if (resolution < 1 || int64_t(bricks.size()) != (dimension == 3 ? edge * edge * edge : edge * edge))
+      throw nb::value_error("a grid needs a brick for every kBrick corners along each axis");
+    all.push_back({resolution, edge, bricks.data(), values.data()});
+  }
+  const auto from = checked(x, "x", {n, dimension});
+  float* value = checked(f, "f", {n});
+  float* slope = g ? checked(*g, "g", {n, dimension}) : nullptr;
+  const nb::gil_scoped_release release;
+  igr::add_residual(all, int(dimension), bound, threads, from, n, value, slope);
+}
+
+// The vector's numbers as an array that keeps them.
+template <class Number>
+nb::ndarray<nb::numpy, Number> owned(std::vector<Number>&& numbers) {
+  auto* kept = new std::vector<Number>(std::move(numbers));
+  const nb::capsule owner(kept, [](void* data) noexcept { delete static_cast<std::vector<Number>*>(data); });
+  return nb::ndarray<nb::numpy, Number>(kept->data(), {kept->size()}, owner);
+}
+
+auto fit_grid(const Array& x, const Array& turned, const OutArray& height, const OutArray& slope, int resolution,
+              float bound, float stiff, int rounds) {
+  if (resolution < 1 || resolution >= 1 << 12 || !(bound > 0) || !(stiff > 0))
+    throw nb::value_error("resolution must be 1 to 4095, bound and stiff positive");
+  const auto from = checked(x, "x", {-1, 3});
+  const auto n = int64_t(x.shape(0));
+  const auto counts = checked(turned, "turned", {n});
+  float *left = checked(height, "height", {n}), *steep = checked(slope, "slope", {n, 3});
+  igr::FittedGrid found;
+  {
+    const nb::gil_scoped_release release;
+    found = igr::fit_grid(from, n, counts, left, steep, resolution, bound, stiff, rounds);
+  }
+  return std::make_tuple(owned(std::move(found.corners)), owned(std::move(found.values)));
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
   m.def("instruction_sets", &igr::instruction_sets);
   m.def("peak_rate", &igr::peak_rate, nb::call_guard<nb::gil_scoped_release>());
+  m.def("add_residual", &add_residual, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
+  m.def("fit_grid", &fit_grid);
   nb::class_<Core>(m, "Core")
       .def(nb::new_(&make_core))
       .def("values", [](nb::handle self) { return views(self, nb::cast<Core&>(self).values); })

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from igr.config import MLPConfig  # noqa: E402
 from igr.errors import InputError  # noqa: E402
 from igr.field.networks import MLP  # noqa: E402
-from igr.fit.level_set import level_set_samples  # noqa: E402
+from igr.idr.rays import level_set_samples  # noqa: E402
 
 
 def network():

@@ -8,8 +8,8 @@ from analytic import sphere_surface
 from untrained import featured, space
 
 import igr
+from igr.cloud import places
 from igr.errors import InputError
-from igr.field import queries
 
 
 def decoded():
@@ -79,7 +79,7 @@ def test_rays_of_tensors_are_answered_by_tensors(kind):
 def test_an_answer_is_on_the_device_of_the_question():
     torch = pytest.importorskip("torch")
     for dtype in (torch.int32, torch.float32):
-        assert queries.like(torch.empty(2, 3, dtype=dtype, device="meta"), np.zeros(2)).device.type == "meta"
+        assert places.like(torch.empty(2, 3, dtype=dtype, device="meta"), np.zeros(2)).device.type == "meta"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e60, -1e308])

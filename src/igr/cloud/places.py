@@ -1,16 +1,13 @@
-"""What a field is asked: places, lengths and resolutions, checked once where they come in."""
+"""Places that a surface is asked at, and its answers: arrays, lists or tensors, checked once as they come in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from .beyond import Asked
 
 
 def as_places(x: Any, dimension: int) -> Float[np.ndarray, "n d"]:
@@ -47,12 +44,3 @@ def like(x: Any, values: np.ndarray) -> Any:
         return torch.as_tensor(values, device=x.device)
     short = x.is_floating_point() and x.dtype != torch.float64
     return torch.as_tensor(values, dtype=torch.float32 if short else torch.float64, device=x.device)
-
-
-def projected(field: Asked, u: np.ndarray, steps: int) -> np.ndarray:
-    """Places moved along the gradient to the zero set, by Newton steps of at most twice the distance each."""
-    for _ in range(steps):
-        value, gradient = field.distance_and_gradient(u)
-        square = np.maximum((gradient * gradient).sum(1), 0.25)
-        u = u - gradient * (value / square)[:, None]
-    return u
