@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ..errors import InputError
 
@@ -88,6 +88,35 @@ def add_residual(
         ValueError: wrong type, order or shape.
     """
     _module().add_residual(list(grids), bound, threads, x, f, g)
+
+
+def fit_grid(
+    x: Float[np.ndarray, "n 3"],
+    turned: Float[np.ndarray, " n"],
+    height: Float[np.ndarray, " n"],
+    slope: Float[np.ndarray, "n 3"],
+    *,
+    resolution: int,
+    bound: float,
+    stiff: float,
+    rounds: int,
+) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """The multilinear function c on a grid over [-bound, bound]^3, of `resolution` cells along an edge, that is
+    least in Σ_i (c(x_i) − height_i)² + (turned_i · cell)² ‖∇c(x_i) − slope_i‖² + stiff Σ_ab (c_a − c_b)², where
+    a, b are neighboring corners of the points' cells; by so many steps of conjugate gradients.
+
+    Args:
+        x: the points; all arrays are float32 in C order.
+        turned: how much the slope at each counts.
+        height, slope: wanted there; what c explains of them is taken away, in place.
+
+    Returns:
+        The corners (m,), ((i·s + j)·s + k) for s = resolution + 1, in the order of the points, and c there.
+
+    Raises:
+        ValueError: wrong type, order or shape.
+    """
+    return _module().fit_grid(x, turned, height, slope, resolution, bound, stiff, rounds)
 
 
 def _module() -> Any:

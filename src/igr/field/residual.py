@@ -51,7 +51,7 @@ class Grid:
     resolution: int
     """Cells along an edge of its cube."""
     corners: Int[np.ndarray, " m"]
-    """Those where it is not 0, ((i·s + j)·s + k) for s = resolution + 1, ascending."""
+    """Those where it is not 0, ((i·s + j)·s + k) for s = resolution + 1, each once."""
     values: Float[np.ndarray, " m"]
     """Its value there, in float32."""
 
@@ -131,8 +131,8 @@ class Residual:
             )
         ]
         for grid in grids:
-            most = (grid.resolution + 1) ** dimension
-            if grid.corners[0] < 0 or grid.corners[-1] >= most or (np.diff(grid.corners) < 1).any():
+            ordered, most = np.sort(grid.corners), (grid.resolution + 1) ** dimension
+            if ordered[0] < 0 or ordered[-1] >= most or (np.diff(ordered) < 1).any():
                 raise InputError("its residual has corners that are none")
         return Residual(grids, bound)
 

@@ -12,17 +12,15 @@ the network leaves beyond that: what noise explains is left alone.
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..cloud.neighbors import near_order
 from ..config import FeatureConfig, MLPConfig
 from ..field.field import Field, as_numpy
+from ..field.native import available, fit_grid
 from ..field.residual import FINEST, Corrected, Grid, Residual, corners
 from .sampling import CloudSampler
-
-logger = logging.getLogger(__name__)
 
 PER_SPACING = 2.0
 """Cells of the finest grid in a spacing of the cloud."""
@@ -32,7 +30,7 @@ TURNED = 0.3
 """κ: how much a normal counts for the slope within a cell; a multilinear function turns little there."""
 FAINT = 5.0
 """σ/τ from which on nothing is added: a twenty-fifth of so little."""
-ROUNDS = 10
+ROUNDS = 6
 """Steps of conjugate gradients; half as many give the same."""
 PART = 1 << 18
 """Points that the network is asked for at once."""
@@ -68,20 +66,14 @@ def with_residual(
         return field
     stiff = float(np.hypot(SMOOTH, noise / beyond))
     trust = TURNED * (np.ones(len(places), np.float32) if sampler.trust is None else sampler.trust)
-    held = np.abs(height) < spacing
-    places, height, slope, trust = places[held], height[held], slope[held], trust[held]
+    held = np.flatnonzero(np.abs(height) < spacing)
+    held = held[near_order(places[held])]  # whose corners lie near each other in memory, too
+    own = [np.ascontiguousarray(part[held], np.float32) for part in (places, trust, height, slope)]
     grids = []
     for resolution in _resolutions(network, spacing):
-        cell = 2 * network.bound / resolution
-        around, weight, turn = corners(places, resolution, network.bound)
-        found, index = np.unique(around, return_inverse=True)
-        index = index.reshape(around.shape)
-        beside = _beside(found, resolution, places.shape[1])
-        known = _Known(index, weight, turn * trust[:, None, None], beside, stiff)
-        value = known.solved(height, slope * (cell * trust)[:, None])
-        grids.append(Grid(places.shape[1], resolution, found, value))
-        height = height - (value[index] * weight).sum(1)
-        slope = slope - np.einsum("nc,ncd->nd", value[index], turn) / cell
+        told = {"resolution": resolution, "bound": network.bound, "stiff": stiff**2, "rounds": ROUNDS}
+        found = fit_grid(*own, **told) if available() else _fitted(*own, **told)
+        grids.append(Grid(places.shape[1], resolution, *found))
     return Corrected(field, Residual(grids, network.bound))
 
 
@@ -92,59 +84,38 @@ def _resolutions(network: FeatureConfig, spacing: float) -> list[int]:
     return [max(1, round(finest / 2**level)) for level in reversed(range(count))]
 
 
-class _Known:
-    """The normal equations of one grid.
+def _fitted(
+    x: Float[np.ndarray, "n d"],
+    turned: Float[np.ndarray, " n"],
+    height: Float[np.ndarray, " n"],
+    slope: Float[np.ndarray, "n d"],
+    *,
+    resolution: int,
+    bound: float,
+    stiff: float,
+    rounds: int,
+) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """What `native.fit_grid` finds, by scipy: for machines without the core, and to compare with."""
+    from scipy.sparse import csr_matrix, diags
+    from scipy.sparse.linalg import cg
 
-    Args:
-        index: the corners around each point, as rows of the unknown.
-        weight: how much the value at each corner is of that at the point.
-        turn: how much it is of the slope there, times how much that counts.
-        beside: pairs of neighboring corners.
-        stiff: what these differ by, beside what points do.
-    """
-
-    def __init__(
-        self,
-        index: Int[np.ndarray, "n c"],
-        weight: Float[np.ndarray, "n c"],
-        turn: Float[np.ndarray, "n c d"],
-        beside: Int[np.ndarray, "2 e"],
-        stiff: float,
-    ) -> None:
-        self.index, self.weight, self.turn, self.beside = index, weight, turn, beside
-        self.square, self.count = stiff**2, int(index.max()) + 1
-
-    def solved(self, height: Float[np.ndarray, " n"], slope: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " m"]:
-        """The values at the corners, by conjugate gradients, the diagonal as preconditioner."""
-        diagonal = self._gathered(self.weight**2 + (self.turn**2).sum(2)) + self.square * np.bincount(
-            self.beside.reshape(-1), minlength=self.count
-        )
-        left = self._gathered(self.weight * height[:, None] + np.einsum("ncd,nd->nc", self.turn, slope))
-        value = np.zeros(self.count)
-        toward = steep = left / diagonal
-        size = float(left @ steep)
-        for _ in range(ROUNDS if size > 0 else 0):
-            product = self._product(toward)
-            share = size / float(toward @ product)
-            value, left = value + share * toward, left - share * product
-            steep = left / diagonal
-            size, before = float(left @ steep), size
-            toward = steep + size / before * toward
-        return value.astype(np.float32)
-
-    def _product(self, value: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-        around = value.astype(np.float32)[self.index]
-        height = (around * self.weight).sum(1)
-        slope = np.einsum("nc,ncd->nd", around, self.turn)
-        total = self._gathered(self.weight * height[:, None] + np.einsum("ncd,nd->nc", self.turn, slope))
-        first, second = self.beside
-        differ = self.square * (value[first] - value[second])
-        total += np.bincount(first, differ, self.count) - np.bincount(second, differ, self.count)
-        return total
-
-    def _gathered(self, parts: Float[np.ndarray, "n c"]) -> Float[np.ndarray, " m"]:
-        """For each corner the sum of what its points say."""
-        return np.bincount(self.index.reshape(-1), parts.reshape(-1), self.count)
+    around, weight, turn = corners(x, resolution, bound)
+    found, index = np.unique(around, return_inverse=True)
+    index, (n, count), d, cell = index.reshape(around.shape), weight.shape, x.shape[1], 2 * bound / resolution
+    parts = np.concatenate([weight[:, None], np.swapaxes(turn, 1, 2) * turned[:, None, None]], 1)
+    starts = np.arange(0, n * (d + 1) * count + 1, count)
+    told = csr_matrix((parts.reshape(-1), np.repeat(index[:, None], d + 1, 1).reshape(-1), starts))
+    wanted = np.concatenate([height[:, None], slope * (cell * turned)[:, None]], 1).reshape(-1)
+    pairs = _beside(found, resolution, d)
+    signs = np.tile([1.0, -1.0], pairs.shape[1])
+    rows = np.repeat(np.arange(pairs.shape[1]), 2)
+    differ = csr_matrix((signs, (rows, pairs.T.reshape(-1))), (pairs.shape[1], len(found)))
+    normal = told.T @ told + stiff * (differ.T @ differ)
+    value = cg(normal, told.T @ wanted, rtol=0, maxiter=rounds, M=diags(1 / normal.diagonal()))[0]
+    value = value.astype(np.float32)
+    height -= (value[index] * weight).sum(1)
+    slope -= np.einsum("nc,ncd->nd", value[index], turn) / np.float32(cell)
+    return found, value
 
 
 def _beside(found: Int[np.ndarray, " m"], resolution: int, dimension: int) -> Int[np.ndarray, "2 e"]:

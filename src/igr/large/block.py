@@ -21,6 +21,7 @@ from ..fit.far import MARGIN
 from ..fit.loop import Schedule, fit
 from ..fit.near import near_space
 from ..fit.objective import objective
+from ..fit.residual import with_residual
 from ..fit.sampling import CloudSampler, Known, KnownSpace
 from ..normals.directions import estimate_directions
 from ..normals.views import told
@@ -100,7 +101,7 @@ def fit_block(cloud: PointCloud, own: int, whole: Whole, config: Config, *, norm
     far = _far_space(near, beside, extent=sampling.extent, seed=seed)
     around = Known(known if len(known.points) else None, far if len(far.points) else None)
     oriented = dataclasses.replace(cloud, points=near.points, normals=directions)
-    config, found = adapted(config, oriented, near, around, normals=kind)
+    follows, (config, found) = config.adapt, adapted(config, oriented, near, around, normals=kind)
     sampler = CloudSampler(
         near.points, sampling, seed=seed, normals=directions, trust=trust, known=around, near=near
     )
@@ -112,13 +113,14 @@ def fit_block(cloud: PointCloud, own: int, whole: Whole, config: Config, *, norm
         Schedule(config.optimizer, config.steps),
     )
     network = config.network
+    fitted = with_residual(field, sampler, network, **found) if follows else field
     cell = 2 * network.bound / network.finest * frame.scale if isinstance(network, FeatureConfig) else 0.0
     details = {name: length * frame.scale for name, length in found.items()}
     details |= {"name": cloud.name, "points": own, "cell": cell, "steps": state.step}
     details |= {"box": [cloud.points.min(0).tolist(), cloud.points.max(0).tolist()]}
     chosen = np.sort(np.random.default_rng([seed, 5]).permutation(len(cloud))[:MAX_SAMPLES])
     kept = measured(near.points, cloud.attributes, seed, apart=True) if cloud.attributes else None
-    return Surface(field, frame, config, samples=near.points[chosen], details=details, measured=kept)
+    return Surface(fitted, frame, config, samples=near.points[chosen], details=details, measured=kept)
 
 
 def _normals(
