@@ -58,3 +58,8 @@ def test_the_largest_piece_is_told_by_its_area():
     assert largest.is_watertight
     assert share == pytest.approx(large.area / (large.area + 6))
     assert largest_piece(large) == (large, 1.0)
+
+
+def test_a_small_piece_with_a_handful_of_points_is_a_crumb_too():
+    few = 0.02 * SPHERE[:5] + [2, 0, 0]
+    assert without_crumbs(*parts(ball(), ball(0.02, [2, 0, 0])), np.concatenate([SPHERE, few]))[2] == 1

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ..errors import FitError
-from ..mesh.pieces import SMALL, SUPPORT, connected
+from ..mesh.pieces import connected, crumbs
 from ..mesh.write import named_columns, ply_corners, ply_head, ply_rows
 from ..store.atomic import write_stream
 
@@ -172,9 +172,7 @@ class _Seams:
 
 def _kept(piece: np.ndarray, area: np.ndarray, support: np.ndarray) -> tuple[Bool[np.ndarray, " p"], int, int]:
     """Which parts are kept, of how many pieces, and how many crumbs are not; as of any mesh."""
-    share, held = np.bincount(piece, area), np.bincount(piece, support)
-    share, held = share / max(share.sum(), 1e-300), held / max(held.sum(), 1)
-    crumb = (share < SMALL[3]) & (held < SUPPORT * share)
+    crumb = crumbs(np.bincount(piece, area), np.bincount(piece, support), 3)
     return ~crumb[piece], int((~crumb).sum()), int(crumb.sum())
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ..cloud.neighbors import Neighbors
 from .triangles import face_areas
@@ -19,14 +19,17 @@ logger = logging.getLogger(__name__)
 SMALL = {2: 0.05, 3: 0.01}
 """A piece with more than this share of the length or area is never a crumb, by dimension."""
 SUPPORT = 0.1
-"""A piece needs this share of the samples that its length or area would have on average."""
+"""A piece needs this share of the samples that its length or area would have on average,"""
+LEAST = {2: 6, 3: 12}
+"""and this many: a circle has 2π samples, a sphere 4π, if it is as small as their distance. Fewer tell no shape."""
 
 
 def without_crumbs(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], samples: Float[np.ndarray, "s 3"]
 ) -> tuple[Float[np.ndarray, "v 3"], Int[np.ndarray, "f 3"], int]:
     """The mesh without its crumbs: pieces of less than 1 % of the area, to which less than a tenth as many samples
-    are nearest as their area would have. The samples alone decide, whatever the size of the main piece.
+    are nearest as their area would have, or fewer than twelve. The samples alone decide, whatever the size of the
+    main piece.
 
     Returns:
         Vertices, faces, and how many pieces were left out.
@@ -40,7 +43,7 @@ def without_crumbs(
         return vertices, faces, 0
     kept = faces[~crumb[piece]]
     used, renumbered = np.unique(kept, return_inverse=True)
-    logger.info("left out %d small pieces on which no point lies", crumb.sum())
+    logger.info("left out %d small pieces on which hardly any point lies", crumb.sum())
     return vertices[used], renumbered.reshape(-1, 3), int(crumb.sum())
 
 
@@ -86,10 +89,15 @@ def connected(edges: Int[np.ndarray, "e 2"], vertices: int) -> Int[np.ndarray, "
     return connected_components(joined, directed=False)[1]
 
 
+def crumbs(size: np.ndarray, held: np.ndarray, dimension: int, each: int = 1) -> Bool[np.ndarray, " k"]:
+    """Which of k pieces are crumbs, by their length or area and how many samples lie on them; each stands for so many
+    points of the cloud."""
+    share, held_share = size / max(size.sum(), 1e-300), held / max(held.sum(), 1)
+    return (share < SMALL[dimension]) & ((held_share < SUPPORT * share) | (held * each < LEAST[dimension]))
+
+
 def _crumbs(size: np.ndarray, places: np.ndarray, piece: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """Which pieces of such sizes are crumbs, given places on them and the piece of each place."""
-    share = size / size.sum()
-    few = samples[:: max(1, len(samples) // 50_000)]
-    nearest = Neighbors(places).at(few)[1]
-    support = np.bincount(piece[nearest], minlength=len(size)) / len(few)
-    return (share < SMALL[places.shape[1]]) & (support < SUPPORT * share)
+    """The same, given places on the pieces, the piece of each place, and the cloud."""
+    each = max(1, len(samples) // 50_000)
+    nearest = Neighbors(places).at(samples[::each])[1]
+    return crumbs(size, np.bincount(piece[nearest], minlength=len(size)), places.shape[1], each)
