@@ -54,14 +54,16 @@ def test_a_block_has_no_say_beyond_the_band_around_it(places):
         assert ((places[rows] >= low) & (places[rows] <= high)).all()
 
 
-def test_blocks_that_are_not_near_have_no_say_where_one_has(places):
+def test_blocks_that_are_not_near_a_box_have_no_say_there(places):
     partition = Partition(BOXES)
     says = np.zeros((len(BOXES), len(places)), bool)
     for block, rows, _, _ in partition.shares(places):
         says[block, rows] = True
     for block in range(len(BOXES)):
-        for other in set(range(len(BOXES))) - set(partition.near(block)):
-            assert not (says[block] & says[other]).any()
+        box = BOXES[block] + partition.margin[block] * np.array([[-1], [1]])
+        within = ((places >= box[0]) & (places < box[1])).all(1)
+        for other in set(range(len(BOXES))) - set(partition.near(box)):
+            assert not says[other, within].any()
 
 
 def test_the_same_boxes_in_another_order_have_the_same_shares(places):

@@ -9,7 +9,7 @@ from shapes import sphere
 
 from igr.cloud.neighbors import Neighbors
 from igr.large.join import join
-from igr.large.lattice import Lattice, piece_of
+from igr.large.lattice import RIM, Lattice, asked, piece_of
 from igr.mesh.border import Edge
 from igr.mesh.triangles import face_areas, read_mesh
 
@@ -107,6 +107,22 @@ def test_a_trimmed_surface_stays_beside_its_samples(tmp_path):
         Sheet(), cut_up([0.05], [], []), tmp_path / "x.ply", ends=Edge(Neighbors(samples), trim=0.15)
     )
     assert 0 < Neighbors(samples).at(mesh.vertices)[0].max() <= 0.155  # cut straight across triangles
+
+
+def test_nothing_is_asked_beyond_the_box_that_is_told_before():
+    """So the fields of all blocks that have a say there suffice."""
+
+    class Watched(Ball):
+        def distance(self, x):
+            low, high = asked(lattice, box, RIM)
+            assert ((x >= low - 1e-9) & (x <= high + 1e-9)).all()
+            return super().distance(x)
+
+    lattice = Lattice(np.array([0.003, 0.0, -0.01]), 0.011)
+    for box in cut_up([0.3], [-0.2], []):
+        piece = piece_of(Watched(), lattice, box, WHOLE, None)
+        assert piece is not None
+        assert len(piece.faces) > 1000
 
 
 def test_crumbs_are_judged_by_the_whole_piece(tmp_path):

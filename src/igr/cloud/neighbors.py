@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,8 +19,10 @@ MANY = 10_000
 """Places that are looked up in an order that keeps neighbors together: sorting them costs less than it saves."""
 LEAF = 16
 """Points that the tree compares one by one."""
-KEPT = 300_000
+KEPT = 500_000
 """Points of a cloud whose table is kept, at most: larger ones are asked little, and it takes more than they do."""
+PART = 20_000
+"""Points that are looked at together where each has many neighbors."""
 ADJOINING = {2: 2, 3: 4}
 """The neighbor at whose distance the surface goes on, by dimension: on a curve one on each side."""
 SPACED = {2: 2, 3: 6}
@@ -80,6 +83,13 @@ class Neighbors:
                 return self.at(self.points, count)
             self._table = self.at(self.points, max(count, min(WIDTH + 1, len(self.points))))
         return self._table[0][:, :count], self._table[1][:, :count]
+
+    def parts(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """The rows of `PART` points at a time that lie near each other, all in the end, and the same of them."""
+        if len(self.points) <= KEPT:
+            self.table(count)
+        for rows in np.array_split(near_order(self.points), max(1, len(self.points) // PART)):
+            yield rows, *self.of(rows, count)
 
     def of(self, rows: np.ndarray, count: int) -> tuple[Float[np.ndarray, "m k"], Int[np.ndarray, "m k"]]:
         """The same for some rows only."""

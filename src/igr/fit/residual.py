@@ -23,13 +23,12 @@ from ..field.residual import FINEST, Corrected, Grid, Residual, corners
 from .sampling import CloudSampler
 
 PER_SPACING = 2.0
-"""Cells of the finest grid in a spacing of the cloud."""
+"""Cells of the finest grid in a spacing of the cloud; in σ/τ spacings where that is more, as the last term levels
+what is smaller. Where the network's own cells are finer than that, nothing is added."""
 SMOOTH = 0.1
 """σ/τ at least: what a multilinear function cannot follow of a smooth one, which counts as noise does."""
 TURNED = 0.3
 """κ: how much a normal counts for the slope within a cell; a multilinear function turns little there."""
-FAINT = 5.0
-"""σ/τ from which on nothing is added: a twenty-fifth of so little."""
 ROUNDS = 6
 """Steps of conjugate gradients; half as many give the same."""
 PART = 1 << 18
@@ -61,26 +60,27 @@ def with_residual(
     values = [tuple(map(as_numpy, field.distance_and_gradient(part))) for part in parts]
     height, slope = -np.concatenate([f for f, _ in values]), normals - np.concatenate([g for _, g in values])
     left = float(np.median(np.abs(height))) / 0.6745
-    beyond = max(left**2 - noise**2, 0.0) ** 0.5
-    if left > spacing or not noise < FAINT * beyond:
+    stiff = float(np.hypot(SMOOTH, noise / max(left**2 - noise**2, 1e-12 * spacing**2) ** 0.5))
+    resolutions = _resolutions(network, spacing * max(1.0, stiff))
+    if left > spacing or not resolutions:
         return field
-    stiff = float(np.hypot(SMOOTH, noise / beyond))
     trust = TURNED * (np.ones(len(places), np.float32) if sampler.trust is None else sampler.trust)
     held = np.flatnonzero(np.abs(height) < spacing)
     held = held[near_order(places[held])]  # whose corners lie near each other in memory, too
     own = [np.ascontiguousarray(part[held], np.float32) for part in (places, trust, height, slope)]
     grids = []
-    for resolution in _resolutions(network, spacing):
+    for resolution in resolutions:
         told = {"resolution": resolution, "bound": network.bound, "stiff": stiff**2, "rounds": ROUNDS}
         found = fit_grid(*own, **told) if available() else _fitted(*own, **told)
         grids.append(Grid(places.shape[1], resolution, *found))
     return Corrected(field, Residual(grids, network.bound))
 
 
-def _resolutions(network: FeatureConfig, spacing: float) -> list[int]:
-    """Those of the grids, coarse to fine: from the network's finest one on, each twice the one before."""
-    finest = min(round(PER_SPACING * 2 * network.bound / spacing), FINEST)
-    count = 1 + max(0, round(np.log2(finest / network.finest)))
+def _resolutions(network: FeatureConfig, length: float) -> list[int]:
+    """Those of the grids, coarse to fine: from about the network's finest one on, each twice the one before, to
+    that of cells as fine as a length allows; none where the network's are finer."""
+    finest = min(round(PER_SPACING * 2 * network.bound / length), FINEST)
+    count = 1 + round(np.log2(max(finest, 1) / network.finest))
     return [max(1, round(finest / 2**level)) for level in reversed(range(count))]
 
 

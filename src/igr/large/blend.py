@@ -66,10 +66,11 @@ class Partition:
         share there and the gradient of that."""
         yield from self._below(self.root, x, np.arange(len(x)), np.ones(len(x)), np.zeros((len(x), 3)))
 
-    def near(self, block: int) -> list[int]:
-        """The blocks that have a say where `block` has one, itself among them."""
-        low, high = self.boxes[block] + self.margin[block] * np.array([[-1], [1]])
-        meets = (self.boxes[:, 0] - self.margin[:, None] < high) & (self.boxes[:, 1] + self.margin[:, None] > low)
+    def near(self, box: Float[np.ndarray, "2 3"]) -> list[int]:
+        """The blocks that have a say somewhere in a box."""
+        meets = (self.boxes[:, 0] - self.margin[:, None] < box[1]) & (
+            self.boxes[:, 1] + self.margin[:, None] > box[0]
+        )
         return np.flatnonzero(meets.all(1)).tolist()
 
     def _cut(self, members: np.ndarray) -> Cut | int:

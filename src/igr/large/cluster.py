@@ -33,7 +33,7 @@ def on_cluster(work: Work, address: str) -> Iterator[tuple[str, int]]:
             fits[block] = client.submit(_done, folder, "block", block, key=f"fit block {block} of {folder}")
         meshes = []
         for piece in pieces:
-            after = [fits[near] for near in work.partition.near(piece) if near in fits]
+            after = [fits[near] for near in work.asks[piece] if near in fits]
             name = f"mesh block {piece} of {folder}"
             meshes.append(client.submit(_done, folder, "piece", piece, after, key=name))
         for future in as_completed([*fits.values(), *meshes]):

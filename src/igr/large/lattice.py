@@ -55,10 +55,17 @@ class Piece:
     """Whether another block may ask for it."""
 
 
-def rim_of(lattice: Lattice, edge: Edge | None) -> int:
+def rim_of(lattice: Lattice, holes: float | None) -> int:
     """Cells around a block's own that it looks at: as many as the holes that are closed are wide."""
-    holes = 0.0 if edge is None or edge.holes is None else edge.holes
-    return max(RIM, math.ceil(holes / lattice.step))
+    return max(RIM, math.ceil((holes or 0.0) / lattice.step))
+
+
+def asked(lattice: Lattice, box: Float[np.ndarray, "2 3"], rim: int) -> Float[np.ndarray, "2 3"]:
+    """The box of space whose field is asked for the triangles of a block: its cells, the rim around them, and what
+    the coarsest cells that these lie in have beyond."""
+    low, high = lattice.cells(box)
+    start, shape, size = _coarsest(low - rim, high + rim)
+    return lattice.origin + lattice.step * size * np.stack([start, start + shape])
 
 
 def piece_of(
@@ -81,7 +88,7 @@ def piece_of(
         InputError: memory does not suffice.
     """
     (low, high), (first, last) = lattice.cells(box), lattice.cells(whole)
-    rim = rim_of(lattice, edge)
+    rim = rim_of(lattice, None if edge is None else edge.holes)
     numbers = _grid(lattice, first - rim, last - first + 2 * rim + 2)
     found = _voxels(field, lattice, low - rim, high + rim, edge)
     made = None if found is None else triangulate(_values(field), found, CLOSE * lattice.step)
@@ -107,10 +114,7 @@ def piece_of(
 
 def _voxels(field: Shape, lattice: Lattice, low: np.ndarray, high: np.ndarray, edge: Edge | None) -> Voxels | None:
     """The cells from `low` to `high` that the surface passes through."""
-    levels = max(0, int(np.log2(float((high - low).max()) / COARSEST)))
-    size = 2**levels
-    start = low // size
-    shape = -(-high // size) - start
+    start, shape, size = _coarsest(low, high)
     near = None if edge is None else beside(edge.near, edge.reach())
 
     def wanted(grid: Grid, cells: np.ndarray) -> np.ndarray:
@@ -127,8 +131,17 @@ def _voxels(field: Shape, lattice: Lattice, low: np.ndarray, high: np.ndarray, e
     corners = np.arange(int(np.prod(shape + 1)), dtype=grid.key_type)
     values = evaluate(grid, corners).reshape(shape + 1)
     slope = max(float(np.abs(np.diff(values, axis=axis)).max(initial=0)) for axis in range(3)) / grid.step
-    found = follow(evaluate, all_voxels(grid, values), levels, max(slope, 1.0), wanted, int((high - low).max()))
+    found = follow(
+        evaluate, all_voxels(grid, values), size.bit_length() - 1, max(slope, 1.0), wanted, int((high - low).max())
+    )
     return None if found is None else found[0]
+
+
+def _coarsest(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """First, number along each axis, and edge in cells, of the coarsest cells that those from `low` to `high` are
+    looked for in."""
+    size = 2 ** max(0, int(np.log2(float((high - low).max()) / COARSEST)))
+    return low // size, -(-high // size) - low // size, size
 
 
 def _grid(lattice: Lattice, start: np.ndarray, shape: np.ndarray) -> Grid:

@@ -14,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ import numpy as np
 
 from ..config import FAST, Config
 from ..errors import InputError
+from ..fit.memory import fitting
+from ..machine import available, threads
 from ..mesh.border import Ends, ends
 from ..reconstruction import MAX_SAMPLES, Normals, Options, reconstruct
 from ..settings import Checked, Count, Positive
@@ -61,7 +64,7 @@ class LargeOptions(Checked):
     """Keep the folder: its fields are the surface that `large_surface` opens."""
     cluster: str = ""
     """`tcp://HOST:PORT` of a Dask scheduler, whose workers see the folder under the same path; `local:N` for N
-    processes here; empty: one block after the other in this process."""
+    processes here; empty: in this process, as many blocks at once as there are threads and memory for."""
 
 
 def reconstruct_large(
@@ -179,17 +182,29 @@ def _events(work: Work, cluster: str) -> Iterator[tuple[str, int]]:
 
         yield from on_cluster(work, cluster)
         return
-    waiting = work.missing("piece")
+    waiting, running = work.missing("piece"), {}
     todo = work.needed(waiting)
-    while waiting:
-        ready = [piece for piece in waiting if not set(work.partition.near(piece)) & set(todo)]
-        for piece in ready:
-            work.mesh(piece)
-            yield "piece", piece
-        waiting = [piece for piece in waiting if piece not in ready]
-        if todo:
-            work.fit_block(todo[0])
-            yield "block", todo.pop(0)
+    unfitted = set(todo)
+    pool = ThreadPoolExecutor(count := _at_once(work))
+    try:
+        while waiting or running:
+            ready = [("piece", piece) for piece in waiting if not unfitted.intersection(work.asks[piece])]
+            for kind, block in [*ready, *(("block", block) for block in todo)][: count - len(running)]:
+                (waiting if kind == "piece" else todo).remove(block)
+                running[pool.submit(work.mesh if kind == "piece" else work.fit_block, block)] = kind, block
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                kind, block = running.pop(done)
+                done.result()
+                unfitted.discard(block)
+                yield kind, block
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _at_once(work: Work) -> int:
+    """Blocks that are worked on side by side: as many as there are threads, and memory for."""
+    points, config = int(work.blocks.counts.max()), Config.from_json(work.plan.config)
+    return int(np.clip(available() // fitting(2 * points, 3, config, with_normals=False), 1, threads()))
 
 
 class _Left:

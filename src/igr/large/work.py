@@ -36,7 +36,7 @@ from ..surface.surface import Surface
 from ..tiles.blocks import Blocks, opened
 from .blend import BlendedField, Part, Partition
 from .block import Whole, fit_block
-from .lattice import Lattice, Piece, piece_of, rim_of
+from .lattice import Lattice, Piece, asked, piece_of, rim_of
 
 SUPPORT = 250_000
 """Points of a block that say where its surface ends, about."""
@@ -119,6 +119,12 @@ class Work:
         return Lattice(np.zeros(3), self.plan.step)
 
     @cached_property
+    def rim(self) -> int:
+        """Cells around those of a block that are looked at for its triangles."""
+        holes = self.plan.holes if self.plan.is_open else None
+        return rim_of(self.lattice, holes and holes / self.whole.frame.scale)
+
+    @cached_property
     def field(self) -> BlendedField:
         """The field of all blocks; each is read when it is first asked for, and the last few are kept."""
         return BlendedField(self.coarse, self.partition, self._part)
@@ -183,23 +189,29 @@ class Work:
         """The blocks whose field ("block") or triangles ("piece") are not there."""
         return [block for block in range(len(self.blocks)) if not self.file(kind, block).exists()]
 
+    @cached_property
+    def asks(self) -> list[list[int]]:
+        """Of each block those whose fields are asked for its triangles."""
+        boxes = [asked(self.lattice, box, self.rim) for box in self.partition.boxes]
+        return [self.partition.near(box) for box in boxes]
+
     def needed(self, pieces: list[int]) -> list[int]:
         """The blocks whose fields these pieces need and that are not there."""
-        near = {block for piece in pieces for block in self.partition.near(piece)}
+        near = {block for piece in pieces for block in self.asks[piece]}
         return [block for block in sorted(near) if not self.file("block", block).exists()]
 
     def forget(self, block: int) -> None:
-        """Remove the fields that are near a block and that no block still to be meshed needs."""
-        for near in self.partition.near(block):
-            if all(self.file("piece", other).exists() for other in self.partition.near(near)):
-                self.file("block", near).unlink(missing_ok=True)
+        """Remove the fields that the triangles of a block came from and that no block still to be meshed asks."""
+        left = {other for piece in self.missing("piece") for other in self.asks[piece]}
+        for other in set(self.asks[block]) - left:
+            self.file("block", other).unlink(missing_ok=True)
 
     def _edge(self, block: int) -> Edge | None:
         plan, frame = self.plan, self.whole.frame
         if not plan.is_open:
             return None
         holes, trim = (None if length is None else length / frame.scale for length in (plan.holes, plan.trim))
-        wide = rim_of(self.lattice, Edge(self.whole.near, holes, trim)) * plan.step * frame.scale
+        wide = self.rim * plan.step * frame.scale
         samples = self._samples(block, 2 * wide)  # so that all is known of what lies in the rim
         return Edge(Neighbors(frame.to_unit(samples)), holes, trim)
 

@@ -64,13 +64,14 @@ def estimate_directions(near: Neighbors, flat: float = FLAT) -> Directions:
     """Unsigned normals of points from neighborhoods that are at least so `flat`."""
     points, (n, d) = near.points, near.points.shape
     size, errs_at_random, thickness = neighborhood(near, flat=flat)
-    distance, index = near.table(max(size, PARTNERS[d], 6))  # once: the tables of large clouds are not kept
-    parts = [principal_axes(points, rows) for rows in np.array_split(index[:, : size + 1], max(1, n // 20_000))]
-    variances, axes = (np.concatenate(part) for part in zip(*parts, strict=True))
+    beside = min(max(PARTNERS[d], 6), n - 1)
+    variances, axes = np.empty((n, d)), np.empty((n, d, d))
+    distance, neighbors = np.empty((n, beside + 1)), np.empty((n, min(PARTNERS[d], beside)), np.int64)
+    for rows, apart, index in near.parts(max(size, beside)):
+        variances[rows], axes[rows] = principal_axes(points, index[:, : size + 1])
+        distance[rows], neighbors[rows] = apart[:, : beside + 1], index[:, 1 : neighbors.shape[1] + 1]
     normals, variation = axes[:, :, 0], variances[:, 0] / np.maximum(variances.sum(1), 1e-300)
-    neighbors = index[:, 1 : PARTNERS[d] + 1].copy()
-    last = distance.shape[1] - 1
-    spacing, line = distance[:, min(ADJOINING[d], last)], variances[:, -2] < LINE * variances[:, -1]
+    spacing, line = distance[:, min(ADJOINING[d], beside)], variances[:, -2] < LINE * variances[:, -1]
     if d == 3 and line.mean() > LINES:
         along, spacing = axes[:, :, 2], spacing.copy()
         for rows, others, apart, wider, wide in _spanning(near, np.flatnonzero(line)):
@@ -79,7 +80,7 @@ def estimate_directions(near: Neighbors, flat: float = FLAT) -> Directions:
             neighbors[rows, ALONG:] = others[:, 1 : 1 + neighbors.shape[1] - ALONG]
             spacing[rows] = apart[:, ADJOINING[3]]
     flatness = np.clip(1 - variation / 0.15, 0, 1)
-    sixth, adjoining = float(np.median(distance[:, min(6, last)])), float(np.median(spacing))
+    sixth, adjoining = float(np.median(distance[:, min(6, beside)])), float(np.median(spacing))
     return Directions(normals, flatness, neighbors, sixth, adjoining, errs_at_random, thickness)
 
 
