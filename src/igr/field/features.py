@@ -52,10 +52,16 @@ def feature_levels(config: FeatureConfig, dimension: int) -> list[Level]:
     return levels
 
 
-def resolution_of(network: FeatureConfig | MLPConfig, side: float) -> int:
-    """Cells of a mesh along a side (unit frame) that show what a field holds."""
-    cells = network.finest * side / (2 * network.bound) if isinstance(network, FeatureConfig) else 0.0
-    return int(np.clip(round(SHOWN * cells), *USUAL))
+def shown(network: FeatureConfig, residual: int = 0) -> float:
+    """Cells of a mesh along an edge of the grids' cube that show what a field holds: a network, and a residual of
+    so many cells."""
+    return max(SHOWN * network.finest, residual)
+
+
+def resolution_of(network: FeatureConfig | MLPConfig, side: float, residual: int = 0) -> int:
+    """Such cells along a side (unit frame), as many as are usual."""
+    cells = shown(network, residual) * side / (2 * network.bound) if isinstance(network, FeatureConfig) else 0.0
+    return int(np.clip(round(cells), *USUAL))
 
 
 def level_weights(config: FeatureConfig, progress: float) -> np.ndarray:

@@ -180,3 +180,8 @@ class Corrected:
         raise RuntimeError("a field with its residual is not fitted any more")
 
     load_state = backward = update = set_detail = _fitted
+
+
+def finest(field: Field) -> int:
+    """Cells along an edge of the finest grid of a field's residual; 0 where it has none."""
+    return max(grid.resolution for grid in field.residual.grids) if isinstance(field, Corrected) else 0

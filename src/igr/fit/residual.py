@@ -3,11 +3,11 @@
 Stochastic steps follow the points slowly where they are dense. So at the end what is left of them, r = −f(x_i) and
 n_i − ∇f(x_i), is spread over sparse grids beside the cloud, coarse to fine, each by least squares:
 
-    Σ_i (c(x_i) − r_i)² + (κ h_i)² ‖∇c(x_i) − (n_i − ∇f(x_i))‖²  +  (σ/τ)² Σ_ab (c_a − c_b)²
+    Σ_i (c(x_i) − r_i)² + (κ_i h)² ‖∇c(x_i) − (n_i − ∇f(x_i))‖²  +  (σ/τ)² Σ_ab (c_a − c_b)²
 
-over the points i and the neighboring corners a, b of a grid: kriging of what a trend leaves, the trend a network
-(Matheron 1963; multilevel scattered data: Ohtake, Belyaev, Seidel 2003). σ is the noise of the points and τ what
-the network leaves beyond that: what noise explains is left alone.
+over the points i and the neighboring corners a, b of a grid of cells h: kriging of what a trend leaves, the trend
+a network (Matheron 1963; multilevel scattered data: Ohtake, Belyaev, Seidel 2003). σ is the noise of the points
+and τ what the network leaves beyond that: what noise explains is left alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ what is smaller. Where the network's own cells are finer than that, nothing is a
 SMOOTH = 0.1
 """σ/τ at least: what a multilinear function cannot follow of a smooth one, which counts as noise does."""
 TURNED = 0.3
-"""κ: how much a normal counts for the slope within a cell; a multilinear function turns little there."""
+"""How much a normal counts for the slope within a cell; a multilinear function turns little there. κ_i is that
+times its cosine to ∇f: one that looks the other way is wrong, or of a sheet that the network misses."""
 ROUNDS = 6
 """Steps of conjugate gradients; half as many give the same."""
 PART = 1 << 18
@@ -58,16 +59,17 @@ def with_residual(
     places, normals = sampler.points, sampler.normals
     parts = [field.array(places[start : start + PART]) for start in range(0, len(places), PART)]
     values = [tuple(map(as_numpy, field.distance_and_gradient(part))) for part in parts]
-    height, slope = -np.concatenate([f for f, _ in values]), normals - np.concatenate([g for _, g in values])
+    height, gradient = -np.concatenate([f for f, _ in values]), np.concatenate([g for _, g in values])
+    agree = (normals * gradient).sum(1) / np.maximum(np.linalg.norm(gradient, axis=1), 1e-6)
     left = float(np.median(np.abs(height))) / 0.6745
     stiff = float(np.hypot(SMOOTH, noise / max(left**2 - noise**2, 1e-12 * spacing**2) ** 0.5))
     resolutions = _resolutions(network, spacing * max(1.0, stiff))
     if left > spacing or not resolutions:
         return field
-    trust = TURNED * (np.ones(len(places), np.float32) if sampler.trust is None else sampler.trust)
+    trust = TURNED * np.clip(agree, 0, 1) * (1.0 if sampler.trust is None else sampler.trust)
     held = np.flatnonzero(np.abs(height) < spacing)
     held = held[near_order(places[held])]  # whose corners lie near each other in memory, too
-    own = [np.ascontiguousarray(part[held], np.float32) for part in (places, trust, height, slope)]
+    own = [np.ascontiguousarray(part[held], np.float32) for part in (places, trust, height, normals - gradient)]
     grids = []
     for resolution in resolutions:
         told = {"resolution": resolution, "bound": network.bound, "stiff": stiff**2, "rounds": ROUNDS}

@@ -15,7 +15,9 @@ from ..cloud.frame import Frame, unit_frame
 from ..cloud.neighbors import Neighbors
 from ..cloud.pointcloud import PointCloud
 from ..config import Config, FeatureConfig
+from ..field.features import shown
 from ..field.field import NumpyField, make_field
+from ..field.residual import finest
 from ..fit.adapt import Source, adapted, lasting_normals
 from ..fit.far import MARGIN
 from ..fit.loop import Schedule, fit
@@ -114,9 +116,9 @@ def fit_block(cloud: PointCloud, own: int, whole: Whole, config: Config, *, norm
     )
     network = config.network
     fitted = with_residual(field, sampler, network, **found) if follows else field
-    cell = 2 * network.bound / network.finest * frame.scale if isinstance(network, FeatureConfig) else 0.0
+    cells = shown(network, finest(fitted)) / (2 * network.bound) if isinstance(network, FeatureConfig) else np.inf
     details = {name: length * frame.scale for name, length in found.items()}
-    details |= {"name": cloud.name, "points": own, "cell": cell, "steps": state.step}
+    details |= {"name": cloud.name, "points": own, "cell": frame.scale / cells, "steps": state.step}
     details |= {"box": [cloud.points.min(0).tolist(), cloud.points.max(0).tolist()]}
     chosen = np.sort(np.random.default_rng([seed, 5]).permutation(len(cloud))[:MAX_SAMPLES])
     kept = measured(near.points, cloud.attributes, seed, apart=True) if cloud.attributes else None

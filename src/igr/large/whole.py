@@ -55,7 +55,7 @@ class LargeOptions(Checked):
     trim: Positive | None = None
     """Where the surface ends, as for `Surface.mesh`."""
     cell: Positive | None = None
-    """Edge of the mesh's cells, in the scan's units; None: half of a field's finest, as the points allow."""
+    """Edge of the mesh's cells, in the scan's units; None: those that show what a field holds."""
     attributes: bool = True
     """Vertices get the cloud's colors and others."""
     resume: bool = False
@@ -168,7 +168,7 @@ def _plan(work: Work, config: Config, options: LargeOptions, notify: Callable[[s
     use, spacing = whole.details["normals"], whole.details["spacing"]
     if not work.file("block", pilot).exists():
         work.fit(pilot, config, use, spacing)
-    step = (options.cell or work.surface_of(pilot).details["cell"] / 2) / whole.frame.scale
+    step = (options.cell or work.surface_of(pilot).details["cell"]) / whole.frame.scale
     is_open = ends(options.surface, options.holes, options.trim, found=whole.is_open)
     lengths = options.holes, options.trim
     plan = Plan(config.to_json(), use, spacing, step, is_open, *lengths, attributes=options.attributes)

@@ -16,6 +16,7 @@ from ..config import Config
 from ..errors import InputError, readable, usual_arithmetic
 from ..field.features import resolution_of
 from ..field.field import Field, NumpyField, projected
+from ..field.residual import finest
 from ..mesh import border
 from ..mesh.pieces import without_crumbs
 from ..mesh.triangles import Mesh
@@ -135,7 +136,7 @@ class Surface(Solid):
     @property
     def resolution(self) -> int:
         """Cells along the longest side of the cloud's box that show the field's detail: 256 to 768."""
-        return resolution_of(self.config.network, float(np.ptp(self.box, axis=0).max()))
+        return resolution_of(self.config.network, float(np.ptp(self.box, axis=0).max()), finest(self.field))
 
     @property
     def ended(self) -> border.Ended | None:
@@ -223,8 +224,7 @@ class Surface(Solid):
 
     def _shape(self, *lengths: float | None) -> tuple[Any, ...]:
         """What `border` asks for: field, box and samples, and lengths brought into the unit frame."""
-        scaled = (None if length is None else length / self.frame.scale for length in lengths)
-        return self._unit, self.box, self.near, *scaled
+        return self._unit, self.box, self.near, *(length and length / self.frame.scale for length in lengths)
 
     @usual_arithmetic
     def to_grid(self, resolution: int = 128, *, margin: float = 0.1) -> DistanceGrid:
