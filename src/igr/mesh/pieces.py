@@ -21,7 +21,7 @@ SMALL = {2: 0.05, 3: 0.01}
 SUPPORT = 0.1
 """A piece needs this share of the samples that its length or area would have on average,"""
 LEAST = {2: 6, 3: 12}
-"""and this many: a circle has 2π samples, a sphere 4π, if it is as small as their distance. Fewer tell no shape."""
+"""and this many: a circle has 2π samples, a sphere 4π, if as small as their distance. Fewer tell no shape."""
 
 
 def without_crumbs(
@@ -90,8 +90,8 @@ def connected(edges: Int[np.ndarray, "e 2"], vertices: int) -> Int[np.ndarray, "
 
 
 def crumbs(size: np.ndarray, held: np.ndarray, dimension: int, each: int = 1) -> Bool[np.ndarray, " k"]:
-    """Which of k pieces are crumbs, by their length or area and how many samples lie on them; each stands for so many
-    points of the cloud."""
+    """Which of k pieces are crumbs, by their length or area and how many samples lie on them; each stands for so
+    many points of the cloud."""
     share, held_share = size / max(size.sum(), 1e-300), held / max(held.sum(), 1)
     return (share < SMALL[dimension]) & ((held_share < SUPPORT * share) | (held * each < LEAST[dimension]))
 
