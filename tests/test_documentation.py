@@ -189,3 +189,16 @@ def test_the_readme_s_first_result_is_that_of_the_results_and_told_once():
     )
     for page in PAGES[1:]:
         assert not re.search(r"^wrote .* in [\d.]+ s$", page.read_text(), re.MULTILINE), page.name
+
+
+def test_the_comparison_s_rows_are_those_of_the_results():
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    shown = [line for line in page.splitlines() if line.startswith(("| clean", "| 1% noise"))]
+    measured = (ROOT / "benchmarks" / "results.md").read_text().partition("<!-- others -->")[2]
+    assert len(shown) == 8
+    assert all(line in measured for line in shown)
+    text = (ROOT / "benchmarks" / "results.md").read_text()
+    figures = re.findall(r"mean ratio (\d.\d+), worst (\d.\d+)", page)
+    assert len(figures) == 2
+    for ratio, worst in figures:
+        assert f"mean ratio to the best Poisson of depth 7 to 10: {ratio}, worst {worst};" in text
