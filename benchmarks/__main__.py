@@ -7,7 +7,21 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import bare, holes, large, peer_cells, photos, planar, price, protocols, sheets, spaces, speed, surfaces
+from . import (
+    bare,
+    holes,
+    large,
+    others,
+    peer_cells,
+    photos,
+    planar,
+    price,
+    protocols,
+    sheets,
+    spaces,
+    speed,
+    surfaces,
+)
 from .clouds import available
 from .sections import machine, write_section
 
@@ -49,6 +63,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "watching": ("Watching a fit", speed.watching),
     "starting": ("Starting", speed.starting),
     "price": ("Accuracy and its price", price.rows),
+    "others": ("Beside MeshLib and Poisson, whole processes", others.rows),
     "large": ("Large clouds", large.rows),
     "sizes": ("Cost as the cloud grows", speed.sizes),
     "photos": ("Photographs", photos.rows),

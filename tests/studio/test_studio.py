@@ -130,6 +130,34 @@ def test_a_length_is_measured_between_two_clicks(opened, tmp_path):
     wait_for(lambda: not viewer.tape.ends)
 
 
+def test_fewer_triangles_are_shown_and_taken_home(opened, tmp_path):
+    studio = opened()
+    studio.session.read(tmp_path / "ball.ply")
+    studio.session.fit()
+    viewer = studio.viewer
+    controls = viewer.controls
+    wait_for(lambda: viewer.made_with == controls.asked())
+    whole = viewer.whole
+    controls.triangles.value = 500
+    wait_for(lambda: "decimated from" in viewer.facts.content)
+    assert viewer.whole is whole, "the mesh was made anew"
+    assert 400 < len(viewer.mesh[1]) <= 500
+    assert len(viewer.shown[1]) == len(viewer.mesh[1])
+    assert f"{len(whole[1]):,} triangles" in viewer.facts.content
+    for suffix in (".ply", ".obj", ".stl", ".glb"):
+        mesh = trimesh.load_mesh(io.BytesIO(viewer.file(suffix)), file_type=suffix[1:])
+        assert len(mesh.faces) == len(viewer.mesh[1])
+        assert mesh.is_watertight
+    controls.triangles.value = 300
+    assert len(trimesh.load_mesh(io.BytesIO(viewer.file(".stl")), file_type="stl").faces) <= 300
+    controls.level.value = 5.0  # another mesh has as few
+    wait_for(lambda: viewer.made_with == controls.asked() and viewer.made_with.level == 5)
+    assert len(viewer.mesh[1]) <= 300 < len(viewer.whole[1])
+    controls.triangles.value = 0
+    wait_for(lambda: viewer.mesh is viewer.whole)
+    wait_for(lambda: "decimated" not in viewer.facts.content)
+
+
 def test_a_folder_that_is_none_is_refused(opened, tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         opened(tmp_path / "nowhere")
@@ -177,7 +205,7 @@ def test_a_newcomer_opens_fits_turns_every_control_and_takes_files_home(opened, 
             page.push(kind)
             path = saved / f"ball_mesh.{kind.lower()}"
             wait_for(path.exists, 60)
-            wait_for(lambda path=path: len(trimesh.load_mesh(path).faces) > 100, 60)
+            wait_for(lambda path=path: 100 < len(trimesh.load_mesh(path).faces) <= 1000, 60)
         before = studio.session.surface
         page.push("Reconstruct again")
         wait_for(lambda: studio.session.busy or studio.session.surface is not before)
@@ -200,6 +228,10 @@ def _turn_every_control(page, studio):
         page.slide(control.label, key, 2)
         wait_for(lambda control=control, before=before: control.value != before)
     wait_for(lambda: viewer.made_with == controls.asked())
+    page.evaluate(f"{page.control('triangles')}.focus()")
+    page.press("ArrowUp")
+    wait_for(lambda: controls.triangles.value == 1000)
+    page.wait("document.body.innerText.includes('decimated from')")
     for ends in ("open", "closed", "as found"):
         page.choose("ends", ends)
         wait_for(

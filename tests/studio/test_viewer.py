@@ -1,5 +1,6 @@
 """The viewer: the page opens, controls change what is shown, nothing goes outside; a fit is watched cheaply."""
 
+import io
 import time
 from types import SimpleNamespace
 
@@ -165,6 +166,11 @@ def test_a_mesh_is_shown_without_a_field(server):
     viewer = Viewer(server, (np.asarray(ball.vertices), np.asarray(ball.faces)))
     assert "320 triangles" in viewer.facts.content
     assert not viewer.controls.level.visible
+    viewer.controls.triangles.value = 100
+    wait_for(lambda: "decimated from 320" in viewer.facts.content)
+    assert len(trimesh.load_mesh(io.BytesIO(viewer.file(".stl")), file_type="stl").faces) <= 100
+    viewer.controls.triangles.value = 3  # fewer than any solid has: all stay
+    wait_for(lambda: len(viewer.mesh[1]) == 320)
 
 
 def test_a_mesh_of_many_triangles_is_drawn_with_fewer_and_stays_whole(server, monkeypatch):

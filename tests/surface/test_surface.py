@@ -161,7 +161,7 @@ def test_a_surface_that_never_ends_is_closed_at_twice_the_box(caplog):
 
 
 def test_grids_grow_with_the_cloud_and_told_steps_stay():
-    points, normals = sphere(4000)
+    points, normals = sphere(7000)
     config = dataclasses.replace(SMALL, adapt=True, network=dataclasses.replace(SMALL.network, carries=1000))
     surface = igr.reconstruct(points, normals=normals, config=config, options=igr.Options(steps=3))
     assert surface.details["fit"]["steps"] == surface.config.steps == 3

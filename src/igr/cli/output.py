@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..surface.surface import Surface
 
 
-FEWEST = 4
-"""Triangles that a mesh has at least."""
 Output = Annotated[Path, arg(aliases=["-o"])]
 """Where a result is written that has to be named."""
 TORN = 30
@@ -140,6 +138,7 @@ def check_request(
 ) -> None:
     """Refuse what cannot be written, before any work; once the cloud's dimension is known, also by that."""
     from ..mesh.border import ends
+    from ..mesh.triangles import FEWEST
     from ..mesh.write import check_output
 
     if resolution is not None and not 8 <= resolution <= 4096:

@@ -24,10 +24,10 @@ USUAL = 100_000
 the curvature is taken to be larger, as the inverse of their spacing is. On a town of known height (half a million
 points a block, noise .3 of their distance) roofs and ground err by .016 m instead of .019, feet of walls by .032
 instead of .039."""
-PER_CELL = {2: 1.0, 3: 1.5}
+PER_CELL = {2: 1.0, 3: 1.25}
 """Spacings of the cloud in a finest cell at least, by dimension: of smaller ones some have no points, and a
-surface wanders there. In space sparse grids hold what is finer (`residual.py`): with 1 the largest error of clean
-clouds is 1.7 times Poisson's, with 1.5 1.4 times, with 2 1.5 times; the mean one .69, .66 and .67 of it."""
+surface wanders there. In space sparse grids hold what is finer (`residual.py`): with 1 mean and largest error of
+clean clouds are .69 and 1.7 of Poisson's, with 1.25 .67 and 1.4; with 1.5 there are more ghosts."""
 MEASURED = {2: (2, 6, 18), 3: (4, 16, 64)}
 """The neighbors that noise is measured by, by dimension."""
 COMPARED = 4

@@ -15,6 +15,8 @@ from ..errors import InputError
 from ..formats.meshfile import BROKEN_MESH, load_mesh
 from ..store.atomic import check_file
 
+FEWEST = 4
+"""Triangles that a closed mesh has at least."""
 LOOKED_AT = 100_000
 """Vertices by which it is measured how far a mesh was moved."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..mesh.border import Ends
-from ..mesh.triangles import Mesh
+from ..mesh.triangles import FEWEST, Mesh, decimated
 from ..show.coloring import Coloring
 from ..surface.surface import Surface
 
@@ -33,19 +33,29 @@ class Asked:
     holes: float | None = None
     trim: float | None = None
     resolution: int = 256
+    triangles: int | None = None
+    """About how many the mesh is decimated to, as by `--triangles`; None: all stay."""
 
     def at(self, resolution: int) -> Asked:
         """The same at another resolution."""
         return replace(self, resolution=resolution)
 
-    def same_shape(self, other: Asked | None) -> bool:
-        """Whether only the resolution differs."""
-        return other is not None and self == other.at(self.resolution)
+    def whole(self) -> Asked:
+        """The same with all triangles."""
+        return replace(self, triangles=None)
 
-    def triangles(self, surface: Surface) -> Mesh:
-        """Vertices and faces; errors as for `Surface.mesh`."""
+    def same_shape(self, other: Asked | None) -> bool:
+        """Whether at most the resolution and the number of triangles differ."""
+        return other is not None and self.whole() == other.whole().at(self.resolution)
+
+    def mesh(self, surface: Surface) -> Mesh:
+        """Vertices and faces before they are decimated; errors as for `Surface.mesh`."""
         asked: dict[str, Any] = {"surface": self.ends, "holes": self.holes, "trim": self.trim}
         return surface.triangles(self.resolution, self.level, **asked)
+
+    def lessened(self, mesh: Mesh) -> Mesh:
+        """A mesh with as many triangles as are asked for."""
+        return mesh if self.triangles is None else decimated(*mesh, self.triangles)
 
 
 class Controls:
@@ -80,20 +90,24 @@ class Controls:
         self.resolution = gui.add_slider(
             "resolution", 16, max(FINEST, finest), 16, finest, visible=field, hint=hint
         )
+        hint = f"decimate the mesh to about so many, {FEWEST} or more; 0: all stay"
+        self.triangles = gui.add_number("triangles", 0, min=0, step=1000, hint=hint)
         hint = "take the part before a plane away; lines of equal distance are drawn on it"
         self.cut = gui.add_dropdown("cut across", ("none", "x", "y", "z"), hint=hint)
         self.place = gui.add_slider("cut at", -0.5, 0.5, 0.005, 0.0, hint="as a share of the box's side")
         self.measure = gui.add_checkbox("measure", False, hint="click two places of the surface")
         for control in (self.show_mesh, self.show_points, self.colors, self.ends, self.holes, self.trim):
             control.on_update(lambda event: self._moved(changed))
-        for control in (self.level, self.resolution, self.cut, self.place):
+        for control in (self.level, self.resolution, self.triangles, self.cut, self.place):
             control.on_update(lambda event: self._moved(changed))
         self._moved(lambda: None)
 
     def asked(self) -> Asked:
         """The mesh that the controls ask for."""
+        triangles = int(self.triangles.value)
+        fewer = triangles if triangles >= FEWEST else None
         if self.surface is None:
-            return Asked()
+            return Asked(triangles=fewer)
         found = {"as found": "auto"}.get(self.ends.value, self.ends.value)
         trim, holes = float(self.trim.value) or None, float(self.holes.value) or None
         if not self.trim.visible:
@@ -104,6 +118,7 @@ class Controls:
             holes=None if trim else holes,
             trim=trim,
             resolution=int(self.resolution.value),
+            triangles=fewer,
         )
 
     def plane(self, vertices: Float[np.ndarray, "v 3"]) -> tuple[int, float]:

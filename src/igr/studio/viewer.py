@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from ..cloud.frame import Frame, sides, unit_frame
 from ..cloud.pointcloud import PointCloud
 from ..errors import InputError
 from ..mesh.pieces import pieces
-from ..mesh.triangles import Mesh, cut, decimated, is_watertight
+from ..mesh.triangles import Mesh, cut, decimated, is_watertight, moved
 from ..mesh.write import mesh_bytes
 from ..show.coloring import Coloring
 from ..show.drawings import level_lines
@@ -61,8 +62,12 @@ class Viewer(LiveMesh):
         if not isinstance(shape, Surface):
             self.mesh = shape
         self.frame = frame or _frame(shape)
-        self.made_with: Asked | None = None
+        self.made_with: Asked | None = None if isinstance(shape, Surface) else Asked()
         """What the mesh was made with."""
+        self.whole: Mesh = self.mesh
+        """The mesh before it was decimated."""
+        self.decimation = ""
+        """How far decimating moved the mesh, in words."""
         self.shown: Mesh = self.mesh
         """What is on the screen, in the unit frame: cut off, perhaps."""
         self.coloring = Coloring(self.surface)
@@ -92,19 +97,32 @@ class Viewer(LiveMesh):
 
     def _show(self) -> None:
         asked = self.controls.asked()
-        if self.surface is not None and not asked.same_shape(self.made_with):
+        if self.made_with is None or not asked.same_shape(self.made_with):
             self._make(asked.at(min(COARSE, asked.resolution)))
+        elif asked.triangles != self.made_with.triangles:
+            self._take(self.whole, replace(self.made_with, triangles=asked.triangles))
         self._place()
 
     def _improve(self) -> None:
         asked = self.controls.asked()
-        if self.surface is not None and asked != self.made_with:
+        if asked != self.made_with:
             self._make(asked)
-            self._place()
+        elif self.decimation or len(self.mesh[1]) == len(self.whole[1]):
+            return
+        if len(self.mesh[1]) < len(self.whole[1]):
+            mean, most = moved(self.whole, self.mesh)
+            told = f"decimated from {len(self.whole[1]):,} triangles, which moved it by "
+            self.decimation = told + f"{mean:.3g} on average, {most:.3g} at most"
+        self._place()
 
     def _make(self, asked: Asked) -> None:
-        assert self.surface is not None  # a mesh stays as it is
-        self.mesh, self.made_with, self._light = asked.triangles(self.surface), asked, None
+        assert self.surface is not None  # a mesh from elsewhere is only decimated
+        self._take(asked.mesh(self.surface), asked)
+
+    def _take(self, whole: Mesh, asked: Asked) -> None:
+        """Have a mesh with as many triangles as are asked for."""
+        self.whole, self.mesh, self.made_with = whole, asked.lessened(whole), asked
+        self._light, self.decimation = None, ""
         self.coloring.forget()
 
     def _place(self) -> None:
@@ -121,6 +139,8 @@ class Viewer(LiveMesh):
             if self.surface is not None:
                 self.cloud.visible = controls.show_points.value
             self._lines()
+        if self.decimation:
+            notes.append(self.decimation)
         if len(mesh[1]) < len(self.mesh[1]):
             notes.append(f"shown with {len(mesh[1]):,} of them, files have all")
         name = "" if self.surface is None else str(self.surface.details.get("name", ""))
@@ -146,7 +166,7 @@ class Viewer(LiveMesh):
             self.server.scene.add_line_segments("/cut", np.zeros((1, 2, 3)), (0, 0, 0), visible=False)
             return
         if self._closed is None:
-            self._closed = Asked(ends="closed").at(COARSE).triangles(self.surface)
+            self._closed = Asked(ends="closed").at(COARSE).mesh(self.surface)
         axis, place = self.controls.plane(self.frame.to_unit(self.mesh[0]))
         points, colors = iso_lines(self.surface, self.frame, axis, place, self._closed)
         self.server.scene.add_line_segments("/cut", points, colors, thickness=1.5, thickness_units="screen")
@@ -170,16 +190,19 @@ class Viewer(LiveMesh):
 
     def file(self, suffix: str) -> bytes:
         """The mesh that the controls ask for, as the bytes of a file."""
-        asked, mesh = self.controls.asked(), self.mesh
+        asked, made, whole, mesh = self.controls.asked(), self.made_with, self.whole, self.mesh
+        if asked != made:
+            if self.surface is not None and (made is None or asked.whole() != made.whole()):
+                whole = asked.mesh(self.surface)
+            mesh = asked.lessened(whole)
         if self.surface is None:
             return mesh_bytes(suffix, *mesh)
-        if asked != self.made_with:
-            mesh = asked.triangles(self.surface)
         on_it, columns, colors = mesh[0], {}, None
         if suffix in (".ply", ".glb", ".obj"):
             from ..surface.attributes import vertex_columns
 
-            told = self.surface.attributes(self.surface.project(on_it) if asked.level else on_it)
+            off = asked.level or asked.triangles  # the mesh is beside the surface
+            told = self.surface.attributes(self.surface.project(on_it) if off else on_it)
             colors = told.pop("colors", None)
             columns = vertex_columns(self.surface.confidence(on_it), told)
         return mesh_bytes(suffix, *mesh, attributes=columns, colors=colors)
