@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -198,7 +199,8 @@ def _events(work: Work, cluster: str) -> Iterator[tuple[str, int]]:
                 unfitted.discard(block)
                 yield kind, block
     finally:
-        pool.shutdown(cancel_futures=True)
+        interrupted = isinstance(sys.exception(), KeyboardInterrupt)  # nobody waits for what runs then
+        pool.shutdown(wait=not interrupted, cancel_futures=True)
 
 
 def _at_once(work: Work) -> int:

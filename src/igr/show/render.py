@@ -1,4 +1,4 @@
-"""Pictures without a screen: of a fitted surface by rays through its field, of a mesh by a depth buffer."""
+"""Pictures of surfaces and meshes without a screen, by a depth buffer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from ..errors import InputError
 from ..store.atomic import write_bytes
 
 if TYPE_CHECKING:
-    from ..surface.rays import RayHits
     from ..surface.surface import Surface
 
 SHOWN = 300_000
@@ -29,10 +28,6 @@ COLOR = np.array([179, 197, 220], np.uint8)
 """Color of the surface, red, green, blue."""
 INVENTED = np.array([217, 64, 51], np.uint8)
 """Color of confidence 0."""
-ROUGH = 64
-"""Height and width in pixels of the picture that tells where a surface is seen."""
-SMOOTH = 256
-"""A model is lit as smoothly as its mesh of so many cells along the longest side."""
 VIEWS = {
     "corner": (-60.0, 15.0),
     "front": (-90.0, 0.0),
@@ -71,63 +66,26 @@ class View:
 
 
 def render(surface: Surface, view: View | None = None) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture of the surface seen along parallel rays, lit from above, on white; of an open one, of its mesh.
+    """A picture of the mesh of a surface, lit from above, on white.
 
     Raises:
         InputError: the surface is a planar curve.
+        FitError: it has no mesh.
     """
     if surface.dimension != 3:
         raise InputError("a planar curve cannot be rendered; write it as svg instead")
-    view = view or View()
-    if surface.is_open:
-        return _open_picture(surface, view)
-    low, high = surface.frame.to_input(surface.box)
-    center, reach = (low + high) / 2, 0.5 * float(np.linalg.norm(high - low))
-    axes = np.stack(view.axes())
-    if view.tight:
-        rough, _, _ = _cast(surface, axes, ROUGH, center, reach)
-        if len(rough):
-            middle, half = _window((rough - center) @ axes[:2].T, 2 * reach / ROUGH)
-            center, reach = center + middle @ axes[:2], half
-    places, hit, _ = _cast(surface, axes, view.pixels, center, reach)
-    normals = _smooth_normals(surface, places, float((high - low).max()) / SMOOTH)
-    color = confidence_colors(surface, places) if view.confidence else COLOR
-    if view.colors and not view.confidence:
-        color = surface.attributes(places).get("colors", COLOR)
-    return _picture(view, hit, normals, color)
-
-
-def _open_picture(surface: Surface, view: View) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture of an open surface: rays would meet what is cut off."""
-    mesh = surface.mesh(attributes=False)
-    vertices, colors = np.asarray(mesh.vertices), None
+    view, (vertices, faces), colors = view or View(), surface.triangles(), None
     if view.confidence:
         colors = confidence_colors(surface, vertices)
     elif view.colors:
         colors = surface.attributes(vertices).get("colors")
-    return render_mesh(vertices, np.asarray(mesh.faces), view, colors=colors)
+    return render_mesh(vertices, faces, view, colors=colors)
 
 
-def _cast(surface: Surface, axes: np.ndarray, pixels: int, center: np.ndarray, reach: float) -> RayHits:
-    """Where the rays through the pixels of a picture of half the width `reach` meet the surface."""
-    steps = ((np.arange(pixels) + 0.5) / pixels * 2 - 1) * reach
-    across, upward = np.meshgrid(steps, -steps)
-    corners = surface.frame.to_input(surface.box)
-    back = float(np.abs((corners - center) @ axes[2]).max() + np.linalg.norm(corners[1] - corners[0]))
-    eyes = center + across.ravel()[:, None] * axes[0] + upward.ravel()[:, None] * axes[1] + back * axes[2]
-    return surface.cast_rays(eyes, np.broadcast_to(-axes[2], eyes.shape), multiple_hits=False)
-
-
-def _smooth_normals(surface: Surface, places: Float[np.ndarray, "n 3"], step: float) -> Float[np.ndarray, "n 3"]:
-    """Normals by differences of the field over `step` each way: they do not jump at the borders of its cells."""
-    ends = [surface.distance(places + step * axis) - surface.distance(places - step * axis) for axis in np.eye(3)]
-    return np.stack(ends, 1) / np.maximum(np.linalg.norm(ends, axis=0), 1e-300)[:, None]
-
-
-def _window(places: Float[np.ndarray, "n 2"], margin: float) -> tuple[np.ndarray, float]:
-    """Middle and half the side of the square that holds `places` with a margin of its own 8 % and `margin`."""
+def _window(places: Float[np.ndarray, "n 2"]) -> tuple[np.ndarray, float]:
+    """Middle and half the side of the square that holds `places` with a margin of its own 8 %."""
     low, high = places.min(0), places.max(0)
-    return (low + high) / 2, max(0.54 * float((high - low).max()) + margin, 1e-300)
+    return (low + high) / 2, max(0.54 * float((high - low).max()), 1e-300)
 
 
 def confidence_colors(surface: Surface, x: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n 3"]:
@@ -163,7 +121,7 @@ def render_mesh(
     right, up, toward = ((vertices - (low + high) / 2) @ np.stack(view.axes()).T).T
     reach = 0.55 * max(float(np.linalg.norm(high - low)), 1e-300)
     if view.tight:
-        middle, reach = _window(np.stack([right, up], 1), 0.0)
+        middle, reach = _window(np.stack([right, up], 1))
         right, up = right - middle[0], up - middle[1]
     right, up, toward = right / reach, up / reach, toward / reach
     half = view.pixels / 2
