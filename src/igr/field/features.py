@@ -16,8 +16,9 @@ HASH_PRIMES = (1, 2654435761, 805459861)
 """Factors of the spatial hash, one an axis (Teschner et al. 2003; Müller et al. 2022, equation 4)."""
 
 
-SHOWN = 2.0
-"""Cells of a mesh along one of the field's finest: with 1.4, its triangles add a tenth to the error."""
+SHOWN, FINER = 2.0, 2.5
+"""Cells of a mesh along one of the network's finest: with 1.4, its triangles add a tenth to the error; and where a
+residual is finer as many at most: half a spacing of a clean cloud, in a noisy one what noise leaves to show."""
 USUAL = 256, 768
 """Resolution of a mesh where nobody asks for another, at least and at most: above, it outgrows its cloud."""
 PART = 1 << 20
@@ -55,7 +56,7 @@ def feature_levels(config: FeatureConfig, dimension: int) -> list[Level]:
 def shown(network: FeatureConfig, residual: int = 0) -> float:
     """Cells of a mesh along an edge of the grids' cube that show what a field holds: a network, and a residual of
     so many cells."""
-    return max(SHOWN * network.finest, residual)
+    return max(SHOWN * network.finest, min(residual, FINER * network.finest))
 
 
 def resolution_of(network: FeatureConfig | MLPConfig, side: float, residual: int = 0) -> int:
