@@ -474,3 +474,11 @@ def test_what_runs_out_of_memory_says_so_in_one_sentence(tmp_path, monkeypatch, 
     said = capsys.readouterr().err
     assert "igr: failed: memory ran out; use fewer points" in said
     assert "Traceback" not in said
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "igr", "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -58,12 +58,17 @@ def run() -> NoReturn:
     """
     wait_asleep()
     try:
-        status = _called(None)
+        try:
+            status = _called(None)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         say("igr: interrupted")
-        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(130)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     sys.exit(status)
 
 
