@@ -112,6 +112,12 @@ class Page:
         field = self.call("DOM.querySelector", nodeId=root, selector="input[type=file]")["nodeId"]
         self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=field)
 
+    def drop(self, *paths, x=400, y=400):
+        """Drag files from outside over the page, and drop them there."""
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
     def save_into(self, folder):
         """Files that the page offers are saved there."""
         self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))

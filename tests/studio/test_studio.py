@@ -94,6 +94,18 @@ def test_the_page_follows_a_scan_to_its_surface(opened, tmp_path):
     assert studio.viewer is not viewer
 
 
+def test_a_file_from_the_browser_is_read_and_not_held(opened, tmp_path):
+    from viser import UploadedFile
+
+    studio = opened()
+    for name, told in (("ball.ply", "400 points"), ("../bad.ply", "not understood")):
+        file = UploadedFile(name, (tmp_path / name.rpartition("/")[2]).read_bytes())
+        studio._read_uploaded(file)
+        assert told in studio.facts.content.replace("&#44;", ",")
+        assert file.content == b""
+    assert not studio.invitation.visible
+
+
 def test_a_file_opens_at_once_and_an_open_scan_has_its_controls(opened, tmp_path):
     studio = opened(tmp_path / "sheet.xyz")
     wait_for(lambda: studio.session.stage == "scan")
@@ -172,6 +184,34 @@ def test_a_cut_takes_the_part_before_a_plane_away(opened, tmp_path):
     wait_for(lambda: len(viewer.shown[0]) and viewer.shown[0][:, 0].max() < 0.1)
     viewer.controls.place.value = -0.25
     wait_for(lambda: viewer.shown[0][:, 0].max() < -0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_files_are_dropped_anywhere_on_the_page(opened, tmp_path):
+    studio = opened()
+    url = f"http://127.0.0.1:{studio.server.get_port()}"
+    page, other = Page(url, 1280, 800), Page(url, 1280, 800)
+    try:
+        for tab in (page, other):
+            tab.wait("document.body.innerText.includes('Open a scan') && document.ondrop != null")
+        page.drop(tmp_path / "bad.ply")
+        other.wait("document.body.innerText.includes('not understood')")
+        page.drop(tmp_path / "ball.ply")
+        other.wait("document.body.innerText.includes('400 points with normals and colors')")
+        other.drop(tmp_path / "sheet.xyz", x=1100, y=60)  # on the controls
+        page.wait("document.body.innerText.includes('sheet.xyz')")
+        wait_for(lambda: studio.session.stage == "scan")
+        page.evaluate("window.alert = text => { window.told = text }")
+        for several in ((tmp_path,), (tmp_path / "ball.ply", tmp_path / "sheet.xyz")):
+            page.drop(*several)
+            page.wait("(window.told || '').includes('one scan at a time')")
+            page.evaluate("window.told = ''")
+        assert studio.session.scan.cloud.name == "sheet.xyz"
+        assert page.errors == other.errors == []
+    finally:
+        page.close()
+        other.close()
 
 
 @pytest.mark.slow

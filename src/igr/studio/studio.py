@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..mesh.triangles import Mesh
 from ..scans.folders import SCAN_SUFFIXES
 from ..store.atomic import check_file
-from .page import place_mesh, place_points, plain, theme
+from .page import give_back, place_mesh, place_points, plain, theme
 from .session import Session
 from .viewer import Viewer
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 CHOOSE = "choose a scan …"
 """First of the files of the folder."""
+INVITATION = """<style>@media not (pointer: coarse) { body:not(.dropping)::after {
+  content: "Drop a scan here"; color: #868e96; font: 24px system-ui, sans-serif;
+  position: fixed; inset: 0; display: grid; place-items: center; pointer-events: none;
+} }</style>"""
+"""Stands in the middle of the page while there is nothing else; not on touch screens, where nothing is dropped."""
 
 
 class Studio:
@@ -66,6 +71,8 @@ class Studio:
             self.upload = gui.add_upload_button("Open a scan …", hint=hint)
             names = scans_in(self.folder)
             self.files = gui.add_dropdown("or in the folder", (CHOOSE, *names), visible=bool(names))
+            gui.add_html(Path(__file__).with_name("drop.html").read_text("utf-8"))
+            self.invitation = gui.add_html(INVITATION)
             self.facts = gui.add_markdown("")
             self.start = gui.add_button("Reconstruct", color="blue")
             self.bar = gui.add_progress_bar(0.0, animated=True)
@@ -84,12 +91,14 @@ class Studio:
 
     def _uploaded(self, event: Any) -> None:
         file = event.target.value
-        self._begin(lambda: self._read_bytes(Path(file.name).name or "scan", file.content))
+        self._begin(lambda: self._read_uploaded(file))
 
-    def _read_bytes(self, name: str, content: bytes) -> None:
+    def _read_uploaded(self, file: viser.UploadedFile) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.write_bytes(content)
+            path = Path(folder) / (Path(file.name).name or "scan")
+            path.write_bytes(file.content)
+            file.content = b""  # viser would hold it until the next one comes
+            give_back()
             self.session.read(path)
 
     def _chosen(self, event: Any) -> None:
@@ -104,6 +113,7 @@ class Studio:
             self._show_scene()
             with self.server.atomic():
                 self.facts.content = self._told()
+                self.invitation.visible = session.scan is None and not session.busy
                 self.upload.disabled = self.files.disabled = session.busy
                 self.start.visible = session.stage in ("scan", "surface")
                 self.start.label = "Reconstruct" if session.surface is None else "Reconstruct again"
@@ -124,7 +134,7 @@ class Studio:
             listed = (f"- {plain(line)}" for line in session.told)
             lines += [f"**{plain(session.scan.cloud.name)}**", "", *listed]
         elif not session.problem:
-            lines = ["A scan from a file becomes a surface here. Nothing leaves this machine."]
+            lines = ["A scan that is opened or dropped here becomes a surface. Nothing leaves this machine."]
         return "\n".join(lines)
 
     def _time_left(self) -> str:
