@@ -186,6 +186,22 @@ def test_a_cut_takes_the_part_before_a_plane_away(opened, tmp_path):
     wait_for(lambda: viewer.shown[0][:, 0].max() < -0.3)
 
 
+def test_a_cut_that_is_taken_back_while_it_is_drawn_leaves_the_page_alive(opened, tmp_path):
+    studio = opened()
+    studio.session.read(tmp_path / "ball.ply")
+    studio.session.fit()
+    viewer = studio.viewer
+    wait_for(lambda: viewer.made_with == viewer.controls.asked())
+
+    class TakenBack:
+        values = iter(["x", *["none"] * 100])
+        value = property(lambda self: next(self.values))
+
+    viewer.controls.cut = TakenBack()
+    viewer._place()
+    assert viewer.shown[0][:, 0].max() < 0.1
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_files_are_dropped_anywhere_on_the_page(opened, tmp_path):

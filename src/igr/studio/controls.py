@@ -121,9 +121,12 @@ class Controls:
             triangles=fewer,
         )
 
-    def plane(self, vertices: Float[np.ndarray, "v 3"]) -> tuple[int, float]:
-        """The axis that the cut stands on, and where in the scene, for such vertices there."""
-        axis = "xyz".index(self.cut.value)
+    def plane(self, vertices: Float[np.ndarray, "v 3"]) -> tuple[int, float] | None:
+        """The axis that the cut stands on, and where in the scene, for such vertices there; None: nothing is cut."""
+        across = self.cut.value  # read once: it may move meanwhile
+        if across == "none" or not len(vertices):
+            return None
+        axis = "xyz".index(across)
         low, high = float(vertices[:, axis].min()), float(vertices[:, axis].max())
         return axis, (low + high) / 2 + float(self.place.value) * (high - low)
 

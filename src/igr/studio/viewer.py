@@ -131,14 +131,15 @@ class Viewer(LiveMesh):
         mesh = self._light_enough()
         colors = self.coloring.colors(controls.colors.value, mesh)
         vertices, faces = self.frame.to_unit(mesh[0]), mesh[1]
-        if controls.cut.value != "none":
-            vertices, faces, colors = self._cut_off(vertices, faces, colors)
+        plane = controls.plane(self.frame.to_unit(self.mesh[0]))
+        if plane is not None:
+            vertices, faces, colors = self._cut_off(plane, vertices, faces, colors)
         self.shown = vertices, faces
         with self.server.atomic():
             place_mesh(self.server, vertices, faces, colors, visible=controls.show_mesh.value)
             if self.surface is not None:
                 self.cloud.visible = controls.show_points.value
-            self._lines()
+            self._lines(plane)
         if self.decimation:
             notes.append(self.decimation)
         if len(mesh[1]) < len(self.mesh[1]):
@@ -152,23 +153,25 @@ class Viewer(LiveMesh):
             self._light = decimated(*self.mesh, SHOWN)
         return self._light
 
-    def _cut_off(self, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray | None) -> tuple[Any, Any, Any]:
+    @staticmethod
+    def _cut_off(
+        plane: tuple[int, float], vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray | None
+    ) -> tuple[Any, Any, Any]:
         """The part of a mesh with its colors on the far side of the cut."""
-        axis, place = self.controls.plane(self.frame.to_unit(self.mesh[0]))
+        axis, place = plane
         sign = 1.0 if axis != 1 else -1.0  # what is nearer to the viewer at first goes
         wide = vertices if colors is None else np.hstack([vertices, colors])
         part, faces = cut(wide, faces, sign * (vertices[:, axis]), sign * place)[:2]
         return part[:, :3], faces, None if colors is None else part[:, 3:].round().astype(np.uint8)
 
-    def _lines(self) -> None:
+    def _lines(self, plane: tuple[int, float] | None) -> None:
         """Lines of equal distance on the cut: the surface dark, inside blue, outside red."""
-        if self.controls.cut.value == "none" or self.surface is None or not len(self.mesh[0]):
+        if plane is None or self.surface is None:
             self.server.scene.add_line_segments("/cut", np.zeros((1, 2, 3)), (0, 0, 0), visible=False)
             return
         if self._closed is None:
             self._closed = Asked(ends="closed").at(COARSE).mesh(self.surface)
-        axis, place = self.controls.plane(self.frame.to_unit(self.mesh[0]))
-        points, colors = iso_lines(self.surface, self.frame, axis, place, self._closed)
+        points, colors = iso_lines(self.surface, self.frame, *plane, self._closed)
         self.server.scene.add_line_segments("/cut", points, colors, thickness=1.5, thickness_units="screen")
 
     def _tell_length(self, text: str) -> None:
