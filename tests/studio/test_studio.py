@@ -186,6 +186,16 @@ def test_a_cut_takes_the_part_before_a_plane_away(opened, tmp_path):
     wait_for(lambda: viewer.shown[0][:, 0].max() < -0.3)
 
 
+def test_a_scan_with_y_upward_is_stood_up(opened):
+    studio = opened()
+    first = studio.server.initial_camera
+    assert np.array_equal(first.up, (0, 0, 1))
+    height = first.position @ first.up
+    studio.up.value = "y axis"
+    wait_for(lambda: np.array_equal(first.up, (0, 1, 0)))
+    assert first.position @ first.up == pytest.approx(height)
+
+
 def test_a_cut_that_is_taken_back_while_it_is_drawn_leaves_the_page_alive(opened, tmp_path):
     studio = opened()
     studio.session.read(tmp_path / "ball.ply")
@@ -307,8 +317,15 @@ def _turn_every_control(page, studio):
     middle = page.evaluate(
         "(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector('canvas').getBoundingClientRect())"
     )
-    page.click(*middle)
+    for _ in range(60):  # a busy browser listens late
+        page.click(*middle)
+        time.sleep(1)
+        if viewer.tape.ends:
+            break
     page.click(middle[0] + 60, middle[1] + 40)
     wait_for(lambda: "between" in viewer.length.content)
+    page.choose("upward", "y axis")
+    (client,) = studio.server.get_clients().values()
+    wait_for(lambda: np.allclose(client.camera.up_direction, (0, 1, 0), atol=0.01))
     page.evaluate(f"{page.control('dark page')}.click()")
     wait_for(lambda: studio.dark.value)

@@ -122,7 +122,7 @@ class Controls:
         )
 
     def plane(self, vertices: Float[np.ndarray, "v 3"]) -> tuple[int, float] | None:
-        """The axis that the cut stands on, and where in the scene, for such vertices there; None: nothing is cut."""
+        """The axis that the cut stands on, and where in the scene, for such vertices there; None: none is."""
         across = self.cut.value  # read once: it may move meanwhile
         if across == "none" or not len(vertices):
             return None

@@ -28,7 +28,9 @@ COLOR = (126, 155, 196)
 DOTS = (196, 94, 62)
 """Color of points that have none."""
 EYE = (1.2, -1.95, 1.08)
-"""Where the scene is first seen from."""
+"""Where the scene is first seen from, z upward."""
+UPRIGHT = {"z axis": np.eye(3), "y axis": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])}
+"""How the eye and the lights turn so that another axis is upward: y, as in many scans of phones."""
 OPENING = 0.8
 """Angle between the lower and the upper edge of the picture, radians: the ball of the unit frame just fits."""
 
@@ -52,12 +54,10 @@ def open_server(port: int) -> viser.ViserServer:
             raise InputError(f"port {port} is not free; choose another with --port") from None
     server = _guarded_server(port)
     server.scene.set_up_direction("+z")
-    server.initial_camera.position = EYE
-    server.initial_camera.look_at = (0.0, 0.0, 0.0)
     server.initial_camera.fov = OPENING
-    server.on_client_connect(_step_back)
+    stand(server, "z axis")
+    server.on_client_connect(lambda client: _look(server, client))
     theme(server)
-    _light(server.scene)
     return server
 
 
@@ -66,20 +66,31 @@ def theme(server: viser.ViserServer, *, dark: bool = False) -> None:
     server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=dark)
 
 
-def _step_back(client: viser.ClientHandle) -> None:
-    """On a screen that is higher than wide see all of it, too, above the controls."""
-    if client.camera.aspect < 1:
-        client.camera.position = np.array(EYE) / client.camera.aspect
-        client.camera.look_at = (0.0, 0.0, -0.9)
+def stand(server: viser.ViserServer, up: str) -> None:
+    """The scene with an axis of `UPRIGHT` upward, seen as at first."""
+    turn, first = UPRIGHT[up], server.initial_camera
+    first.position, first.look_at, first.up = turn @ EYE, np.zeros(3), turn[:, 2]
+    _light(server.scene, turn)
+    for client in server.get_clients().values():
+        _look(server, client)
 
 
-def _light(scene: viser.SceneApi) -> None:
+def _look(server: viser.ViserServer, client: viser.ClientHandle) -> None:
+    """See all of it, on a screen that is higher than wide above the controls."""
+    first, camera, narrow = server.initial_camera, client.camera, min(client.camera.aspect, 1.0)
+    assert first.up is not None  # `stand` has set it
+    camera.up_direction, camera.position = first.up, first.position / narrow
+    camera.look_at = first.look_at - 1.3 * first.up * (narrow < 1)
+
+
+def _light(scene: viser.SceneApi, turn: Float[np.ndarray, "3 3"]) -> None:
     """Light from the front and above, some from behind, so that a surface has relief on white and on black."""
     scene.configure_fog(near=50.0, far=100.0, enabled=False)  # viser's own makes everything pale
     scene.configure_default_lights(False)
     scene.configure_environment_map(hdri="city", environment_intensity=0.3)
-    scene.add_light_directional("/light/front", intensity=2.2, position=(-0.4, -1.6, 1.6))
-    scene.add_light_directional("/light/behind", intensity=1.2, position=(1.8, 1.0, 0.2))
+    for name, intensity, place in (("front", 2.2, (-0.4, -1.6, 1.6)), ("behind", 1.2, (1.8, 1.0, 0.2))):
+        x, y, z = map(float, turn @ place)
+        scene.add_light_directional(f"/light/{name}", intensity=intensity, position=(x, y, z))
 
 
 def _guarded_server(port: int) -> viser.ViserServer:

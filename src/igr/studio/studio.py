@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..mesh.triangles import Mesh
 from ..scans.folders import SCAN_SUFFIXES
 from ..store.atomic import check_file
-from .page import give_back, place_mesh, place_points, plain, theme
+from .page import UPRIGHT, give_back, place_mesh, place_points, plain, stand, theme
 from .session import Session
 from .viewer import Viewer
 
@@ -78,11 +78,14 @@ class Studio:
             self.bar = gui.add_progress_bar(0.0, animated=True)
             self.left = gui.add_markdown("")
             self.stop = gui.add_button("Cancel", color="gray")
+        hint = "in many scans of phones it is y"
+        self.up = gui.add_dropdown("upward", tuple(UPRIGHT), order=1e9, hint=hint)
         self.dark = gui.add_checkbox("dark page", False, order=1e9)
         self.upload.on_upload(self._uploaded)
         self.files.on_update(self._chosen)
         self.start.on_click(lambda event: self._begin(self.session.fit))
         self.stop.on_click(lambda event: self.session.cancel())
+        self.up.on_update(lambda event: stand(self.server, self.up.value))
         self.dark.on_update(lambda event: theme(self.server, dark=event.target.value))
 
     def _begin(self, work: Callable[[], None]) -> None:

@@ -74,9 +74,9 @@ class Viewer(LiveMesh):
         self._closed: Mesh | None = None
         self._light: Mesh | None = None
         with self.folder:
+            self.files = server.gui.add_button_group("download", ("PLY", "OBJ", "STL", "GLB"))
             self.controls = Controls(server.gui, self.surface, self.changed.set)
             self.length = server.gui.add_markdown("")
-            self.files = server.gui.add_button_group("download", ("PLY", "OBJ", "STL", "GLB"))
         self.files.on_click(self._send)
         self.tape = Tape(server, self.frame, lambda: self.shown, self._tell_length)
         self.controls.measure.on_update(lambda event: self.tape.turn(event.target.value))
