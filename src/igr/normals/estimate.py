@@ -76,7 +76,7 @@ class Orientation:
 
     def sentence(self) -> str:
         """What there is to say to the user."""
-        told = f"no normals are used as given; estimated them, {self.quality:.0%} of them with a clear side"
+        told = f"its normals are estimated, {self.quality:.0%} of them with a clear side"
         if self.faces:
             told += f"; {'' if self.seen else 'the cloud is open, and '}they face {self.faces}"
         if self.thickness > FILLED:

@@ -106,6 +106,7 @@ class Viewer(LiveMesh):
     def _improve(self) -> None:
         asked = self.controls.asked()
         if asked != self.made_with:
+            self.facts.content += " (a finer one is being made …)"
             self._make(asked)
         elif self.decimation or len(self.mesh[1]) == len(self.whole[1]):
             return
