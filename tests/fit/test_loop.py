@@ -159,6 +159,19 @@ def test_a_budget_in_seconds_is_kept(monkeypatch):
     assert state.step > 3
 
 
+def test_the_last_step_is_told_as_the_end():
+    points, normals = circle()
+    shares = []
+    fit(
+        torch_field(CONFIG, 2),
+        CloudSampler(points, SAMPLING, seed=0, normals=normals),
+        lambda f, g, batch, share: objective(f, g, batch, ObjectiveConfig(), share),
+        Schedule(ADAM, 4),
+        on_step=lambda progress: shares.append(progress.share),
+    )
+    assert shares == [0.25, 0.5, 0.75, 1.0]
+
+
 def test_history_has_every_term_and_grows_with_the_run():
     _, state = run(30)
     assert [row["step"] for row in state.history] == list(range(1, 31))

@@ -134,7 +134,8 @@ def fit(
         state.seconds = time.monotonic() - began
         if state.step % every == 0:
             state.history.append(_row(state, rate, value))
-        stop = bool(on_step is not None and on_step(Progress(state.step, min(share, 1.0), state.seconds, value)))
+        done = min(schedule.share(state.step, state.seconds), 1.0)
+        stop = bool(on_step is not None and on_step(Progress(state.step, done, state.seconds, value)))
     field.set_detail(1.0)
     return state
 
