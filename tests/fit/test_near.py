@@ -74,6 +74,24 @@ def test_what_few_points_of_thin_limbs_tell_has_the_right_side():
     assert wrong.mean() < 0.01
 
 
+@pytest.mark.parametrize("degrees", [20, 60])
+def test_below_the_edge_of_a_crevice_the_distance_is_bounded(degrees):
+    """Its sides differ on the distance; the place is nowhere near either, and behind both."""
+    rng, half = np.random.default_rng(0), np.radians(degrees / 2)
+    along, up = rng.uniform(-0.5, 0.5, 4000), rng.uniform(0, 0.5, 4000)
+    side = rng.choice([-1.0, 1.0], 4000)
+    points = np.c_[side * up * np.tan(half), along, up]
+    normals = np.c_[-side * np.cos(half), np.zeros(4000), np.full(4000, np.sin(half))]
+    near = Neighbors(points)
+    dense = np.median(near.spacing(12))
+    depth = rng.uniform(1, 2, 500) * dense
+    places = np.c_[np.zeros(500), rng.uniform(-0.4, 0.4, 500), -depth]
+    known, told = distances(places, points, normals, near, neighbor=12)
+    assert told.mean() > 0.9
+    assert (known[told] < 0).all()
+    assert np.median(abs(known + depth)[told]) < 0.25 * dense
+
+
 def test_points_that_contradict_each_other_tell_nothing():
     points, normals = sphere()
     near = Neighbors(points)

@@ -24,7 +24,7 @@ PLACES, EACH = 100_000, 4
 """Places drawn at most, and for each point: a run asks for about as many."""
 NARROW = 0.5
 """In distances to the `neighbor`-th point: how much farther than the nearest, or how far along the surface,
-another point still has a say."""
+another point still has a say; and how far the surface passes from the points."""
 AGREED = 0.1
 """In the same distances: what the points around a place may differ by and still tell its distance. Points of a
 smooth surface differ by a small share of what they are apart, those of two surfaces by as much as that."""
@@ -77,7 +77,7 @@ def near_space(
     seed: int,
 ) -> KnownSpace:
     """Random places beside the cloud, as the paper draws them, with signed distances; without those whose distance
-    the points around do not agree on, and those so far from the surface that all points together know the side,
+    the points around do not tell, and those so far from the surface that all points together know the side,
     and know it otherwise. Few points are wide apart: on the other side of a limb, or past an edge, the nearest of
     them tell a wrong distance.
 
@@ -106,8 +106,12 @@ def distances(
     *,
     neighbor: int,
 ) -> tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
-    """Signed distances of places (m,) from the oriented points around each of them, and whether those agree on it;
-    how dense they are there, the distance to the `neighbor`-th says."""
+    """Signed distances of places (m,) from the oriented points around each of them, and whether those tell one;
+    how dense they are there, the distance to the `neighbor`-th says.
+
+    Points on both sides of an edge, or of a thin wall, differ on the distance. Where they have the place on the
+    same side and it is farther from all of them than the surface passes, that bounds it: at a distance r of the
+    nearest, and the surface up to s from it, √(r² − s²). In such corners nothing else keeps a ghost away."""
     distance, index = near.at(places, min(AROUND, len(points)))
     step, n = places[:, None] - points[index], normals[index]
     height = (step * n).sum(2)
@@ -122,4 +126,7 @@ def distances(
     told = (height + np.einsum("mkd,md->mk", step, mean)) / alike
     known = (weight * told).sum(1)
     differ = np.sqrt((weight * (told - known[:, None]) ** 2).sum(1))
-    return known, differ < AGREED * dense[:, 0]
+    agreed, clear = differ < AGREED * dense[:, 0], distance[:, 0] > width[:, 0]
+    side = np.sign(height).mean(1)
+    known = np.where(agreed, known, side * np.sqrt(np.maximum(distance[:, 0] ** 2 - width[:, 0] ** 2, 0)))
+    return known, agreed | ((abs(side) == 1) & clear)
