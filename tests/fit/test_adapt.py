@@ -73,7 +73,7 @@ def test_points_count_as_much_as_they_are_certain():
     assert weights == pytest.approx([10, 4, 1, 1])
     assert [one.surface_width for one in told] == [0.0, 0.0004, 0.0016, 0.01]
     for one, weight in zip(told, weights, strict=True):
-        assert one.near_distance == pytest.approx(weight**2 * FAST.objective.near_distance)  # repeats the noise
+        assert one.near_distance == pytest.approx(weight * FAST.objective.near_distance)
         assert one.warm_start == pytest.approx(weight * FAST.objective.warm_start)
         assert one.eikonal == pytest.approx(weight**0.5 * FAST.objective.eikonal)
 

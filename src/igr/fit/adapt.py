@@ -46,8 +46,7 @@ CERTAINTY = {"measured": (1.0, 10.0), "estimated": (0.3, 1.0), "open": (0.3, 10.
 """How many times at least and at most, by where the normals are from. Points whose normals were measured count for
 more: normals that were estimated err as the points do, and hold a surface that follows these less; unless the
 cloud is open, where what a surface does beyond its points is cut off. Below a tenth of that noise, what a field
-leaves of the points is its own. Distances that points tell of places beside them count so many times once
-more: they repeat what the points say, their noise as well."""
+leaves of the points is its own."""
 Source = Literal["measured", "estimated", "open"]
 """Where normals are from: measured, or estimated from the points of a closed or an open cloud."""
 ROUNDS = 30
@@ -220,12 +219,11 @@ def as_sharp(
     carried = NORMALS_CARRY if normals == "measured" and dimension == 3 else 2 * network.coarsest
     finest = int(np.clip(finest, min(carried, network.finest), network.finest))
     least, most = CERTAINTY[normals]
-    exact = CERTAIN / cloud.noise if cloud.noise > 0 else np.inf
-    certain, told = float(np.clip(exact, least, most)), float(np.clip(exact, *CERTAINTY["measured"]))
+    certain = float(np.clip(CERTAIN / cloud.noise, least, most)) if cloud.noise > 0 else most
     objective = dataclasses.replace(
         objective,
         surface=certain * objective.surface,
-        near_distance=certain * told * objective.near_distance,
+        near_distance=certain * objective.near_distance,
         warm_start=certain * objective.warm_start,
         eikonal=max(certain, 1.0) ** 0.5 * objective.eikonal,
         surface_width=cloud.noise,
