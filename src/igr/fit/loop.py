@@ -134,8 +134,8 @@ def fit(
         state.seconds = time.monotonic() - began
         if state.step % every == 0:
             state.history.append(_row(state, rate, value))
-        done = min(schedule.share(state.step, state.seconds), 1.0)
-        stop = bool(on_step is not None and on_step(Progress(state.step, done, state.seconds, value)))
+        progress = Progress(state.step, min(schedule.share(state.step, state.seconds), 1.0), state.seconds, value)
+        stop = bool(on_step is not None and on_step(progress))
     field.set_detail(1.0)
     return state
 
