@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from jaxtyping import Float
 
+from ..cloud.frame import Frame
 from ..mesh.border import Ends
 from ..mesh.triangles import FEWEST, Mesh, decimated
 from ..show.coloring import Coloring
@@ -121,13 +122,14 @@ class Controls:
             triangles=fewer,
         )
 
-    def plane(self, vertices: Float[np.ndarray, "v 3"]) -> tuple[int, float] | None:
-        """The axis that the cut stands on, and where in the scene, for such vertices there; None: none is."""
+    def plane(self, frame: Frame, vertices: Float[np.ndarray, "v 3"]) -> tuple[int, float] | None:
+        """The axis that the cut stands on, and where in the scene of such a frame, for a mesh of such vertices;
+        None: there is no cut."""
         across = self.cut.value  # read once: it may move meanwhile
         if across == "none" or not len(vertices):
             return None
         axis = "xyz".index(across)
-        low, high = float(vertices[:, axis].min()), float(vertices[:, axis].max())
+        low, high = map(float, frame.to_unit(np.stack([vertices.min(0), vertices.max(0)]))[:, axis])
         return axis, (low + high) / 2 + float(self.place.value) * (high - low)
 
     def _moved(self, changed: Callable[[], None]) -> None:

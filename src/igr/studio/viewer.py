@@ -132,7 +132,7 @@ class Viewer(LiveMesh):
         mesh = self._light_enough()
         colors = self.coloring.colors(controls.colors.value, mesh)
         vertices, faces = self.frame.to_unit(mesh[0]), mesh[1]
-        plane = controls.plane(self.frame.to_unit(self.mesh[0]))
+        plane = controls.plane(self.frame, self.mesh[0])
         if plane is not None:
             vertices, faces, colors = self._cut_off(plane, vertices, faces, colors)
         self.shown = vertices, faces
