@@ -8,14 +8,16 @@ import pytest
 from shapes import sphere, torus
 
 import igr
+from igr.cloud.neighbors import Neighbors
 from igr.config import FAST, FeatureConfig
 from igr.errors import InputError
 from igr.field import residual as module
 from igr.field.field import make_field
 from igr.field.residual import Corrected, Grid, Residual
 from igr.fit import residual as finding
+from igr.fit.near import near_space
 from igr.fit.residual import with_residual
-from igr.fit.sampling import CloudSampler
+from igr.fit.sampling import CloudSampler, Known
 
 pytestmark = pytest.mark.numerical
 NETWORK = FAST.network
@@ -129,6 +131,47 @@ def test_what_a_plane_leaves_of_waves_is_added():
     np.testing.assert_array_equal(f, field.distance(between))
     far = field.array(rng.uniform(-1, 1, (1000, 3)) + [0, 0, 2])
     np.testing.assert_array_equal(field.distance(far), far[:, 2])
+
+
+class Above:
+    """Tells the side of places: that of the plane z = 0 which they are on."""
+
+    cell = 0.01
+
+    def __call__(self, x):
+        return x[:, 2]
+
+
+class Ghostly(Plain):
+    """The plane z = 0, which a ghost comes near to: within a spacing or two of its middle, f is lower."""
+
+    def __init__(self, spacing):
+        super().__init__(0.0)
+        self.spacing = spacing
+
+    def distance(self, x):
+        apart = (x - np.array([0, 0, 1.5 * self.spacing], np.float32)) / np.float32(1.5 * self.spacing)
+        return x[:, 2] - np.float32(0.9 * self.spacing) * np.exp(-(apart**2).sum(1)).astype(np.float32)
+
+    def distance_and_gradient(self, x, **_):
+        return self.distance(x), super().distance_and_gradient(x)[1]
+
+
+def test_what_a_field_leaves_beside_the_cloud_is_added_where_the_points_tell_it():
+    x, y = np.random.default_rng(4).uniform(-0.8, 0.8, (2, 20_000))
+    points, normals = np.stack([x, y, 0 * x], 1), np.tile([0.0, 0.0, 1.0], (20_000, 1))
+    near = Neighbors(points)
+    spacing = float(np.median(near.spacing(6)))
+    beside = near_space(points, normals, near, Above(), config=FAST.sampling, seed=0)
+    sampler = CloudSampler(points, FAST.sampling, seed=0, normals=normals, known=Known(near=beside), near=near)
+    ghostly = Ghostly(spacing)
+    field = with_residual(ghostly, sampler, NETWORK, spacing=spacing)
+    ghost = np.random.default_rng(5).normal(0, 0.5, (500, 3)) * spacing + [0, 0, 2 * spacing]
+    ghost = field.array(ghost)
+    before, after = (np.abs(one.distance(ghost) - ghost[:, 2]).mean() for one in (ghostly, field))
+    assert after < 0.4 * before
+    on = field.array(points[np.hypot(x, y) < 3 * spacing])
+    assert np.abs(field.distance(on)).max() < 0.05 * spacing
 
 
 def test_the_native_core_and_scipy_find_the_same(monkeypatch):

@@ -93,9 +93,9 @@ def near_space(
     rows = rng.integers(0, len(points), min(EACH * len(points), PLACES))
     reach = config.spread * near.of(rows, config.neighbor)[0][:, -1:]
     places = points[rows] + reach * rng.standard_normal((len(rows), points.shape[1]))
-    known, agreed = distances(places, points, normals, near, neighbor=config.neighbor)
-    agreed &= (abs(known) < MARGIN * inside.cell) | ((inside(places) > 0) == (known > 0))
-    return KnownSpace(places[agreed].astype(np.float32), known[agreed].astype(np.float32))
+    told, known, sure = distances(places, points, normals, near, neighbor=config.neighbor)
+    known &= (abs(told) < MARGIN * inside.cell) | ((inside(places) > 0) == (told > 0))
+    return KnownSpace(places[known].astype(np.float32), told[known].astype(np.float32), sure[known])
 
 
 def distances(
@@ -105,9 +105,10 @@ def distances(
     near: Neighbors,
     *,
     neighbor: int,
-) -> tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
-    """Signed distances of places (m,) from the oriented points around each of them, and whether those tell one;
-    how dense they are there, the distance to the `neighbor`-th says.
+) -> tuple[Float[np.ndarray, " m"], Bool[np.ndarray, " m"], Bool[np.ndarray, " m"]]:
+    """Signed distances of places (m,) from the oriented points around each of them, whether those tell one, and
+    whether it is sure: they agree, and one lies close to the foot of the place. How dense they are there, the
+    distance to the `neighbor`-th says.
 
     Points on both sides of an edge, or of a thin wall, differ on the distance. Where they have the place on the
     same side and it is farther from all of them than the surface passes, that bounds it: at a distance r of the
@@ -129,4 +130,4 @@ def distances(
     agreed, clear = differ < AGREED * dense[:, 0], distance[:, 0] > width[:, 0]
     side = np.sign(height).mean(1)
     known = np.where(agreed, known, side * np.sqrt(np.maximum(distance[:, 0] ** 2 - width[:, 0] ** 2, 0)))
-    return known, agreed | ((abs(side) == 1) & clear)
+    return known, agreed | ((abs(side) == 1) & clear), agreed & (along[:, 0] < width[:, 0])

@@ -7,7 +7,10 @@ n_i − ∇f(x_i), is spread over sparse grids beside the cloud, coarse to fine,
 
 over the points i and the neighboring corners a, b of a grid of cells h: kriging of what a trend leaves, the trend
 a network (Matheron 1963; multilevel scattered data: Ohtake, Belyaev, Seidel 2003). σ is the noise of the points
-and τ what the network leaves beyond that: what noise explains is left alone.
+and τ what the network leaves beyond that: what noise explains is left alone. The first grid, of cells twice as
+wide, takes places beside the cloud, too, whose distance the points tell surely (κ = 0 there): where few steps came
+by, a ghost may have stayed. On finer grids single places would make bumps. Noise they all repeat, as it brings
+near a place those points that err towards it: so σ/τ counts twice there.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from ..config import FeatureConfig, MLPConfig
 from ..field.field import Field, as_numpy
 from ..field.native import available, fit_grid
 from ..field.residual import FINEST, Corrected, Grid, Residual, corners
-from .sampling import CloudSampler
+from .sampling import CloudSampler, KnownSpace
 
 PER_SPACING = 2.0
 """Cells of the finest grid in a spacing of the cloud; in σ/τ spacings where that is more, as the last term levels
@@ -57,9 +60,8 @@ def with_residual(
     if sampler.normals is None or not isinstance(network, FeatureConfig) or field.dimension == 2 or spacing <= 0:
         return field
     places, normals = sampler.points, sampler.normals
-    parts = [field.array(places[start : start + PART]) for start in range(0, len(places), PART)]
-    values = [tuple(map(as_numpy, field.distance_and_gradient(part))) for part in parts]
-    height, gradient = -np.concatenate([f for f, _ in values]), np.concatenate([g for _, g in values])
+    f, gradient = _asked(field, places)
+    height = -f
     agree = (normals * gradient).sum(1) / np.maximum(np.linalg.norm(gradient, axis=1), 1e-6)
     left = float(np.median(np.abs(height))) / 0.6745
     stiff = float(np.hypot(SMOOTH, noise / max(left**2 - noise**2, 1e-12 * spacing**2) ** 0.5))
@@ -67,15 +69,39 @@ def with_residual(
     if left > spacing or not resolutions:
         return field
     trust = TURNED * np.clip(agree, 0, 1) * (1.0 if sampler.trust is None else sampler.trust)
-    held = np.flatnonzero(np.abs(height) < spacing)
-    held = held[near_order(places[held])]  # whose corners lie near each other in memory, too
-    own = [np.ascontiguousarray(part[held], np.float32) for part in (places, trust, height, normals - gradient)]
-    grids = []
+    own, grids = (places, trust, height, normals - gradient), []
+    beside = _beside_cloud(field, sampler.known.near if stiff < 1 else None)  # else noise explains what they say
+    told = [np.concatenate(pair) for pair in zip(own, beside, strict=True)]
+    held = np.flatnonzero(np.abs(told[2]) < spacing)
+    held = held[near_order(told[0][held])]  # whose corners lie near each other in memory, too
+    told, on = [np.ascontiguousarray(part[held], np.float32) for part in told], held < len(places)
+    if not on.all():
+        resolutions = [max(1, resolutions[0] // 2), *resolutions]
     for resolution in resolutions:
-        told = {"resolution": resolution, "bound": network.bound, "stiff": stiff**2, "rounds": ROUNDS}
-        found = fit_grid(*own, **told) if available() else _fitted(*own, **told)
+        firm = stiff if on.all() else stiff * stiff / SMOOTH
+        asked = {"resolution": resolution, "bound": network.bound, "stiff": firm**2, "rounds": ROUNDS}
+        found = fit_grid(*told, **asked) if available() else _fitted(*told, **asked)
         grids.append(Grid(places.shape[1], resolution, *found))
+        if not on.all():
+            told, on = [np.ascontiguousarray(part[on]) for part in told], on[on]
     return Corrected(field, Residual(grids, network.bound))
+
+
+def _asked(field: Field, places: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:
+    """The values (n,) and gradients (n, d) of a field."""
+    parts = [field.array(places[start : start + PART]) for start in range(0, len(places), PART)]
+    values = [tuple(map(as_numpy, field.distance_and_gradient(part))) for part in parts]
+    return np.concatenate([f for f, _ in values]), np.concatenate([g for _, g in values])
+
+
+def _beside_cloud(field: Field, known: KnownSpace | None) -> tuple[np.ndarray, ...]:
+    """Places beside the cloud whose distance is sure, no weight for their slopes, and what the field leaves."""
+    sure = None if known is None else known.sure
+    if known is None or sure is None or not sure.any():
+        return np.empty((0, field.dimension)), np.empty(0), np.empty(0), np.empty((0, field.dimension))
+    places = known.points[sure]
+    height = known.target[sure] - _asked(field, places)[0]
+    return places, np.zeros(len(places)), height, np.zeros_like(places)
 
 
 def _resolutions(network: FeatureConfig, length: float) -> list[int]:

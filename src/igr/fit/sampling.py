@@ -42,6 +42,8 @@ class KnownSpace:
     """(p, d) float32, unit frame."""
     target: np.ndarray
     """(p,) float32: signed distance, negative inside."""
+    sure: np.ndarray | None = None
+    """(p,) bool: whether the distance is no guess, where that was asked."""
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """`count` of the places and their distances, at random."""
