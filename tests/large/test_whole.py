@@ -167,3 +167,31 @@ def test_an_open_scan_ends_where_its_points_do(tmp_path):
     assert (mesh.face_normals[:, 2] > 0).mean() > 0.999
     off = mesh.vertices[:, 2] - 5 * np.sin(mesh.vertices[:, 0] / 15) * np.cos(mesh.vertices[:, 1] / 12)
     assert np.sqrt((off**2).mean()) < 0.15
+
+
+def test_tiles_for_viewers_are_the_same_mesh_where_the_scan_is(done):
+    folder, told, _ = done
+    again(folder, "torus.json")
+    tileset = json.loads((folder / "torus.json").read_text())
+    assert tileset["asset"]["version"] == "1.1"
+    children, parts = tileset["root"]["children"], []
+    for child in children:
+        part = trimesh.load(folder / child["content"]["uri"], force="mesh", process=False)
+        assert part.vertex_attributes["_confidence"].max() > 0.9
+        x, y, z = np.asarray(part.vertices).T
+        local = np.stack([x, -z, y], axis=1)  # glTF has y upward, 3D Tiles z
+        box = np.array(child["boundingVolume"]["box"]).reshape(4, 3)
+        assert (np.abs(local - box[0]) <= np.diag(box[1:]) * (1 + 1e-6) + 1e-6).all()
+        placed = np.array(child["transform"]).reshape(4, 4)
+        parts.append(trimesh.Trimesh(local + placed[3, :3], part.faces, process=False))
+    assert len(parts) == told["blocks"]
+    assert sum(len(part.faces) for part in parts) == told["triangles"]
+    whole = mesh_of(folder)
+    together = trimesh.util.concatenate(parts)
+    together.merge_vertices(digits_vertex=2)  # single precision around the middle of a block is enough for that
+    assert together.is_watertight
+    assert len(together.vertices) == len(whole.vertices)
+    assert together.volume == pytest.approx(whole.volume, rel=1e-6)
+    middle, half = np.split(np.array(tileset["root"]["boundingVolume"]["box"]).reshape(4, 3), [1])
+    assert np.diag(half) * 2 == pytest.approx(whole.extents, rel=1e-6)
+    assert middle[0] == pytest.approx(whole.bounds.mean(0), rel=1e-9)

@@ -40,7 +40,7 @@ class Reconstruct(Ending, Selecting, Tiling):
     model. Several, or another folder: each in turn."""
     output: Output = None
     """Mesh (ply, obj, stl, glb, off) or, in 2D, curve (svg, dxf, json, npz); default: beside the scan. For several
-    scans, the folder for their meshes and the table results.csv."""
+    scans, the folder for their meshes and the table results.csv; for tiles, ply or json (3D Tiles)."""
     preset: Literal["fast", "paper"] = "fast"
     """fast: seconds on a laptop; paper: the published method, faithfully (needs torch and days, or a GPU)."""
     normals: Literal["auto", "trust", "ignore"] = "auto"

@@ -1,26 +1,30 @@
 """The triangles of all blocks as one mesh, written as they come: never all of them in memory.
 
 A vertex on the border of blocks is written by the block that owns it; the others name it. Pieces are followed from
-block to block by these names, so what is a crumb is decided of the whole, as of any mesh.
+block to block by these names, so what is a crumb is decided of the whole, as of any mesh. In 3D Tiles, where each
+block is a file of its own for viewers that load what they see, all blocks have it, at the same place.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from ..errors import FitError
 from ..mesh.pieces import connected, crumbs
-from ..mesh.write import named_columns, ply_corners, ply_head, ply_rows
-from ..store.atomic import write_stream
+from ..mesh.write import named_columns, ply_corners, ply_head, ply_rows, write_mesh
+from ..store.atomic import write_bytes, write_stream
 
 TYPES = {"i8": np.dtype(float), "u8": np.dtype(float), "b1": np.dtype(np.uint8)}
 """What stands for types that PLY does not have."""
+TILESET = ".json"
+"""Suffix of the list of 3D Tiles."""
 Read = Callable[[int], dict[str, np.ndarray]]
 """The arrays of a block's piece, see `work.py`; none where it has no surface."""
 
@@ -39,7 +43,8 @@ class Joined:
 
 
 def join(path: Path, count: int, read: Read) -> Joined:
-    """Write the pieces of so many blocks to a PLY file as one mesh.
+    """Write the pieces of so many blocks as one mesh: to a PLY file, or as 3D Tiles to a .json file that lists a
+    GLB for each block, beside it.
 
     Raises:
         FitError: none of them has a surface.
@@ -50,30 +55,65 @@ def join(path: Path, count: int, read: Read) -> Joined:
     faces = sum(int(part.faces[seams.kept_in(block)].sum()) for block, part in enumerate(told))
     if faces == 0:
         raise FitError("there is no surface in any of the blocks")
+    kinds = _types(read(block) for block in range(count))
+    if path.suffix.lower() == TILESET:
+        _write_tileset(path, count, seams, kinds, read)
+    else:
+        write_stream(path, _ply(told, seams, kinds, read))
+    vertices = sum(seams.written(block, part) for block, part in enumerate(told))
+    return Joined(vertices, faces, seams.components, seams.open_edges(told), seams.crumbs)
+
+
+def _ply(told: list[_Told], seams: _Seams, kinds: dict[str, np.ndarray], read: Read) -> Iterator[bytes]:
+    """The parts of a PLY file: its head, the vertices of each block, the triangles of each block."""
     numbers = np.zeros(len(seams.names), np.int64)
     starts = np.cumsum([0, *(seams.written(block, part) for block, part in enumerate(told))])
+    faces = sum(int(part.faces[seams.kept_in(block)].sum()) for block, part in enumerate(told))
+    yield ply_head(_rows(None, kinds).dtype, int(starts[-1]), faces)
+    blocks = [block for block, part in enumerate(told) if len(part.area)]
+    for block in blocks:
+        arrays = read(block)
+        rows = seams.rows(block, arrays)
+        local = np.cumsum(rows) - 1 + starts[block]
+        writes = seams.writes[block]
+        numbers[seams.vertex[block][writes]] = local[arrays["shared"][writes]]
+        yield _rows(arrays, kinds, rows).tobytes()
+    for block in blocks:
+        arrays = read(block)
+        local = np.cumsum(seams.rows(block, arrays)) - 1 + starts[block]
+        local[arrays["shared"]] = numbers[seams.vertex[block]]
+        yield ply_corners(local[seams.triangles(block, arrays)]).tobytes()
 
-    def parts() -> Iterator[bytes]:
-        kinds = _types(read(block) for block in range(count))
-        yield ply_head(_rows(None, kinds).dtype, int(starts[-1]), faces)
-        for block, part in enumerate(told):
-            if len(part.area):
-                arrays = read(block)
-                rows = seams.rows(block, arrays)
-                local = np.cumsum(rows) - 1 + starts[block]
-                writes = seams.writes[block]
-                numbers[seams.vertex[block][writes]] = local[arrays["shared"][writes]]
-                yield _rows(arrays, kinds, rows).tobytes()
-        for block, part in enumerate(told):
-            if len(part.area):
-                arrays = read(block)
-                local = np.cumsum(seams.rows(block, arrays)) - 1 + starts[block]
-                local[arrays["shared"]] = numbers[seams.vertex[block]]
-                kept = seams.kept_in(block)[arrays["label"][arrays["faces"][:, 0]]]
-                yield ply_corners(local[arrays["faces"][kept]]).tobytes()
 
-    write_stream(path, parts())
-    return Joined(int(starts[-1]), faces, seams.components, seams.open_edges(told), seams.crumbs)
+def _write_tileset(path: Path, count: int, seams: _Seams, kinds: dict[str, np.ndarray], read: Read) -> None:
+    """The blocks as 3D Tiles (OGC 22-025, version 1.1): positions are those of the scan, each block's around its
+    own middle, as GLB has single precision, and with y upward, as glTF has it. The list is written last."""
+    children, boxes = [], []
+    for block in range(count):
+        if not seams.kept_in(block).any():
+            continue
+        arrays = read(block)
+        used, corners = np.unique(seams.triangles(block, arrays), return_inverse=True)
+        places, columns, colors = _vertices(arrays, kinds, used)
+        box = np.stack([places.min(0), places.max(0)])
+        middle, name = box.mean(0), f"{path.stem}-{block:05d}.glb"
+        x, y, z = (places - middle).T
+        upright = np.stack([x, z, -y], axis=1)
+        write_mesh(path.with_name(name), upright, corners.reshape(-1, 3), attributes=columns, colors=colors)
+        placed = [*np.eye(4)[:3].ravel().tolist(), *middle.tolist(), 1.0]
+        children.append({"transform": placed, "content": {"uri": name}} | _bounds(box - middle, 0.0))
+        boxes.append(box)
+    whole = np.stack([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
+    size = float(np.linalg.norm(np.ptp(whole, axis=0)))
+    root = _bounds(whole, size) | {"refine": "ADD", "children": children}
+    tileset = {"asset": {"version": "1.1"}, "geometricError": size, "root": root}
+    write_bytes(path, json.dumps(tileset, indent=1).encode())
+
+
+def _bounds(box: Float[np.ndarray, "2 3"], error: float) -> dict[str, Any]:
+    """The bounding volume of a tile, and what is missing while it is not shown."""
+    half = np.diag(np.ptp(box, axis=0) / 2)
+    return {"boundingVolume": {"box": [*box.mean(0).tolist(), *half.ravel().tolist()]}, "geometricError": error}
 
 
 @dataclass(frozen=True)
@@ -158,6 +198,10 @@ class _Seams:
         rows[arrays["shared"][~self.writes[block]]] = False
         return rows
 
+    def triangles(self, block: int, arrays: dict[str, np.ndarray]) -> Int[np.ndarray, "f 3"]:
+        """The triangles of a block that belong to no crumb."""
+        return arrays["faces"][self.kept_in(block)[arrays["label"][arrays["faces"][:, 0]]]]
+
     def open_edges(self, told: list[_Told]) -> int:
         """Edges of the whole with one triangle only."""
         ending = sum(int(part.ending[self.kept_in(block)].sum()) for block, part in enumerate(told))
@@ -189,10 +233,15 @@ def _types(pieces: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def _rows(arrays: dict[str, np.ndarray] | None, kinds: dict[str, np.ndarray], rows: Any = None) -> np.ndarray:
     """The vertices of a piece as they lie in the file; none, for their types, where there is no piece."""
-    places = np.empty((0, 3)) if arrays is None else arrays["vertices"][rows]
-    told = {
-        name.removeprefix("attribute."): kind if arrays is None else arrays[name][rows].astype(kind.dtype)
-        for name, kind in kinds.items()
-    }
+    none = {"vertices": np.empty((0, 3))} | kinds
+    places, columns, colors = _vertices(arrays or none, kinds, slice(0) if arrays is None else rows)
+    return ply_rows(places, columns, colors)
+
+
+def _vertices(
+    arrays: dict[str, np.ndarray], kinds: dict[str, np.ndarray], rows: Any
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
+    """Places, named columns and colors of some vertices of a piece."""
+    told = {name.removeprefix("attribute."): arrays[name][rows].astype(kind.dtype) for name, kind in kinds.items()}
     confidence, colors = {"confidence": told.pop("confidence")}, told.pop("colors", None)
-    return ply_rows(places, confidence | named_columns(told, confidence), colors)
+    return arrays["vertices"][rows], confidence | named_columns(told, confidence), colors

@@ -77,11 +77,11 @@ def reconstruct_large(
     options: LargeOptions | None = None,
     notify: Callable[[str], None] = logger.info,
 ) -> dict[str, Any]:
-    """A cloud of any size to a mesh in a PLY file; never more of it in memory than a few blocks.
+    """A cloud of any size to a mesh in a PLY file, or 3D Tiles; never more of it in memory than a few blocks.
 
     Args:
         paths: files of the cloud, tiles of one: las, laz, e57, ply, npy.
-        output: the mesh.
+        output: the mesh: a .ply, or the .json of 3D Tiles, beside which a GLB of each block is written.
         folder: where the work is kept: see `work.py`. What is there can be resumed, by the same paths and options.
         config: of every fit.
         options: blocks, ends, processes.
