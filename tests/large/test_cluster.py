@@ -1,10 +1,14 @@
 """Blocks by the workers of Dask: the same bytes as by one process, also where a worker dies."""
 
+import contextlib
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,6 +68,64 @@ def test_a_cluster_writes_the_bytes_of_one_process_though_a_worker_is_killed(sca
         thread.join()
     assert killed
     assert found == expected
+
+
+def ip(*arguments, check=True):
+    return subprocess.run(["ip", *map(str, arguments)], check=check, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def hosts():
+    """Two hosts as far as the network goes: two namespaces with a wire between them, and their addresses."""
+    one, two = f"igr{os.getpid()}a", f"igr{os.getpid()}b"
+    try:
+        try:
+            for name in (one, two):
+                ip("netns", "add", name)
+            ip("link", "add", "wire", "netns", one, "type", "veth", "peer", "name", "wire", "netns", two)
+            for name, address in ((one, "10.213.7.1"), (two, "10.213.7.2")):
+                ip("-n", name, "addr", "add", f"{address}/24", "dev", "wire")
+                for device in ("lo", "wire"):
+                    ip("-n", name, "link", "set", device, "up")
+        except (OSError, subprocess.SubprocessError):
+            pytest.skip("no network namespaces here")
+        yield {"10.213.7.1": one, "10.213.7.2": two}
+    finally:
+        for name in (one, two):
+            with contextlib.suppress(OSError):
+                ip("netns", "del", name, check=False)
+
+
+@pytest.mark.slow
+def test_workers_on_another_host_write_the_bytes_of_one_process(scan, hosts):
+    """Scheduler and command on one host, both workers on the other, one of them killed."""
+    here, there = hosts.values()
+    running, dask = [], Path(sys.executable).with_name("dask")
+
+    def start(host, *command):
+        inside = ["ip", "netns", "exec", host, *map(str, command)]
+        running.append(subprocess.Popen(inside, stderr=subprocess.DEVNULL, start_new_session=True))
+        return running[-1]
+
+    scheduler = "tcp://10.213.7.1:8786"
+    command = [sys.executable, "-m", "igr", "reconstruct", "--tiles", scan / "scan.npy", "--block-points", 3500]
+    subprocess.run([*map(str, command), "-o", str(scan / "one.ply")], check=True, timeout=600)
+    try:
+        start(here, dask, "scheduler", "--host", "10.213.7.1", "--port", 8786, "--no-dashboard")
+        worker = [dask, "worker", scheduler, "--nthreads", 1, "--memory-limit", 0, "--no-dashboard"]
+        first = start(there, *worker, "--no-nanny")
+        start(there, *worker)
+        two = start(here, *command, "-o", scan / "two.ply", "--run", scan / "there", "--cluster", scheduler)
+        while two.poll() is None and not list((scan / "there").glob("block-*")):
+            time.sleep(0.05)
+        os.killpg(first.pid, signal.SIGKILL)
+        assert two.wait(600) == 0
+    finally:
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert (scan / "two.ply").read_bytes() == (scan / "one.ply").read_bytes()
 
 
 @pytest.mark.slow
