@@ -5,6 +5,8 @@ import pytest
 from analytic import AnalyticField, to_box, to_sphere, to_torus
 from shapes import directions, sphere, torus
 
+from igr.cloud.frame import unit_frame
+from igr.cloud.neighbors import Neighbors
 from igr.config import FAST
 from igr.field.beyond import Beyond, fall
 from igr.field.field import NumpyField
@@ -27,7 +29,7 @@ def field_of(distance, dimension=3):
 
 def continued(distance, cloud):
     """A field by its formula, continued beyond the ball around `cloud`."""
-    return NumpyField(field_of(distance, cloud.shape[1]), FAST.network, cloud)
+    return NumpyField(field_of(distance, cloud.shape[1]), FAST.network, Neighbors(cloud))
 
 
 def points_of(name):
@@ -177,8 +179,20 @@ def test_a_field_that_is_not_finite_stays_so():
 
 
 def test_the_ball_holds_the_cloud():
-    assert Beyond(field_of(to_sphere), 0.1 * directions(10)).radius == pytest.approx(1.1)
-    assert Beyond(field_of(to_sphere), 2 * directions(10)).radius == pytest.approx(2 * 11 / 9)
+    assert Beyond(field_of(to_sphere), Neighbors(0.1 * directions(10))).radius == pytest.approx(1.1)
+    assert Beyond(field_of(to_sphere), Neighbors(2 * directions(10))).radius == pytest.approx(2 * 11 / 9)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_feet_are_those_of_the_points_in_the_precision_that_is_saved(seed):
+    """A surface that was fitted knows its points better than one that was saved, in another frame."""
+    scan = 50 * np.random.default_rng(seed).normal(size=(100_000, 3)) @ np.diag([1, 0.7, 0.5])
+    scan *= 50 / np.linalg.norm(scan, axis=1, keepdims=True)
+    frame = unit_frame(scan, strays=np.zeros(len(scan), bool))
+    fitted = Neighbors(scan).in_frame(frame)
+    saved = Neighbors(fitted.points.astype(np.float32).astype(float))
+    feet = [Beyond(field_of(to_sphere), near).feet.points for near in (fitted, saved)]
+    np.testing.assert_array_equal(*feet)
 
 
 def test_the_fall_is_smooth():

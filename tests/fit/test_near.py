@@ -87,8 +87,9 @@ def test_below_the_edge_of_a_crevice_the_distance_is_bounded(degrees):
     dense = np.median(near.spacing(12))
     depth = rng.uniform(1, 2, 500) * dense
     places = np.c_[np.zeros(500), rng.uniform(-0.4, 0.4, 500), -depth]
-    known, told, _ = distances(places, points, normals, near, neighbor=12)
+    known, told, sure = distances(places, points, normals, near, neighbor=12)
     assert told.mean() > 0.9
+    assert sure.mean() < 0.1
     assert (known[told] < 0).all()
     assert np.median(abs(known + depth)[told]) < 0.25 * dense
 
@@ -100,3 +101,19 @@ def test_points_that_contradict_each_other_tell_nothing():
     turned = normals * np.random.default_rng(0).choice([-1, 1], (len(points), 1))
     assert distances(places, points, normals, near, neighbor=12)[1].mean() > 0.99
     assert distances(places, points, turned, near, neighbor=12)[1].mean() < 0.5
+
+
+def test_a_distance_is_sure_where_a_point_lies_close_to_the_foot():
+    rng = np.random.default_rng(0)
+    points, normals = np.c_[rng.uniform(-0.5, 0.5, (4000, 2)), np.zeros(4000)], np.tile([0.0, 0.0, 1.0], (4000, 1))
+    near = Neighbors(points)
+    dense = np.median(near.spacing(12))
+    x, y, z = rng.uniform(-0.4, 0.4, (3, 1000))
+    above = np.c_[x, y, 2 * dense * z]
+    past = above + [1, 0, 0]
+    past[:, 0] = 0.5 + rng.uniform(1, 2, 1000) * dense  # whose feet are beyond the border of the sheet
+    assert distances(above, points, normals, near, neighbor=12)[2].mean() > 0.95
+    known, told, sure = distances(past, points, normals, near, neighbor=12)
+    assert told.mean() > 0.9
+    assert known[told] == pytest.approx(past[told, 2], abs=1e-9)
+    assert not sure.any()

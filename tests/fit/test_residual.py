@@ -157,26 +157,41 @@ class Ghostly(Plain):
         return self.distance(x), super().distance_and_gradient(x)[1]
 
 
-def test_what_a_field_leaves_beside_the_cloud_is_added_where_the_points_tell_it():
+def above(*, trust=None):
+    """A sampler of the plane z = 0, which tells the distance beside it, and the points' spacing."""
     x, y = np.random.default_rng(4).uniform(-0.8, 0.8, (2, 20_000))
     points, normals = np.stack([x, y, 0 * x], 1), np.tile([0.0, 0.0, 1.0], (20_000, 1))
     near = Neighbors(points)
-    spacing = float(np.median(near.spacing(6)))
-    beside = near_space(points, normals, near, Above(), config=FAST.sampling, seed=0)
-    sampler = CloudSampler(points, FAST.sampling, seed=0, normals=normals, known=Known(near=beside), near=near)
+    told = {"normals": normals, "trust": trust, "near": near}
+    told["known"] = Known(near=near_space(points, normals, near, Above(), config=FAST.sampling, seed=0))
+    return CloudSampler(points, FAST.sampling, seed=0, **told), float(np.median(near.spacing(6)))
+
+
+def test_what_a_field_leaves_beside_the_cloud_is_added_where_the_points_tell_it():
+    sampler, spacing = above()
     ghostly = Ghostly(spacing)
     field = with_residual(ghostly, sampler, NETWORK, spacing=spacing)
     ghost = np.random.default_rng(5).normal(0, 0.5, (500, 3)) * spacing + [0, 0, 2 * spacing]
     ghost = field.array(ghost)
     before, after = (np.abs(one.distance(ghost) - ghost[:, 2]).mean() for one in (ghostly, field))
     assert after < 0.4 * before
-    on = field.array(points[np.hypot(x, y) < 3 * spacing])
+    on = sampler.points[np.linalg.norm(sampler.points, axis=1) < 3 * spacing]
     assert np.abs(field.distance(on)).max() < 0.05 * spacing
 
 
-def test_the_native_core_and_scipy_find_the_same(monkeypatch):
+@pytest.mark.parametrize(("trust", "noise"), [(np.ones(20_000), 0.0), (None, 1.0)], ids=["estimated", "noise"])
+def test_beside_estimated_normals_or_under_noise_nothing_is_told(trust, noise):
+    sampler, spacing = above(trust=trust)
+    ghostly = Ghostly(spacing)
+    field = with_residual(ghostly, sampler, NETWORK, spacing=spacing, noise=noise * spacing)
+    far = field.array(np.random.default_rng(5).uniform(-0.1, 0.1, (500, 3)) * spacing + [0, 0, 3 * spacing])
+    np.testing.assert_array_equal(field.distance(far), ghostly.distance(far))
+
+
+@pytest.mark.parametrize("made", [lambda: waves(4000), above], ids=["points", "beside"])
+def test_the_native_core_and_scipy_find_the_same(monkeypatch, made):
     """The same least squares in two programs: single precision, and a dozen steps of conjugate gradients."""
-    sampler, spacing = waves(4000)
+    sampler, spacing = made()
     native = with_residual(Plain(0.0), sampler, COARSE, spacing=spacing)
     monkeypatch.setattr(finding, "available", lambda: False)
     other = with_residual(Plain(0.0), sampler, COARSE, spacing=spacing)

@@ -56,7 +56,7 @@ def test_a_cluster_writes_the_bytes_of_one_process_though_a_worker_is_killed(sca
         killed = []
 
         def kill():
-            while not (scan / "shared").exists() or not list((scan / "shared").glob("block-*")):
+            while len(list((scan / "shared").glob("block-*"))) < 2:  # the first is made before there are workers
                 time.sleep(0.05)
             worker = next(iter(cluster.workers.values()))
             killed.append(worker.pid)
@@ -109,15 +109,17 @@ def test_workers_on_another_host_write_the_bytes_of_one_process(scan, hosts):
 
     scheduler = "tcp://10.213.7.1:8786"
     command = [sys.executable, "-m", "igr", "reconstruct", "--tiles", scan / "scan.npy", "--block-points", 3500]
-    subprocess.run([*map(str, command), "-o", str(scan / "one.ply")], check=True, timeout=600)
+    alone = [*command, "-o", scan / "one.ply", "--run", scan / "here"]
+    subprocess.run([*map(str, alone)], check=True, timeout=600)
     try:
         start(here, dask, "scheduler", "--host", "10.213.7.1", "--port", 8786, "--no-dashboard")
         worker = [dask, "worker", scheduler, "--nthreads", 1, "--memory-limit", 0, "--no-dashboard"]
         first = start(there, *worker, "--no-nanny")
         start(there, *worker)
         two = start(here, *command, "-o", scan / "two.ply", "--run", scan / "there", "--cluster", scheduler)
-        while two.poll() is None and not list((scan / "there").glob("block-*")):
+        while two.poll() is None and len(list((scan / "there").glob("block-*"))) < 2:  # the first is the command's
             time.sleep(0.05)
+        assert two.poll() is None
         os.killpg(first.pid, signal.SIGKILL)
         assert two.wait(600) == 0
     finally:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -171,12 +172,19 @@ def test_an_open_scan_ends_where_its_points_do(tmp_path):
 
 def test_tiles_for_viewers_are_the_same_mesh_where_the_scan_is(done):
     folder, told, _ = done
-    again(folder, "torus.json")
-    tileset = json.loads((folder / "torus.json").read_text())
+    name = "torus #1.json"
+    other, own = folder / "torus #1-00077.glb", folder / "torus #1-1.glb"
+    for path in (other, own):
+        path.write_bytes(b"")
+    (folder / name).write_text('{"uri": "torus%20%231-00077.glb"}')  # of a run with more blocks
+    again(folder, name)
+    assert not other.exists()
+    assert own.exists()
+    tileset = json.loads((folder / name).read_text())
     assert tileset["asset"]["version"] == "1.1"
     children, parts = tileset["root"]["children"], []
     for child in children:
-        part = trimesh.load(folder / child["content"]["uri"], force="mesh", process=False)
+        part = trimesh.load(folder / unquote(child["content"]["uri"]), force="mesh", process=False)
         assert part.vertex_attributes["_confidence"].max() > 0.9
         x, y, z = np.asarray(part.vertices).T
         local = np.stack([x, -z, y], axis=1)  # glTF has y upward, 3D Tiles z
@@ -192,6 +200,13 @@ def test_tiles_for_viewers_are_the_same_mesh_where_the_scan_is(done):
     assert together.is_watertight
     assert len(together.vertices) == len(whole.vertices)
     assert together.volume == pytest.approx(whole.volume, rel=1e-6)
-    middle, half = np.split(np.array(tileset["root"]["boundingVolume"]["box"]).reshape(4, 3), [1])
+    middle, *half = np.array(tileset["root"]["boundingVolume"]["box"]).reshape(4, 3)
     assert np.diag(half) * 2 == pytest.approx(whole.extents, rel=1e-6)
-    assert middle[0] == pytest.approx(whole.bounds.mean(0), rel=1e-9)
+    assert middle == pytest.approx(whole.bounds.mean(0), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["mesh.glb", "nowhere/mesh.ply"])
+def test_where_the_mesh_cannot_go_is_refused_before_the_work(tmp_path, name):
+    with pytest.raises(igr.InputError, match=r"use \.ply, or \.json for 3D Tiles|there is no folder"):
+        reconstruct_large([tmp_path / "scan.npy"], tmp_path / name, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -77,21 +77,13 @@ def reconstruct_tiles(command: Reconstruct) -> int:
         InputError: options do not go together, or the files cannot be used.
     """
     from ..config import FAST
-    from ..large.join import TILESET
     from ..large.whole import BLOCK_POINTS, LargeOptions, reconstruct_large
-    from ..store.atomic import check_folder
 
     for name in _only_whole(command):
         raise InputError(f"--{name.replace('_', '-')} is not for a cloud in blocks; leave it out")
     paths = list(find_scans(command.scans).values())
     first = command.scans[0]
     output = command.output or first.with_name(f"{first.stem}_mesh.ply")
-    if output.suffix.lower() not in (".ply", TILESET):
-        raise InputError(
-            f"{output}: the mesh of a cloud in blocks is written as it comes: use .ply, or {TILESET} for 3D Tiles "
-            "with a GLB of each block"
-        )
-    check_folder(output)
     folder = command.run or Path("runs") / f"{first.stem}-blocks"
     options = LargeOptions(
         command.block_points or BLOCK_POINTS,

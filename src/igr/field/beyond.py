@@ -26,8 +26,8 @@ ROOM = 11 / 9
 """R, as a multiple of the radius of the cloud."""
 PLACES = {2: 1 << 10, 3: 1 << 12}
 """Places of the sphere whose feet are taken, by dimension: a foot is off by about the square of their spacing."""
-CANDIDATES = 20_000
-"""Points of the cloud that the feet are looked for among, at most."""
+CLOSEST = 4
+"""Points that may be equally near to a place of the sphere, but for rounding."""
 SLIDES = 0.2, 0.1, 0.05
 """Steps along the zero set towards the place of the sphere, by the sine of the angle that is missing."""
 STEPS, CLOSE = 6, 1e-3
@@ -51,12 +51,13 @@ class Beyond:
 
     Args:
         field: what is continued.
-        cloud: points (s, d) about on its zero set; pieces of it on which none lies are found from the sphere.
+        near: the neighbors of points (s, d) about on its zero set, which count as a saved surface keeps them, in
+            single precision; pieces of it on which none lies are found from the sphere.
     """
 
-    def __init__(self, field: Asked, cloud: Float[np.ndarray, "s d"]) -> None:
-        reach = np.sqrt(np.square(cloud, dtype=float).sum(1).max(initial=0))
-        self.field, self.cloud = field, cloud
+    def __init__(self, field: Asked, near: Neighbors) -> None:
+        self.field, self.near = field, near
+        reach = np.sqrt(np.square(near.points.astype(np.float32), dtype=float).sum(1).max(initial=0))
         self.radius = ROOM * max(REACH, float(reach))
 
     def below(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
@@ -105,18 +106,24 @@ class Beyond:
         They are looked for among points of the cloud, and where the gradient leads from the sphere, and moved onto
         the zero set.
         """
-        places = self.radius * sphere_places(self.cloud.shape[1])
-        few = self.cloud[:: -(-len(self.cloud) // CANDIDATES)].astype(float)
-        near = few[np.unique(Neighbors(few).at(places)[1])]
-        found, on = self._onto(np.concatenate([near, places]))
+        places = self.radius * sphere_places(self.near.points.shape[1])
+        found, on = self._onto(np.concatenate([self._nearest(places), places]))
         found = found[on]
         if len(found) == 0:
-            return Neighbors(np.zeros((1, self.cloud.shape[1])))
+            return Neighbors(np.zeros((1, self.near.points.shape[1])))
         nearest = found[Neighbors(found).at(places)[1]]
         for reach in SLIDES:
             nearest = self._slid(nearest, places, reach)
-        found = np.unique(nearest, axis=0)
-        return Neighbors(found[np.unique(Neighbors(found).at(places)[1])])
+        return Neighbors(np.unique(nearest, axis=0))
+
+    def _nearest(self, places: np.ndarray) -> np.ndarray:
+        """The points nearest to `places`, in single precision: of those that differ by less, the same in a surface
+        that was saved and in one that was not."""
+        count = min(CLOSEST, len(self.near.points))
+        rows = np.sort(self.near.at(places, count)[1].reshape(len(places), count), axis=1)
+        points = self.near.points[rows].astype(np.float32).astype(float)
+        closest = np.square(points - places[:, None]).sum(2).argmin(1)
+        return np.unique(points[np.arange(len(places)), closest], axis=0)
 
     def _slid(self, feet: np.ndarray, places: np.ndarray, reach: float) -> np.ndarray:
         """`feet` (n, d), moved along the zero set towards the `places` (n, d) where that brings them nearer."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
+from ..cloud.neighbors import Neighbors
 from ..config import Config, FeatureConfig, MLPConfig
 from ..errors import InputError
 from .beyond import Asked, Beyond
@@ -198,15 +199,13 @@ class NumpyField:
     Args:
         field: the field, in the unit frame.
         network: what it is made of.
-        cloud: points (s, d) about on its zero set; where given, the field is continued beyond the ball around
-            them (see `beyond.py`).
+        near: the neighbors of points about on its zero set; where given, the field is continued beyond the ball
+            around these (see `beyond.py`).
     """
 
-    def __init__(
-        self, field: Field, network: FeatureConfig | MLPConfig, cloud: Float[np.ndarray, "s d"] | None = None
-    ) -> None:
+    def __init__(self, field: Field, network: FeatureConfig | MLPConfig, near: Neighbors | None = None) -> None:
         self.field, self.chunk = field, CHUNK[network.kind]
-        self.beyond = None if cloud is None else Beyond(NumpyField(field, network), cloud)
+        self.beyond = None if near is None else Beyond(NumpyField(field, network), near)
 
     def distance(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Signed distance (n,) at `x` (n, d)."""

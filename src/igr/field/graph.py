@@ -60,7 +60,7 @@ def continued_field(
     """
     from onnx import TensorProto
 
-    dimension = beyond.cloud.shape[1]
+    dimension = beyond.near.points.shape[1]
     radius = graph.constant(np.float64(beyond.radius))
     length = graph.node("Sqrt", _square(graph, x))
     ratio = graph.node("Div", radius, graph.node("Max", length, radius))

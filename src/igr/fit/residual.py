@@ -7,10 +7,12 @@ n_i − ∇f(x_i), is spread over sparse grids beside the cloud, coarse to fine,
 
 over the points i and the neighboring corners a, b of a grid of cells h: kriging of what a trend leaves, the trend
 a network (Matheron 1963; multilevel scattered data: Ohtake, Belyaev, Seidel 2003). σ is the noise of the points
-and τ what the network leaves beyond that: what noise explains is left alone. The first grid, of cells twice as
-wide, takes places beside the cloud, too, whose distance the points tell surely (κ = 0 there): where few steps came
-by, a ghost may have stayed. On finer grids single places would make bumps. Noise they all repeat, as it brings
-near a place those points that err towards it: so σ/τ counts twice there.
+and τ what the network leaves beyond that: what noise explains is left alone.
+
+A grid of cells twice as wide comes first. It takes places beside the cloud, too, whose distance measured normals
+tell surely (κ = 0 there): where few steps came by, a ghost may have stayed. On finer grids single places would
+make bumps. Noise they all repeat, as it brings near a place those points that err towards it: so σ/τ is squared
+there, and from 1 on nothing is left to be told.
 """
 
 from __future__ import annotations
@@ -47,21 +49,23 @@ def with_residual(
     spacing: float = 0.0,
     noise: float = 0.0,
 ) -> Field:
-    """A field fitted to a cloud in space with what it leaves of its points added. It stays as it is where noise
-    explains that, or where it misses most of them by more than a spacing: what so few steps or grids do not hold
-    is no correction. (In the plane points are too far apart for grids as fine as their distance.)
+    """A field fitted to a cloud in space with what it leaves of its points, and right beside them, added. It
+    stays as it is where noise explains that, or where it misses most of them by more than a spacing: what so few
+    steps or grids do not hold is no correction. (In the plane points are too far apart for grids as fine as their
+    distance.)
 
     Args:
         field: the network.
-        sampler: its points, normals, and the trust in these.
+        sampler: its points, normals, the trust in these, and what is known beside them.
         network: its grids of features; other networks stay as they are.
         spacing, noise: those of the cloud, unit frame; 0: unknown.
     """
     if sampler.normals is None or not isinstance(network, FeatureConfig) or field.dimension == 2 or spacing <= 0:
         return field
     places, normals = sampler.points, sampler.normals
-    f, gradient = _asked(field, places)
-    height = -f
+    parts = [field.array(places[start : start + PART]) for start in range(0, len(places), PART)]
+    values = [tuple(map(as_numpy, field.distance_and_gradient(part))) for part in parts]
+    height, gradient = -np.concatenate([f for f, _ in values]), np.concatenate([g for _, g in values])
     agree = (normals * gradient).sum(1) / np.maximum(np.linalg.norm(gradient, axis=1), 1e-6)
     left = float(np.median(np.abs(height))) / 0.6745
     stiff = float(np.hypot(SMOOTH, noise / max(left**2 - noise**2, 1e-12 * spacing**2) ** 0.5))
@@ -69,39 +73,35 @@ def with_residual(
     if left > spacing or not resolutions:
         return field
     trust = TURNED * np.clip(agree, 0, 1) * (1.0 if sampler.trust is None else sampler.trust)
-    own, grids = (places, trust, height, normals - gradient), []
-    beside = _beside_cloud(field, sampler.known.near if stiff < 1 else None)  # else noise explains what they say
-    told = [np.concatenate(pair) for pair in zip(own, beside, strict=True)]
+    told, grids = [places, trust, height, normals - gradient], []
+    beside = _left_beside(field, sampler.known.near) if stiff < 1 and sampler.trust is None else []
+    if beside:
+        told = [np.concatenate(pair) for pair in zip(told, beside, strict=True)]
     held = np.flatnonzero(np.abs(told[2]) < spacing)
     held = held[near_order(told[0][held])]  # whose corners lie near each other in memory, too
-    told, on = [np.ascontiguousarray(part[held], np.float32) for part in told], held < len(places)
-    if not on.all():
-        resolutions = [max(1, resolutions[0] // 2), *resolutions]
-    for resolution in resolutions:
-        firm = stiff if on.all() else stiff * stiff / SMOOTH
-        asked = {"resolution": resolution, "bound": network.bound, "stiff": firm**2, "rounds": ROUNDS}
-        found = fit_grid(*told, **asked) if available() else _fitted(*told, **asked)
-        grids.append(Grid(places.shape[1], resolution, *found))
-        if not on.all():
-            told, on = [np.ascontiguousarray(part[on]) for part in told], on[on]
+    told = [np.ascontiguousarray(part[held], np.float32) for part in told]
+    if beside:
+        grids.append(_grid(told, max(1, resolutions[0] // 2), network.bound, stiff**2 / SMOOTH))
+        told = [part[held < len(places)] for part in told]
+    grids += [_grid(told, resolution, network.bound, stiff) for resolution in resolutions]
     return Corrected(field, Residual(grids, network.bound))
 
 
-def _asked(field: Field, places: Float[np.ndarray, "n d"]) -> tuple[np.ndarray, np.ndarray]:
-    """The values (n,) and gradients (n, d) of a field."""
-    parts = [field.array(places[start : start + PART]) for start in range(0, len(places), PART)]
-    values = [tuple(map(as_numpy, field.distance_and_gradient(part))) for part in parts]
-    return np.concatenate([f for f, _ in values]), np.concatenate([g for _, g in values])
+def _left_beside(field: Field, known: KnownSpace | None) -> list[np.ndarray]:
+    """Places beside the cloud whose distance is sure, no weight for a slope there, what the field leaves of the
+    distance, and no slope; empty where there are none."""
+    if known is None or known.sure is None or not known.sure.any():
+        return []
+    places, none = known.points[known.sure], np.zeros(np.count_nonzero(known.sure), np.float32)
+    height = known.target[known.sure] - as_numpy(field.distance(field.array(places)))
+    return [places, none, height, np.zeros_like(places)]
 
 
-def _beside_cloud(field: Field, known: KnownSpace | None) -> tuple[np.ndarray, ...]:
-    """Places beside the cloud whose distance is sure, no weight for their slopes, and what the field leaves."""
-    sure = None if known is None else known.sure
-    if known is None or sure is None or not sure.any():
-        return np.empty((0, field.dimension)), np.empty(0), np.empty(0), np.empty((0, field.dimension))
-    places = known.points[sure]
-    height = known.target[sure] - _asked(field, places)[0]
-    return places, np.zeros(len(places)), height, np.zeros_like(places)
+def _grid(told: list[np.ndarray], resolution: int, bound: float, stiff: float) -> Grid:
+    """The grid of so many cells along an edge that explains most of what is `told`: places, κ, heights and slopes,
+    which it is taken from, in place."""
+    asked = {"resolution": resolution, "bound": bound, "stiff": stiff**2, "rounds": ROUNDS}
+    return Grid(told[0].shape[1], resolution, *(fit_grid if available() else _fitted)(*told, **asked))
 
 
 def _resolutions(network: FeatureConfig, length: float) -> list[int]:

@@ -2,24 +2,26 @@
 
 A vertex on the border of blocks is written by the block that owns it; the others name it. Pieces are followed from
 block to block by these names, so what is a crumb is decided of the whole, as of any mesh. In 3D Tiles, where each
-block is a file of its own for viewers that load what they see, all blocks have it, at the same place.
+block is a file of its own for viewers that load what they see, all blocks have it, equal but for rounding.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..errors import FitError
+from ..errors import FitError, InputError
 from ..mesh.pieces import connected, crumbs
 from ..mesh.write import named_columns, ply_corners, ply_head, ply_rows, write_mesh
-from ..store.atomic import write_bytes, write_stream
+from ..store.atomic import check_folder, destination, write_bytes, write_stream
 
 TYPES = {"i8": np.dtype(float), "u8": np.dtype(float), "b1": np.dtype(np.uint8)}
 """What stands for types that PLY does not have."""
@@ -42,6 +44,20 @@ class Joined:
     """Small pieces that were left out."""
 
 
+def check_joined(path: Path) -> None:
+    """Refuse a file that could not be written, before the work that fills it.
+
+    Raises:
+        InputError: another suffix, or a folder that is missing or cannot be written to.
+    """
+    if path.suffix.lower() not in (".ply", TILESET):
+        raise InputError(
+            f"{path}: the mesh of a cloud in blocks is written as it comes: use .ply, or {TILESET} for 3D Tiles, "
+            "a GLB of each block"
+        )
+    check_folder(path)
+
+
 def join(path: Path, count: int, read: Read) -> Joined:
     """Write the pieces of so many blocks as one mesh: to a PLY file, or as 3D Tiles to a .json file that lists a
     GLB for each block, beside it.
@@ -57,19 +73,21 @@ def join(path: Path, count: int, read: Read) -> Joined:
         raise FitError("there is no surface in any of the blocks")
     kinds = _types(read(block) for block in range(count))
     if path.suffix.lower() == TILESET:
-        _write_tileset(path, count, seams, kinds, read)
+        _write_tileset(destination(path), count, seams, kinds, read)
     else:
-        write_stream(path, _ply(told, seams, kinds, read))
+        write_stream(path, _ply(told, faces, seams, kinds, read))
     vertices = sum(seams.written(block, part) for block, part in enumerate(told))
     return Joined(vertices, faces, seams.components, seams.open_edges(told), seams.crumbs)
 
 
-def _ply(told: list[_Told], seams: _Seams, kinds: dict[str, np.ndarray], read: Read) -> Iterator[bytes]:
+def _ply(
+    told: list[_Told], faces: int, seams: _Seams, kinds: dict[str, np.ndarray], read: Read
+) -> Iterator[bytes]:
     """The parts of a PLY file: its head, the vertices of each block, the triangles of each block."""
     numbers = np.zeros(len(seams.names), np.int64)
     starts = np.cumsum([0, *(seams.written(block, part) for block, part in enumerate(told))])
-    faces = sum(int(part.faces[seams.kept_in(block)].sum()) for block, part in enumerate(told))
-    yield ply_head(_rows(None, kinds).dtype, int(starts[-1]), faces)
+    none = {"vertices": np.empty((0, 3))} | kinds
+    yield ply_head(ply_rows(*_vertices(none, kinds, slice(None))).dtype, int(starts[-1]), faces)
     blocks = [block for block, part in enumerate(told) if len(part.area)]
     for block in blocks:
         arrays = read(block)
@@ -77,7 +95,7 @@ def _ply(told: list[_Told], seams: _Seams, kinds: dict[str, np.ndarray], read: R
         local = np.cumsum(rows) - 1 + starts[block]
         writes = seams.writes[block]
         numbers[seams.vertex[block][writes]] = local[arrays["shared"][writes]]
-        yield _rows(arrays, kinds, rows).tobytes()
+        yield ply_rows(*_vertices(arrays, kinds, rows)).tobytes()
     for block in blocks:
         arrays = read(block)
         local = np.cumsum(seams.rows(block, arrays)) - 1 + starts[block]
@@ -87,7 +105,14 @@ def _ply(told: list[_Told], seams: _Seams, kinds: dict[str, np.ndarray], read: R
 
 def _write_tileset(path: Path, count: int, seams: _Seams, kinds: dict[str, np.ndarray], read: Read) -> None:
     """The blocks as 3D Tiles (OGC 22-025, version 1.1): positions are those of the scan, each block's around its
-    own middle, as GLB has single precision, and with y upward, as glTF has it. The list is written last."""
+    own middle, as GLB has single precision, and with y upward, as glTF has it. A list that is there is removed
+    first, since it would not be that of the new files, and with it those that it names; the new one is last."""
+    if path.exists():
+        listed = path.read_bytes()
+        path.unlink()
+        for old in path.parent.glob(f"{glob.escape(path.stem)}-*.glb"):
+            if quote(old.name).encode() in listed:
+                old.unlink()
     children, boxes = [], []
     for block in range(count):
         if not seams.kept_in(block).any():
@@ -101,7 +126,7 @@ def _write_tileset(path: Path, count: int, seams: _Seams, kinds: dict[str, np.nd
         upright = np.stack([x, z, -y], axis=1)
         write_mesh(path.with_name(name), upright, corners.reshape(-1, 3), attributes=columns, colors=colors)
         placed = [*np.eye(4)[:3].ravel().tolist(), *middle.tolist(), 1.0]
-        children.append({"transform": placed, "content": {"uri": name}} | _bounds(box - middle, 0.0))
+        children.append({"transform": placed, "content": {"uri": quote(name)}} | _bounds(box - middle, 0.0))
         boxes.append(box)
     whole = np.stack([np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]])
     size = float(np.linalg.norm(np.ptp(whole, axis=0)))
@@ -231,17 +256,10 @@ def _types(pieces: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: kind.astype(TYPES.get(kind.dtype.str[1:], kind.dtype)) for name, kind in kinds.items()}
 
 
-def _rows(arrays: dict[str, np.ndarray] | None, kinds: dict[str, np.ndarray], rows: Any = None) -> np.ndarray:
-    """The vertices of a piece as they lie in the file; none, for their types, where there is no piece."""
-    none = {"vertices": np.empty((0, 3))} | kinds
-    places, columns, colors = _vertices(arrays or none, kinds, slice(0) if arrays is None else rows)
-    return ply_rows(places, columns, colors)
-
-
 def _vertices(
     arrays: dict[str, np.ndarray], kinds: dict[str, np.ndarray], rows: Any
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
-    """Places, named columns and colors of some vertices of a piece."""
+    """Places, named columns and colors of some vertices of a piece, of types that files have."""
     told = {name.removeprefix("attribute."): arrays[name][rows].astype(kind.dtype) for name, kind in kinds.items()}
     confidence, colors = {"confidence": told.pop("confidence")}, told.pop("colors", None)
     return arrays["vertices"][rows], confidence | named_columns(told, confidence), colors

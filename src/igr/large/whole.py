@@ -32,7 +32,7 @@ from ..settings import Checked, Count, Positive
 from ..store.atomic import locked, make_folder, write_bytes
 from ..surface.surface import Surface
 from ..tiles.blocks import INDEX, opened, sort, source_of
-from .join import join
+from .join import check_joined, join
 from .work import Plan, Work
 
 logger = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ def reconstruct_large(
         FitError: there is no surface, or a fit diverged.
     """
     options, began = options or LargeOptions(), time.monotonic()
+    check_joined(Path(output))
     ends(options.surface, options.holes, options.trim)
     if options.cluster:
         from .cluster import check_address
@@ -135,7 +136,7 @@ def large_surface(folder: str | os.PathLike[str]) -> Surface:
             "keep the folder (keep=True, --run)"
         )
     whole = work.whole
-    kept = {"samples": whole.samples, "details": whole.details, "measured": whole.measured}
+    kept = {"samples": whole.samples, "near": whole.near, "details": whole.details, "measured": whole.measured}
     return Surface(work.field, whole.frame, whole.config, **kept)
 
 

@@ -111,7 +111,7 @@ class Work:
     @cached_property
     def coarse(self) -> NumpyField:
         """The field of the coarse fit, asked by every block: what lies beyond its ball is found once."""
-        return NumpyField(self.whole.field, self.whole.config.network, self.whole.samples)
+        return NumpyField(self.whole.field, self.whole.config.network, self.whole.near)
 
     @cached_property
     def lattice(self) -> Lattice:

@@ -207,7 +207,7 @@ def onnx_bytes(surface: Surface) -> bytes:
     centered = graph.node("Sub", "points", graph.constant(surface.frame.center))
     unit = graph.node("Div", centered, graph.constant(scale))
     network = surface.config.network
-    beyond = Beyond(NumpyField(surface.field, network), surface.samples)
+    beyond = Beyond(NumpyField(surface.field, network), surface.near)
     value = continued_field(graph, unit, network, surface.field.state(), beyond)
     graph.node("Mul", value, graph.constant(scale), output="distance")
     points = helper.make_tensor_value_info("points", TensorProto.DOUBLE, ["n", surface.dimension])

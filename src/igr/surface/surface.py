@@ -67,7 +67,7 @@ class Surface(Solid):
         self.field, self.frame, self.config = field, frame, config
         self.samples = np.asarray(samples, np.float32)
         self.near = near or Neighbors(self.samples.astype(float))
-        self._unit = NumpyField(field, config.network, None if isinstance(field, CombinedField) else self.samples)
+        self._unit = NumpyField(field, config.network, None if isinstance(field, CombinedField) else self.near)
         self.details = {} if details is None else details
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
