@@ -65,6 +65,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "price": ("Accuracy and its price", price.rows),
     "others": ("Beside MeshLib and Poisson, whole processes", others.rows),
     "large": ("Large clouds", large.rows),
+    "larger": ("A hundred million points", large.larger),
     "sizes": ("Cost as the cloud grows", speed.sizes),
     "photos": ("Photographs", photos.rows),
     "bodies": ("Shape spaces: the shipped one", spaces.shipped),

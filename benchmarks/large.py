@@ -19,6 +19,13 @@ from .measure import Run, igr, process
 SPACING, NOISE = 0.25, 0.3
 """Distance of the points, meters, and their noise in it."""
 COUNTS = (1_000_000, 10_000_000)
+MOST = 100_000_000
+HEAD = (
+    "Errors in the distance of the points; disk in sizes of the input, at the end; single runs.",
+    "",
+    "| points | blocks | triangles | processor s | s | MB | disk | mean error | at borders of blocks |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+)
 TILE = 2_500_000
 """Points of a tile, at most."""
 CORNER = np.array([500_000.0, 5_400_000.0])
@@ -56,21 +63,11 @@ def write_tiles(folder: Path, count: int) -> float:
 
 def rows() -> Iterator[str]:
     """Cost and error by the number of points; then seams, and two processes beside one."""
-    yield "Errors in the distance of the points; disk in sizes of the input, at the end; single runs."
-    yield ""
-    yield "| points | blocks | triangles | processor s | s | MB | disk | mean error | at borders of blocks |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield from HEAD
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for count in COUNTS:
-            size = write_tiles(made := _made(folder / f"{count}"), count)
-            run = _reconstructed(folder, made, f"{count}")
-            told, disk = run.result, _size(folder / f"{count}-run") / size
-            error, seams = _errors(folder / f"{count}.ply", folder / f"{count}-run")
-            yield (
-                f"| {count:,} | {told['blocks']} | {told['triangles']:,} | {run.processor:.0f} | {run.seconds:.0f} | "
-                f"{run.megabytes:.0f} | {disk:.1f} | {error:.3f} | {seams:.3f} |"
-            )
+            yield _measured(folder, count)
         yield ""
         made = folder / f"{COUNTS[0]}"
         one = _reconstructed(folder, made, "one", "--block-points", 64_000, threads=1)
@@ -82,6 +79,25 @@ def rows() -> Iterator[str]:
         )
         apart = _apart(folder / "one.ply", folder / f"{COUNTS[0]}.ply", folder / "one-run")
         yield f"Their surface, within a spacing of borders, is {apart:.3f} spacings from that of two blocks (median)."
+
+
+def larger() -> Iterator[str]:
+    """The same for a hundred million points."""
+    yield from HEAD
+    with tempfile.TemporaryDirectory() as folder:
+        yield _measured(Path(folder), MOST)
+
+
+def _measured(folder: Path, count: int) -> str:
+    """Cost and error of a land of so many points."""
+    size = write_tiles(made := _made(folder / f"{count}"), count)
+    run = _reconstructed(folder, made, f"{count}")
+    told, disk = run.result, _size(folder / f"{count}-run") / size
+    error, seams = _errors(folder / f"{count}.ply", folder / f"{count}-run")
+    return (
+        f"| {count:,} | {told['blocks']} | {told['triangles']:,} | {run.processor:.0f} | {run.seconds:.0f} | "
+        f"{run.megabytes:.0f} | {disk:.1f} | {error:.3f} | {seams:.3f} |"
+    )
 
 
 def _made(folder: Path) -> Path:
