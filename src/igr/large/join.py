@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import FitError, InputError
 from ..mesh.pieces import connected, crumbs
-from ..mesh.write import named_columns, ply_corners, ply_head, ply_rows, write_mesh
-from ..store.atomic import check_folder, destination, write_bytes, write_stream
+from ..mesh.write import mesh_bytes, named_columns, ply_corners, ply_head, ply_rows
+from ..store.atomic import check_folder, destination, write_bytes, write_files, write_stream
 
 TYPES = {"i8": np.dtype(float), "u8": np.dtype(float), "b1": np.dtype(np.uint8)}
 """What stands for types that PLY does not have."""
@@ -71,21 +71,20 @@ def join(path: Path, count: int, read: Read) -> Joined:
     faces = sum(int(part.faces[seams.kept_in(block)].sum()) for block, part in enumerate(told))
     if faces == 0:
         raise FitError("there is no surface in any of the blocks")
+    starts = np.cumsum([0, *(seams.written(block, part) for block, part in enumerate(told))])
     kinds = _types(read(block) for block in range(count))
     if path.suffix.lower() == TILESET:
         _write_tileset(destination(path), count, seams, kinds, read)
     else:
-        write_stream(path, _ply(told, faces, seams, kinds, read))
-    vertices = sum(seams.written(block, part) for block, part in enumerate(told))
-    return Joined(vertices, faces, seams.components, seams.open_edges(told), seams.crumbs)
+        write_stream(path, _ply(told, starts, faces, seams, kinds, read))
+    return Joined(int(starts[-1]), faces, seams.components, seams.open_edges(told), seams.crumbs)
 
 
 def _ply(
-    told: list[_Told], faces: int, seams: _Seams, kinds: dict[str, np.ndarray], read: Read
+    told: list[_Told], starts: np.ndarray, faces: int, seams: _Seams, kinds: dict[str, np.ndarray], read: Read
 ) -> Iterator[bytes]:
     """The parts of a PLY file: its head, the vertices of each block, the triangles of each block."""
     numbers = np.zeros(len(seams.names), np.int64)
-    starts = np.cumsum([0, *(seams.written(block, part) for block, part in enumerate(told))])
     none = {"vertices": np.empty((0, 3))} | kinds
     yield ply_head(ply_rows(*_vertices(none, kinds, slice(None))).dtype, int(starts[-1]), faces)
     blocks = [block for block, part in enumerate(told) if len(part.area)]
@@ -106,13 +105,8 @@ def _ply(
 def _write_tileset(path: Path, count: int, seams: _Seams, kinds: dict[str, np.ndarray], read: Read) -> None:
     """The blocks as 3D Tiles (OGC 22-025, version 1.1): positions are those of the scan, each block's around its
     own middle, as GLB has single precision, and with y upward, as glTF has it. A list that is there is removed
-    first, since it would not be that of the new files, and with it those that it names; the new one is last."""
-    if path.exists():
-        listed = path.read_bytes()
-        path.unlink()
-        for old in path.parent.glob(f"{glob.escape(path.stem)}-*.glb"):
-            if quote(old.name).encode() in listed:
-                old.unlink()
+    first, as it is not that of the new files; the new one is last, and what only the old one names goes."""
+    before = path.read_bytes() if path.exists() else b""
     children, boxes = [], []
     for block in range(count):
         if not seams.kept_in(block).any():
@@ -124,7 +118,8 @@ def _write_tileset(path: Path, count: int, seams: _Seams, kinds: dict[str, np.nd
         middle, name = box.mean(0), f"{path.stem}-{block:05d}.glb"
         x, y, z = (places - middle).T
         upright = np.stack([x, z, -y], axis=1)
-        write_mesh(path.with_name(name), upright, corners.reshape(-1, 3), attributes=columns, colors=colors)
+        tile = mesh_bytes(".glb", upright, corners.reshape(-1, 3), attributes=columns, colors=colors)
+        write_files({path.with_name(name): tile}, withdrawn=path)
         placed = [*np.eye(4)[:3].ravel().tolist(), *middle.tolist(), 1.0]
         children.append({"transform": placed, "content": {"uri": quote(name)}} | _bounds(box - middle, 0.0))
         boxes.append(box)
@@ -132,7 +127,10 @@ def _write_tileset(path: Path, count: int, seams: _Seams, kinds: dict[str, np.nd
     size = float(np.linalg.norm(np.ptp(whole, axis=0)))
     root = _bounds(whole, size) | {"refine": "ADD", "children": children}
     tileset = {"asset": {"version": "1.1"}, "geometricError": size, "root": root}
-    write_bytes(path, json.dumps(tileset, indent=1).encode())
+    write_bytes(path, after := json.dumps(tileset, indent=1).encode())
+    for tile in path.parent.glob(f"{glob.escape(path.stem)}-*.glb"):
+        if quote(tile.name).encode() in before and quote(tile.name).encode() not in after:
+            tile.unlink(missing_ok=True)
 
 
 def _bounds(box: Float[np.ndarray, "2 3"], error: float) -> dict[str, Any]:
