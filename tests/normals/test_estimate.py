@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapes import blob
+from shapes import blob, rotation
 
 from examples.clouds.solids import sample_solid
 from igr.examples import example_cloud
+from igr.normals.directions import principal_axes
 from igr.normals.estimate import orient, orient_normals
 
 
@@ -80,3 +81,17 @@ def test_clean_solids_are_trusted_and_confidence_knows_its_errors():
 def test_same_points_same_normals():
     cloud = example_cloud("torus", points=2000)
     np.testing.assert_array_equal(orient_normals(cloud.points)[0], orient_normals(cloud.points)[0])
+
+
+@pytest.mark.parametrize(
+    "stretch",
+    [(1, 1, 1), (1, 1, 1e-4), (1, 1e-5, 1e-5), (1, 1, 0), (1, 0, 0), (0, 0, 0), (1e-90,) * 3, (1e90,) * 3],
+)
+def test_neighborhoods_vary_along_orthogonal_axes_as_their_covariance_says(stretch):
+    points = np.random.default_rng(0).normal(size=(1000, 9, 3)) * stretch @ rotation(seed=1)
+    variances, axes = principal_axes(points.reshape(-1, 3), np.arange(9000).reshape(1000, 9))
+    centered = points - points.mean(1, keepdims=True)
+    covariance, size = np.swapaxes(centered, 1, 2) @ centered, np.maximum(variances[:, -1:, None], 1e-300)
+    np.testing.assert_allclose(covariance @ axes / size, axes * variances[:, None] / size, atol=1e-14)
+    np.testing.assert_allclose(np.swapaxes(axes, 1, 2) @ axes, np.tile(np.eye(3), (1000, 1, 1)), atol=1e-14)
+    assert (np.diff(variances, axis=1) >= 0).all()
