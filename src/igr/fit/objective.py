@@ -220,7 +220,7 @@ def _sign_agnostic(f: Array, g: Array, batch: Batch, weights: ObjectiveConfig) -
 
 def on_the_side_of(g: Array, normals: Array) -> Array:
     """The normals (n, d), each turned to the side that the gradient g (n, d) points to."""
-    return normals * (1 - 2 * ((normals * g).sum(-1) < 0))[:, None]
+    return normals * (1 - 2 * (_dot(normals, g) < 0))[:, None]
 
 
 def normal_weight(weights: ObjectiveConfig, progress: float, *, estimated: bool) -> float:
@@ -237,4 +237,9 @@ def _functions(array: Array) -> Any:
 
 
 def _norm(vectors: Array) -> Array:
-    return (vectors * vectors).sum(-1) ** 0.5
+    return _dot(vectors, vectors) ** 0.5
+
+
+def _dot(one: Array, other: Array) -> Array:
+    """The products (n,) of the rows of two arrays (n, d)."""
+    return _functions(one).einsum("nd,nd->n", one, other)

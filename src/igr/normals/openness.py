@@ -7,11 +7,14 @@ ones. The share of directions that do is high outside and low inside, also of sc
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+from ..machine import threads
 
 VOXEL_SPACINGS = 1.5
 """Edge of a voxel in spacings of the cloud."""
@@ -44,20 +47,23 @@ def openness(
     Returns:
         The openness (n,) in [0, 1] of the side that the normal points to, and of the other one.
     """
-    d = points.shape[1]
-    front, back = np.zeros((2, len(points)))
-    for turn in _rotations(d):
-        at, across = (points - points.mean(0)) @ turn, normals @ turn
+    d, middle = points.shape[1], points.mean(0)
+
+    def sides(turn: np.ndarray) -> np.ndarray:
+        """The openness of both sides (2, n) after one rotation."""
+        at, across = (points - middle) @ turn, normals @ turn
         low, high = at.min(0), at.max(0)
         cell = max(VOXEL_SPACINGS * spacing, float((high - low).max()) / (VOXELS[d] - 2 * BORDER))
         cells = int(np.ceil((high - low).max() / cell)) + 2 * BORDER
         place = (at - (low + high) / 2) / cell + cells / 2
         seen = _openness(place, cells)
-        for reach in REACH:
-            front += _read(seen, place + reach * across)
-            back += _read(seen, place - reach * across)
-    asked = ROTATIONS[d] * len(REACH)
-    return front / asked, back / asked
+        return np.array(
+            [[_read(seen, place + side * reach * across) for reach in REACH] for side in (1, -1)]
+        ).mean(1)
+
+    with ThreadPoolExecutor(threads()) as pool:  # numpy lets others compute meanwhile
+        front, back = np.mean(list(pool.map(sides, _rotations(d))), axis=0)
+    return front, back
 
 
 def decisive(front: Float[np.ndarray, " n"], back: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -103,10 +103,10 @@ def _linked(points: np.ndarray, normals: np.ndarray, neighbors: np.ndarray) -> _
     i = np.repeat(np.arange(len(points)), neighbors.shape[1])
     j = neighbors.ravel()
     step = points[j] - points[i]
-    length = np.maximum(np.linalg.norm(step, axis=1), 1e-300)
+    length = np.maximum(np.sqrt(np.einsum("ld,ld->l", step, step)), 1e-300)
     step /= length[:, None]
-    parallel = (normals[i] * normals[j]).sum(1)
-    rise, fall = (step * normals[i]).sum(1), (step * normals[j]).sum(1)
+    own, other = normals[i], normals[j]
+    parallel, rise, fall = (np.einsum("ld,ld->l", *pair) for pair in ((own, other), (step, own), (step, other)))
     tilt = np.maximum(np.abs(rise), np.abs(fall))
     agreement = np.where(tilt < BENT, parallel, parallel - 2 * rise * fall)
     typical = np.median(length.reshape(neighbors.shape), axis=1)

@@ -102,5 +102,6 @@ class Support:
         bend = np.zeros(len(x))
         for near in index.T:
             step = x - self.near.points[near]
-            bend += np.abs((step * self.normals[near]).sum(1)) + np.abs((step * normals).sum(1))
+            bend += np.abs(np.einsum("nd,nd->n", step, self.normals[near]))
+            bend += np.abs(np.einsum("nd,nd->n", step, normals))
         return distance + bend / count + self.misfit[index].mean(1)
