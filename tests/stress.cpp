@@ -84,9 +84,9 @@ std::unique_ptr<Core> make_core(int threads) {
 Numbers all_of(const igr::Floats& floats) { return Numbers(floats.data(), floats.data() + floats.size()); }
 
 // Everything that training has made of a core.
-Numbers state(const Core& core) {
+Numbers state(Core& core) {
   Numbers all = all_of(core.values);
-  for (const Numbers& more : {all_of(core.first), all_of(core.second)})
+  for (const Numbers& more : {all_of(core.moments().first), all_of(core.moments().second)})
     all.insert(all.end(), more.begin(), more.end());
   all.push_back(float(core.step_count()));
   return all;

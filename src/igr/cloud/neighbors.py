@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..machine import threads
+
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
 
@@ -114,7 +116,7 @@ class Neighbors:
         scale = 1.0 if self._frame is None else self._frame.scale
         places = x if self._frame is None else self._frame.to_input(x)
         order = near_order(places) if len(places) > MANY else slice(None)
-        found = self.tree.query(places[order], k=count, workers=-1, distance_upper_bound=within * scale)
+        found = self.tree.query(places[order], k=count, workers=threads(), distance_upper_bound=within * scale)
         distance, index = np.empty(np.shape(found[0])), np.empty(np.shape(found[1]), np.int64)
         distance[order], index[order] = found[0] / scale, found[1]
         return (distance, index) if count > 1 else (distance.reshape(len(x)), index.reshape(len(x)))

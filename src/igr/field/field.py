@@ -82,13 +82,21 @@ class NativeField:
         config: its network must be a `FeatureConfig`.
         dimension: 2 or 3.
         threads: threads of the core; None for all of the machine's, shared among torchrun's ranks.
+        state: what it starts from; random when missing.
 
     Raises:
         ValueError: the core has no network of this size.
         InputError: IGR_INSTRUCTION_SET or IGR_THREADS makes no sense here.
     """
 
-    def __init__(self, config: Config, dimension: int, *, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dimension: int,
+        *,
+        threads: int | None = None,
+        state: dict[str, np.ndarray] | None = None,
+    ) -> None:
         from ..machine import threads as machine_threads
         from .features import feature_levels, initial_parameters
         from .native import NativeCore, instruction_set
@@ -100,9 +108,8 @@ class NativeField:
         sizes = network.features, network.width, network.beta, network.bound
         levels = feature_levels(network, dimension)
         self.core = NativeCore(dimension, levels, *sizes, self.threads, instruction_set())
-        first = initial_parameters(network, dimension, np.random.default_rng([config.seed, 2]))
-        for name, values in self.core.parameters().items():
-            values[...] = first[name]
+        rng = np.random.default_rng([config.seed, 2])
+        self.load_state(initial_parameters(network, dimension, rng) if state is None else state)
 
     def array(self, values: np.ndarray) -> np.ndarray:
         """`values` as a contiguous float32 array."""
@@ -159,14 +166,18 @@ class NativeField:
         return {"device": "cpu", "threads": self.threads, "program": f"native, {self.core.instruction_set}"}
 
 
-def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field:
-    """The untrained field of `config`: native for features on the CPU where the core was built, else torch.
+def make_field(
+    config: Config, dimension: int, *, device: str = "auto", state: dict[str, np.ndarray] | None = None
+) -> Field:
+    """The field of `config`, untrained or in a state: native for features on the CPU where the core was built,
+    else torch.
 
     Args:
         config: decides the network and the seed of its initial weights.
         dimension: 2 or 3.
         device: "auto", "cpu" (native where possible), "torch" (the torch reference on the CPU), or a torch
             device such as "cuda". "auto" takes a GPU for an MLP if there is one.
+        state: what a field of this kind saved (`Field.state`); untrained when missing.
 
     Raises:
         InputError: the field needs torch, which is not installed, or the device does not exist.
@@ -177,7 +188,7 @@ def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field
         reason = "is not built here"
         if available():
             try:
-                return NativeField(config, dimension)
+                return NativeField(config, dimension, state=state)
             except InputError:
                 raise
             except ValueError as problem:
@@ -188,7 +199,10 @@ def make_field(config: Config, dimension: int, *, device: str = "auto") -> Field
     chosen = torch_device(device)
     from .torch_field import torch_field
 
-    return torch_field(config, dimension, device=chosen)
+    field = torch_field(config, dimension, device=chosen)
+    if state is not None:
+        field.load_state(state)
+    return field
 
 
 class NumpyField:

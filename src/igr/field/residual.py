@@ -60,11 +60,12 @@ class Grid:
         """For every brick its number, 0 where it holds nothing; and the values, brick after brick."""
         brick, within = self._brick(self.corners)
         edge = self.resolution // BRICK + 1
-        filled, number = np.unique(brick, return_inverse=True)
         numbers, size = np.zeros(edge**self.dimension, np.int32), BRICK**self.dimension
+        numbers[brick] = 1
+        filled = np.flatnonzero(numbers)
         numbers[filled] = np.arange(1, len(filled) + 1)
         values = np.zeros((len(filled) + 1) * size, np.float32)
-        values[(number.reshape(-1) + 1) * size + within] = self.values
+        values[numbers[brick] * size + within] = self.values
         return numbers, values
 
     def at(self, corners: Int[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from ..cloud.neighbors import Neighbors, disk_areas
 from ..field.beyond import sphere_places
+from ..machine import threads
 from ..normals.openness import Indicator
 from .sampling import KnownSpace
 
@@ -61,10 +62,10 @@ def indicator(
     grids = np.meshgrid(*[steps] * (d - 1), abs(steps[: cells // 2 + 1]), indexing="ij", sparse=True)
     square = np.asarray(sum(wave * wave for wave in grids))
     spectrum = np.asarray(
-        sum(1j * grids[axis] * np.asarray(fft.rfftn(field[axis], workers=-1)) for axis in range(d))
+        sum(1j * grids[axis] * np.asarray(fft.rfftn(field[axis], workers=threads())) for axis in range(d))
     )
     spectrum *= -np.exp(-0.5 * square * cell * cell) / np.where(square == 0, np.inf, square)
-    values = np.asarray(fft.irfftn(spectrum, s=[cells] * d, workers=-1)).astype(np.float32)
+    values = np.asarray(fft.irfftn(spectrum, s=[cells] * d, workers=threads())).astype(np.float32)
     raw = Indicator(values, bound)
     return Indicator(values - np.float32(np.median(raw(points))), bound)
 

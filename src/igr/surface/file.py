@@ -73,8 +73,7 @@ def parts_of(arrays: dict[str, np.ndarray], entries: dict[str, str], device: str
     check_parameters({"samples": samples}, {"samples": (max(len(samples), 1), dimension)})
     state = {k[6:]: v for k, v in arrays.items() if k.startswith("field.")}
     check_parameters(state, parameter_shapes(config, dimension))
-    field = make_field(config, dimension, device=device)
-    field.load_state(state)
+    field = make_field(config, dimension, device=device, state=state)
     field.set_detail(1.0)
     if isinstance(config.network, FeatureConfig):
         residual = Residual.of(state, dimension, config.network.bound)

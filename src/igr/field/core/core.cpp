@@ -52,7 +52,7 @@ Core::Core(const Shape& shape, const std::string& instruction_set)
   const int64_t weight2 = place("weight2", width, width), bias2 = place("bias2", width, 0);
   const int64_t weight3 = place("weight3", width, 0), bias3 = place("bias3", 1, 0);
   table_start_ = place("table", rows, shape.features);
-  for (Floats* array : {&values, &first, &second}) *array = Floats(end);
+  values = Floats(end);
   gradient_ = Floats(table_start_);
   const float* start = values.data();
   network_ = {d,

@@ -83,7 +83,13 @@ class Core {
   const std::vector<Place>& places() const { return places_; }
   int inputs() const { return network_.inputs; }
 
-  Floats values, first, second;
+  // Adam's moments, 0 at first. A field that is only read never asks for them: until then they take no memory.
+  struct Moments {
+    Floats first, second;
+  };
+  const Moments& moments();
+
+  Floats values;
 
  private:
   struct Worker {
@@ -118,6 +124,7 @@ class Core {
   RowSums row_sums(Worker& worker, const Part& part) const;
   void scatter(const Part& part, const RowSums& sums) const;
   void need_backward() const;
+  void need_moments();
   void clock(Worker& worker) { worker.mark = std::chrono::steady_clock::now(); }
   void clock(Worker& worker, Phase phase);
 
@@ -127,6 +134,7 @@ class Core {
   Network network_;
   std::vector<Place> places_;
   int64_t table_start_ = 0, sums_floats_ = 0, tile_floats_ = 0;
+  Moments moments_;
   Floats tiles_, df_, sums_, gradient_;
   int groups_ = 0;  // of tiles whose `sums_` await being collected
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -17,6 +17,18 @@ void Core::need_backward() const {
   if (!derived_) throw std::runtime_error("there are no derivatives: call forward and backward first");
 }
 
+void Core::need_moments() {
+  if (moments_.first.size() == values.size()) return;
+  Moments cleared{Floats(values.size()), Floats(values.size())};
+  moments_ = std::move(cleared);
+}
+
+const Core::Moments& Core::moments() {
+  const Lock lock(mutex_);
+  need_moments();
+  return moments_;
+}
+
 // The network's derivatives from the groups' sums, added in order.
 void Core::collect_sums() {
   float* total = sums_.data();
@@ -87,6 +99,8 @@ void Core::scatter(const Part& part, const RowSums& sums) const {
 void Core::adam(float table_rate, float network_rate, float beta1, float beta2, float epsilon) {
   const Lock lock(mutex_);
   need_backward();
+  need_moments();
+  float *first = moments_.first.data(), *second = moments_.second.data();
   const std::vector<Part> tasks = parts();
   reserve_rows(tasks, std::min(shape_.threads, int(tasks.size()) + 1));
   step_count_++;
@@ -102,7 +116,7 @@ void Core::adam(float table_rate, float network_rate, float beta1, float beta2, 
     if (task == 0) {
       collect_sums();
       clock(worker, kMlp);
-      kernels_.adam(network_step, values.data(), first.data(), second.data(), gradient_.data(), table_start_);
+      kernels_.adam(network_step, values.data(), first, second, gradient_.data(), table_start_);
       clock(worker, kAdam);
       return;
     }
@@ -111,7 +125,7 @@ void Core::adam(float table_rate, float network_rate, float beta1, float beta2, 
     scatter(part, sums);
     clock(worker, kScatter);
     const int64_t begin = table_at(part) - sums.offset * shape_.features;
-    kernels_.adam_rows(table_step, values.data() + begin, first.data() + begin, second.data() + begin, sums);
+    kernels_.adam_rows(table_step, values.data() + begin, first + begin, second + begin, sums);
     clock(worker, kAdam);
   });
   pending_ = -1;
