@@ -19,6 +19,8 @@ from .measure import Run, igr, process
 SPACING, NOISE = 0.25, 0.3
 """Distance of the points, meters, and their noise in it."""
 COUNTS = (1_000_000, 10_000_000)
+SHARED = 4_000_000
+"""Points that workers share."""
 MOST = 100_000_000
 HEAD = (
     "Errors in the distance of the points; disk in sizes of the input, at the end; single runs.",
@@ -69,16 +71,20 @@ def rows() -> Iterator[str]:
         for count in COUNTS:
             yield _measured(folder, count)
         yield ""
-        made = folder / f"{COUNTS[0]}"
-        one = _reconstructed(folder, made, "one", "--block-points", 64_000, threads=1)
-        two = _reconstructed(folder, made, "two", "--block-points", 64_000, "--cluster", "local:2", threads=1)
-        equal = (folder / "one.ply").read_bytes() == (folder / "two.ply").read_bytes()
+        small = _reconstructed(folder, folder / f"{COUNTS[0]}", "small", "--block-points", 64_000)
+        apart = _apart(folder / "small.ply", folder / f"{COUNTS[0]}.ply", folder / "small-run")
         yield (
-            f"{one.result['blocks']} blocks by one process with one thread and by two: {one.seconds:.0f} s and "
+            f"The same million in {small.result['blocks']} blocks is, within a spacing of their borders, {apart:.3f} "
+            "spacings from that in two (median)."
+        )
+        write_tiles(made := _made(folder / "shared"), SHARED)
+        each = "--block-points", SHARED // 32, "--cluster"
+        one, two = (_reconstructed(folder, made, f"by{n}", *each, f"local:{n}", threads=1) for n in (1, 2))
+        equal = (folder / "by1.ply").read_bytes() == (folder / "by2.ply").read_bytes()
+        yield (
+            f"{one.result['blocks']} blocks by one worker of one thread and by two: {one.seconds:.0f} s and "
             f"{two.seconds:.0f} s, {one.seconds / two.seconds:.2f} times as quick; the same bytes: {equal}."
         )
-        apart = _apart(folder / "one.ply", folder / f"{COUNTS[0]}.ply", folder / "one-run")
-        yield f"Their surface, within a spacing of borders, is {apart:.3f} spacings from that of two blocks (median)."
 
 
 def larger() -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -39,9 +40,11 @@ print(json.dumps([time.perf_counter() - began, spent, usage.ru_maxrss / 1024, st
 
 
 def process(command: Sequence[str], *, cwd: str | None = None) -> Run:
-    """Run a command; wall and processor seconds and peak memory by the operating system's account."""
+    """Run a command; wall and processor seconds and peak memory by the operating system's account. Compiled modules
+    are kept, as they are where somebody uses a program more than once."""
     launcher = [sys.executable, "-S", "-c", LAUNCH, *command]
-    done = subprocess.run(launcher, capture_output=True, text=True, cwd=cwd, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(launcher, capture_output=True, text=True, cwd=cwd, env=environment, check=True)
     seconds, processor, megabytes, status = json.loads(done.stderr.splitlines()[-1])
     if status != 0:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr[-500:]}")

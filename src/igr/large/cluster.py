@@ -17,7 +17,7 @@ from ..machine import MOST_THREADS, processors
 from .work import Work
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 MEANT = "use tcp://HOST:PORT of a Dask scheduler, or local:N for N processes on this machine"
 
@@ -31,13 +31,23 @@ def on_cluster(work: Work, address: str) -> Iterator[tuple[str, int]]:
         pieces, folder, fits = work.missing("piece"), str(work.folder.resolve()), {}
         for block in work.needed(pieces):
             fits[block] = client.submit(_done, folder, "block", block, key=f"fit block {block} of {folder}")
-        meshes = []
-        for piece in pieces:
-            after = [fits[near] for near in work.asks[piece] if near in fits]
-            name = f"mesh block {piece} of {folder}"
-            meshes.append(client.submit(_done, folder, "piece", piece, after, key=name))
-        for future in as_completed([*fits.values(), *meshes]):
-            yield future.result()
+
+        def meshes() -> list[Future]:
+            made = []
+            for piece in pieces:
+                after = [fits[near] for near in work.asks[piece] if near in fits]
+                name = f"mesh block {piece} of {folder}"
+                made.append(client.submit(_done, folder, "piece", piece, after, key=name))
+            return made
+
+        planned = work.find_step()
+        futures = as_completed([*fits.values(), *(meshes() if planned else [])])
+        for future in futures:
+            done = future.result()
+            if not planned and work.find_step():
+                planned = True
+                futures.update(meshes())
+            yield done
 
 
 def each(address: str, work: Callable[..., Any], items: Mapping[str, tuple]) -> Iterator[tuple[str, Any]]:
@@ -72,6 +82,7 @@ def connected(address: str) -> Iterator[Client]:
         InputError: nobody answers, or as `check_address`.
     """
     check_address(address)
+    from dask import config
     from distributed import Client, LocalCluster
 
     kind, _, count = address.partition(":")
@@ -84,15 +95,16 @@ def connected(address: str) -> Iterator[Client]:
             yield client
         return
     threads = {"IGR_THREADS": str(max(1, processors() // int(count))), "OMP_NUM_THREADS": "1"}
-    how = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0", "env": threads}
-    with LocalCluster(n_workers=int(count), **how) as workers, Client(workers) as client:
+    how = {"threads_per_worker": 1, "memory_limit": 0, "dashboard_address": ":0"}
+    environment = config.set({"distributed.nanny.pre-spawn-environ": threads})  # Dask's would trim memory at once
+    with environment, LocalCluster(n_workers=int(count), **how) as workers, Client(workers) as client:
         yield client
 
 
 def _done(folder: str, kind: str, block: int, after: object = None) -> tuple[str, int]:
     """Fit or mesh a block, in a worker."""
     work = _work(folder)
-    (work.fit_block if kind == "block" else work.mesh)(block)
+    (work.fit if kind == "block" else work.mesh)(block)
     return kind, block
 
 

@@ -166,15 +166,10 @@ def _plan(work: Work, config: Config, options: LargeOptions, notify: Callable[[s
         told = Options(normals=options.normals, surface=options.surface)
         coarse = reconstruct(work.blocks.sample(taken), config=config, options=told, notify=notify)
         write_bytes(work.folder / "whole.igr", coarse.to_bytes())
-    whole, pilot = work.whole, int(np.argsort(counts, kind="stable")[len(counts) // 2])
-    use, spacing = whole.details["normals"], whole.details["spacing"]
-    if not work.file("block", pilot).exists():
-        work.fit(pilot, config, use, spacing)
-    step = (options.cell or work.surface_of(pilot).details["cell"]) / whole.frame.scale
-    is_open = ends(options.surface, options.holes, options.trim, found=whole.is_open)
-    lengths = options.holes, options.trim
-    plan = Plan(config.to_json(), use, spacing, step, is_open, *lengths, attributes=options.attributes)
-    write_bytes(work.folder / "plan.json", plan.to_json().encode())
+    told, step = work.whole.details, options.cell and options.cell / work.whole.frame.scale
+    is_open = ends(options.surface, options.holes, options.trim, found=work.whole.is_open)
+    of_all = config.to_json(), told["normals"], told["spacing"], step, is_open
+    work.plan = Plan(*of_all, options.holes, options.trim, attributes=options.attributes)
 
 
 def _events(work: Work, cluster: str) -> Iterator[tuple[str, int]]:
@@ -190,10 +185,11 @@ def _events(work: Work, cluster: str) -> Iterator[tuple[str, int]]:
     pool = ThreadPoolExecutor(count := _at_once(work))
     try:
         while waiting or running:
-            ready = [("piece", piece) for piece in waiting if not unfitted.intersection(work.asks[piece])]
+            known = waiting if work.find_step() else []
+            ready = [("piece", piece) for piece in known if not unfitted.intersection(work.asks[piece])]
             for kind, block in [*ready, *(("block", block) for block in todo)][: count - len(running)]:
                 (waiting if kind == "piece" else todo).remove(block)
-                running[pool.submit(work.mesh if kind == "piece" else work.fit_block, block)] = kind, block
+                running[pool.submit(work.mesh if kind == "piece" else work.fit, block)] = kind, block
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 kind, block = running.pop(done)
                 done.result()

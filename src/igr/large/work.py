@@ -56,8 +56,9 @@ class Plan:
     """What the cloud's normals are used for, as the coarse fit found."""
     spacing: float
     """Of the points of the coarse fit, in the scan's units."""
-    step: float
-    """Of the lattice of the mesh, whose origin is that of the unit frame of the coarse fit, in that frame."""
+    step: float | None
+    """Of the lattice of the mesh, whose origin is that of the unit frame of the coarse fit, in that frame; None
+    until a first field tells it (`Work.find_step`)."""
     is_open: bool
     holes: float | None = None
     trim: float | None = None
@@ -77,7 +78,7 @@ class Work:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self.folder, self._plan = Path(folder), None
 
     def file(self, kind: str, block: int) -> Path:
         """Where the field ("block") or the triangles ("piece") of a block are kept."""
@@ -93,11 +94,30 @@ class Work:
         """The coarse fit."""
         return Surface.load(self.folder / "whole.igr")
 
-    @cached_property
+    @property
     def plan(self) -> Plan:
-        """What holds for every block."""
-        path = self.folder / "plan.json"
-        return Plan(**parse_json(read_small_text(path), path))
+        """What holds for every block; read anew until it is complete."""
+        if self._plan is None or self._plan.step is None:
+            path = self.folder / "plan.json"
+            self._plan = Plan(**parse_json(read_small_text(path), path))
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: Plan) -> None:
+        write_bytes(self.folder / "plan.json", plan.to_json().encode())
+
+    @cached_property
+    def pilot(self) -> int:
+        """The block of the middle size, whose field tells how fine all are meshed."""
+        return int(np.argsort(self.blocks.counts, kind="stable")[len(self.blocks) // 2])
+
+    def find_step(self) -> bool:
+        """Complete the plan, if the field is there that tells the lattice's step; whether it is complete."""
+        plan = self.plan
+        if plan.step is None and self.file("block", self.pilot).exists():
+            cell = self.surface_of(self.pilot).details["cell"]
+            self.plan = plan = dataclasses.replace(plan, step=cell / self.whole.frame.scale)
+        return plan.step is not None
 
     @cached_property
     def partition(self) -> Partition:
@@ -116,6 +136,7 @@ class Work:
     @cached_property
     def lattice(self) -> Lattice:
         """The cells of the mesh, in the unit frame of the coarse fit."""
+        assert self.plan.step is not None
         return Lattice(np.zeros(3), self.plan.step)
 
     @cached_property
@@ -141,16 +162,12 @@ class Work:
         """The points of a block, then those around that belong to its neighbors: twice as far as it has a say."""
         return self.blocks.around(block, 2 * float(self.partition.margin[block]) * self.whole.frame.scale)
 
-    def fit(self, block: int, config: Config, normals: str, spacing: float) -> Surface:
+    def fit(self, block: int) -> None:
         """Fit the field of a block, and keep it."""
-        cloud, own = self.cloud_of(block), int(self.blocks.counts[block])
-        surface = fit_block(cloud, own, Whole(self.whole, self.coarse, spacing), config, normals=normals)
+        cloud, own, plan = self.cloud_of(block), int(self.blocks.counts[block]), self.plan
+        whole, config = Whole(self.whole, self.coarse, plan.spacing), Config.from_json(plan.config)
+        surface = fit_block(cloud, own, whole, config, normals=plan.normals)
         write_bytes(self.file("block", block), surface.to_bytes())
-        return surface
-
-    def fit_block(self, block: int) -> None:
-        """Fit the field of a block as planned, and keep it."""
-        self.fit(block, Config.from_json(self.plan.config), self.plan.normals, self.plan.spacing)
 
     def mesh(self, block: int) -> None:
         """Make the triangles of a block, and keep them; the fields of all blocks near it must be there."""
@@ -196,7 +213,10 @@ class Work:
         return [self.partition.near(box) for box in boxes]
 
     def needed(self, pieces: list[int]) -> list[int]:
-        """The blocks whose fields these pieces need and that are not there."""
+        """The blocks whose fields these pieces need and that are not there; where the plan is not complete, all
+        blocks, first the one that completes it."""
+        if not self.find_step():
+            return sorted(self.missing("block"), key=lambda block: block != self.pilot)
         near = {block for piece in pieces for block in self.asks[piece]}
         return [block for block in sorted(near) if not self.file("block", block).exists()]
 
@@ -211,7 +231,7 @@ class Work:
         if not plan.is_open:
             return None
         holes, trim = (None if length is None else length / frame.scale for length in (plan.holes, plan.trim))
-        wide = self.rim * plan.step * frame.scale
+        wide = self.rim * self.lattice.step * frame.scale
         samples = self._samples(block, 2 * wide)  # so that all is known of what lies in the rim
         return Edge(Neighbors(frame.to_unit(samples)), holes, trim)
 

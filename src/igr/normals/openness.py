@@ -50,19 +50,18 @@ def openness(
     d, middle = points.shape[1], points.mean(0)
 
     def sides(turn: np.ndarray) -> np.ndarray:
-        """The openness of both sides (2, n) after one rotation."""
+        """The openness of both sides at each distance (r, 2, n) after one rotation."""
         at, across = (points - middle) @ turn, normals @ turn
         low, high = at.min(0), at.max(0)
         cell = max(VOXEL_SPACINGS * spacing, float((high - low).max()) / (VOXELS[d] - 2 * BORDER))
         cells = int(np.ceil((high - low).max() / cell)) + 2 * BORDER
         place = (at - (low + high) / 2) / cell + cells / 2
         seen = _openness(place, cells)
-        return np.array(
-            [[_read(seen, place + side * reach * across) for reach in REACH] for side in (1, -1)]
-        ).mean(1)
+        found = [[_read(seen, place + side * reach * across) for side in (1, -1)] for reach in REACH]
+        return np.array(found, float)
 
     with ThreadPoolExecutor(threads()) as pool:  # numpy lets others compute meanwhile
-        front, back = np.mean(list(pool.map(sides, _rotations(d))), axis=0)
+        front, back = np.concatenate(list(pool.map(sides, _rotations(d)))).mean(0)
     return front, back
 
 
