@@ -101,6 +101,20 @@ def test_what_is_missing_is_done_again_to_the_same_bytes(done):
     assert told["blocks"] == 4
 
 
+@pytest.mark.parametrize("fitted", [True, False], ids=["fitted", "not yet fitted"])
+def test_work_stopped_before_it_was_known_how_fine_to_mesh_ends_in_the_same_bytes(done, fitted):
+    folder, _, _ = done
+    expected = hashlib.md5((folder / "mesh.ply").read_bytes()).hexdigest()
+    work = Work(folder / "run")
+    known, work.plan = work.plan, dataclasses.replace(work.plan, step=None)
+    for block in range(4):
+        work.file("piece", block).unlink()
+        if block != work.pilot or not fitted:
+            work.file("block", block).unlink()
+    assert again(folder, "again.ply")[1] == expected
+    assert Work(folder / "run").plan == known
+
+
 def test_blocks_meshed_in_another_order_have_the_same_bytes(done):
     folder, _, _ = done
     work = Work(folder / "run")
