@@ -142,6 +142,6 @@ def sizes() -> Iterator[str]:
         for count in (10_000, 100_000, 1_000_000, 10_000_000):
             path, target = Path(folder) / "cloud.npy", Path(folder) / "mesh.ply"
             np.save(path, np.hstack(sample_solid("torus", count, np.random.default_rng(0))))
-            run = process(igr("reconstruct", path, "-o", target, "--json"))
+            run = process(igr("reconstruct", path, "-o", target, "--json"), cwd=folder)
             fitting = f"{run.result['fit']['seconds']:.1f}" if "fit" in run.result else "in blocks"
             yield f"| {count:,} | {run.seconds:.1f} | {fitting} | {run.megabytes:.0f} |"
