@@ -64,7 +64,7 @@ def write_tiles(folder: Path, count: int) -> float:
 
 
 def rows() -> Iterator[str]:
-    """Cost and error by the number of points; then seams, and two processes beside one."""
+    """Cost and error by the number of points; then seams, and two workers beside one."""
     yield from HEAD
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -56,7 +56,7 @@ def test_a_cluster_writes_the_bytes_of_one_process_though_a_worker_is_killed(sca
         killed = []
 
         def kill():
-            while len(list((scan / "shared").glob("block-*"))) < 2:  # the first is made before there are workers
+            while len(list((scan / "shared").glob("block-*"))) < 2:  # both workers are at it
                 time.sleep(0.05)
             worker = next(iter(cluster.workers.values()))
             killed.append(worker.pid)
@@ -117,7 +117,7 @@ def test_workers_on_another_host_write_the_bytes_of_one_process(scan, hosts):
         first = start(there, *worker, "--no-nanny")
         start(there, *worker)
         two = start(here, *command, "-o", scan / "two.ply", "--run", scan / "there", "--cluster", scheduler)
-        while two.poll() is None and len(list((scan / "there").glob("block-*"))) < 2:  # the first is the command's
+        while two.poll() is None and len(list((scan / "there").glob("block-*"))) < 2:  # both workers are at it
             time.sleep(0.05)
         assert two.poll() is None
         os.killpg(first.pid, signal.SIGKILL)
